@@ -1,0 +1,58 @@
+"""Input checks shared by every module: one wording for every error (rule, value got, remedy)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def message(rule: str, got: object, remedy: str) -> str:
+    """Return one line that states the rule, the value got and the remedy."""
+    return f"{rule}, got {got}. {remedy}"
+
+
+def positive_int(name: str, value: Any, *, minimum: int = 1) -> int:
+    """Return `value` as int; TypeError when it is no whole number, ValueError below `minimum`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(message(f"`{name}` must be an int", repr(value), "Pass a whole number."))
+    if int(value) < minimum:
+        raise ValueError(message(f"`{name}` must be at least {minimum}", value, f"Raise `{name}`."))
+    return int(value)
+
+
+def one_of(name: str, value: Any, choices: Collection[Any]) -> Any:
+    """Return `value`; ValueError when it is not among `choices`."""
+    if value not in choices:
+        known = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(message(f"`{name}` must be one of {known}", repr(value), "Pick one."))
+    return value
+
+
+def same_size(name: str, got: int, expected: int, *, axis: int, remedy: str) -> None:
+    """Raise ValueError when a tensor's size along `axis` is not the expected one."""
+    if got != expected:
+        rule = f"`{name}` must have size {expected} along axis {axis}"
+        raise ValueError(message(rule, got, remedy))
+
+
+def finite(name: str, value: torch.Tensor, *, remedy: str) -> torch.Tensor:
+    """Return `value`; ValueError with the count when it holds NaN or infinity."""
+    bad = value.numel() - int(torch.isfinite(value).sum())
+    if bad:
+        rule = f"`{name}` must be finite"
+        raise ValueError(message(rule, f"{bad} NaN or infinite values of {value.numel()}", remedy))
+    return value
+
+
+def existing_file(path: str | Path) -> Path:
+    """Return `path`; FileNotFoundError when there is no such file, IsADirectoryError for a folder."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(message("a file is needed", f"the folder {path}", "Name a file."))
+    if not path.exists():
+        rule = "the file must exist"
+        raise FileNotFoundError(message(rule, str(path), "Check the path for typing errors."))
+    return path

@@ -1,0 +1,1 @@
+"""Readers, writers and data modules; one file a format."""

@@ -1,0 +1,82 @@
+"""What a network must know of a data set: sizes, grid and boundary, never values."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import Dataset
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """Describe the samples of a PDE data set on a regular grid.
+
+    A sample is a dict: `input` (n_steps_in, n_fields_in, *grid_shape) and `target`
+    (n_steps_out, n_fields_out, *grid_shape). Time-dependent sets have n_fields_in == n_fields_out;
+    a steady problem (Darcy) is one step in, one step out.
+    """
+
+    fields: tuple[str, ...]
+    grid_shape: tuple[int, ...]
+    n_steps_in: int
+    n_steps_out: int
+    n_fields_in: int
+    n_fields_out: int
+    domain_extent: tuple[float, ...]
+    boundary: tuple[str, ...]
+    dt: float | None = None
+
+    @property
+    def network_arguments(self) -> dict[str, Any]:
+        """Sizes a network is built with; input steps and fields are flattened into channels."""
+        return {
+            "grid_shape": self.grid_shape,
+            "in_channels": self.n_steps_in * self.n_fields_in,
+            "out_channels": self.n_fields_out,
+        }
+
+
+@dataclass(frozen=True)
+class ScanSpec:
+    """Describe the samples of an MRI data set: one slice each, all of one matrix size.
+
+    A sample is a dict: `masked_kspace` (n_coils, *grid_shape) complex, `mask` (*grid_shape) 0/1,
+    `coil_maps` (n_coils, *grid_shape) complex, `target` (*grid_shape) complex, `scale` () (the data
+    were divided by it), `max` () (largest target magnitude of the volume, after division),
+    `volume` and `slice` ().
+    """
+
+    grid_shape: tuple[int, ...]
+    n_coils: int
+    acceleration: float
+
+    @property
+    def network_arguments(self) -> dict[str, Any]:
+        """Sizes a network is built with."""
+        return {"grid_shape": self.grid_shape}
+
+
+class DataModule(ABC):
+    """Three map-style data sets of dict samples, and the spec that all of them share."""
+
+    @property
+    @abstractmethod
+    def spec(self) -> FieldSpec | ScanSpec:
+        """Sizes, grid and boundary of every sample."""
+
+    @property
+    @abstractmethod
+    def train(self) -> Dataset[dict[str, Any]]:
+        """Samples to train on."""
+
+    @property
+    @abstractmethod
+    def validation(self) -> Dataset[dict[str, Any]] | None:
+        """Samples that choose the best checkpoint; None when there are none."""
+
+    @property
+    @abstractmethod
+    def test(self) -> Dataset[dict[str, Any]]:
+        """Samples for the figures that are reported."""

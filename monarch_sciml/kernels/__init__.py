@@ -1,0 +1,1 @@
+"""Fast paths behind transforms and layers, each with a slow reference."""

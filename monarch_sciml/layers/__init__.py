@@ -1,0 +1,1 @@
+"""Layers that hold transforms: spectral convolutions and linear layers."""

@@ -1,0 +1,1 @@
+"""Errors of fields and of images."""

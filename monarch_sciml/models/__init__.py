@@ -1,0 +1,1 @@
+"""Networks that take their transform as an argument."""

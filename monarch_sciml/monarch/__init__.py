@@ -1,0 +1,1 @@
+"""The mathematics of Monarch matrices: pure functions on tensors."""

@@ -1,0 +1,1 @@
+"""Measurement models: MRI sampling, coils and the SENSE operator."""

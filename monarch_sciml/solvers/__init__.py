@@ -1,0 +1,1 @@
+"""Reference solvers: PDEs that generate data sets, conventional MRI reconstruction."""
