@@ -1,1 +1,25 @@
 """Linear transforms along one or more axes, fixed and learnable, with one interface."""
+
+from monarch_sciml.transforms._base import LearnableTransform, Transform
+from monarch_sciml.transforms._kinds import Init, Norm
+from monarch_sciml.transforms._resampled import ResampledTransform
+from monarch_sciml.transforms.cosine import CosineTransform, SineTransform
+from monarch_sciml.transforms.dense import DenseTransform
+from monarch_sciml.transforms.fourier import FixedTransform, FourierTransform
+from monarch_sciml.transforms.monarch import MonarchTransform
+from monarch_sciml.transforms.separable import SeparableTransform
+
+__all__ = [
+    "CosineTransform",
+    "DenseTransform",
+    "FixedTransform",
+    "FourierTransform",
+    "Init",
+    "LearnableTransform",
+    "MonarchTransform",
+    "Norm",
+    "ResampledTransform",
+    "SeparableTransform",
+    "SineTransform",
+    "Transform",
+]

@@ -1,0 +1,88 @@
+"""A learned transform on another grid.
+
+Letters: n and m grid sizes (old, new), K and J their modes, k mode.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from monarch_sciml.transforms._base import LearnableTransform, Transform, oriented
+from monarch_sciml.transforms._kinds import Kind
+
+
+class ResampledTransform(Transform):
+    """Carry a learned transform to a grid of m points over the same domain.
+
+    matrix = initial transform on the new grid + the learned deviation, interpolated along the grid
+    axis (trigonometrically; by cosines or sines for dct or dst) and rescaled as the initial
+    transform is. Modes that both grids have are matched by frequency; new ones have no deviation.
+    An untrained transform therefore transfers exactly. The parameters are those of the source, so
+    gradients reach them.
+
+    Parameters
+    ----------
+    source
+        Transform on n points.
+    n
+        Points of the new grid.
+
+    Notes
+    -----
+    The interpolation uses the modes of the smaller grid (without its Nyquist mode when even), so
+    the part of the deviation above the Nyquist frequency of a coarser grid is lost. A "random"
+    transform has no counterpart on another grid: all of it is interpolated.
+    """
+
+    def __init__(self, source: LearnableTransform, n: int) -> None:
+        super().__init__()
+        self.source = source
+        self.kind = source.kind.on_grid(n)
+        self.n_copies = source.n_copies
+        self._fixed: tuple[torch.dtype, torch.device, list[Tensor]] | None = None
+
+    def _constants(self, like: Tensor) -> list[Tensor]:
+        """Return [initial matrix, interpolation (m, n) times scale, rows (J,), mask (J, 1)]."""
+        if self._fixed is None or self._fixed[:2] != (like.dtype, like.device):
+            new, old = self.kind, self.source.kind
+            where = {int(mode): row for row, mode in enumerate(old.modes)}
+            rows = torch.tensor([where.get(int(mode), -1) for mode in new.modes])
+            initial = oriented(new.dense_rows(), new).to(like)
+            resample = _interpolation(old, new).to(like.device)
+            resample = resample.to(like.dtype if like.is_complex() else like.real.dtype)
+            known = (rows >= 0).to(like.real.dtype)[:, None].to(like.device)
+            constants = [initial, resample, rows.clamp(min=0).to(like.device), known]
+            self._fixed = (like.dtype, like.device, constants)
+        return self._fixed[2]
+
+    def matrix(self) -> Tensor:
+        """Return the dense matrix on the new grid."""
+        source = self.source
+        learned = source.matrix()
+        random = source.kind.family == "random"
+        deviation = learned if random else learned - source.initial_matrix()
+        initial, resample, rows, known = self._constants(learned)
+        rows_first = oriented(deviation, source.kind)  # (C?, K, n)
+        matched = rows_first.index_select(-2, rows) * known  # (C?, J, n)
+        return initial + oriented(matched @ resample.mT, self.kind)
+
+    def resampled(self, n: int) -> Transform:
+        """Return the source's transform on yet another grid."""
+        return self.source.resampled(n)
+
+
+def _interpolation(old: Kind, new: Kind) -> Tensor:
+    """Return the matrix (m, n) that takes a row from the old grid to the new one, rescaled."""
+    shared = min(old.n, new.n)
+    family = old.family if old.family in ("dct", "dst") else "dft"
+    n_modes = shared if family != "dft" or shared % 2 else max(shared - 1, 1)
+
+    def rows(kind: Kind, init: str) -> Tensor:
+        return Kind.create(
+            init, kind.n, n_modes, real_input=False, centered=old.centered, norm="forward"
+        ).dense_rows()
+
+    matrix = rows(new, "i" + family).mT @ rows(old, family)
+    scale = float(new.row_scale[0] / old.row_scale[0])
+    return matrix * scale

@@ -1,0 +1,38 @@
+"""The discrete cosine and sine transforms of type II: natural with Neumann and Dirichlet walls."""
+
+from __future__ import annotations
+
+from monarch_sciml.transforms._kinds import Kind, Norm
+from monarch_sciml.transforms.fourier import FixedTransform
+
+
+class CosineTransform(FixedTransform):
+    """The DCT-II along the last axis, y_k = s sum_x cos(pi k (2 x + 1) / (2 n)) x_x.
+
+    The grid is cell-centred and the field is continued evenly: zero-flux (Neumann) walls. Scaling
+    is that of scipy.fft.dct(type=2, norm=norm). Applied as a dense product of the kept rows, K n
+    multiplications.
+
+    Parameters
+    ----------
+    n, n_modes, norm, inverse
+        As for `FourierTransform`; the kept modes are 0 ... K - 1.
+    """
+
+    _family = "dct"
+
+    def __init__(
+        self, n: int, n_modes: int | None = None, *, norm: Norm = "ortho", inverse: bool = False
+    ) -> None:
+        init = ("i" if inverse else "") + self._family
+        super().__init__(Kind.create(init, n, n_modes, real_input=False, centered=False, norm=norm))
+
+
+class SineTransform(CosineTransform):
+    """The DST-II along the last axis, y_k = s sum_x sin(pi (k + 1) (2 x + 1) / (2 n)) x_x.
+
+    The grid is cell-centred and the field is continued oddly: zero-value (Dirichlet) walls.
+    Scaling is that of scipy.fft.dst(type=2, norm=norm).
+    """
+
+    _family = "dst"

@@ -1,0 +1,78 @@
+"""A learnable transform without structure: the ablation of every Monarch transform."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from monarch_sciml._checks import message, positive_int
+from monarch_sciml.transforms._base import LearnableTransform, oriented
+from monarch_sciml.transforms._kinds import Init, Kind, Norm
+
+
+def leading(n_copies: int) -> tuple[int, ...]:
+    """Shape of the copies axis: none for one shared matrix."""
+    return (n_copies,) if n_copies > 1 else ()
+
+
+class ExactInitial:
+    """Keep the initial tensors in float64 and hand them out in the dtype and device asked for.
+
+    They are neither parameters nor in the state dict, so `.double()` does not inherit float32
+    rounding.
+    """
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self._tensors = tensors
+        self._cast: tuple[torch.dtype, torch.device, list[Tensor]] | None = None
+
+    def like(self, reference: Tensor) -> list[Tensor]:
+        """Return the tensors in the (real) dtype and on the device of the reference."""
+        if self._cast is None or self._cast[:2] != (reference.dtype, reference.device):
+            cast = [tensor.to(reference) for tensor in self._tensors]
+            self._cast = (reference.dtype, reference.device, cast)
+        return self._cast[2]
+
+
+class DenseTransform(LearnableTransform):
+    """Learn every entry of the matrix, M = M_initial + deviation: K n free numbers.
+
+    Parameters
+    ----------
+    n, n_modes, init, real_input, centered, norm, n_copies
+        As for `MonarchTransform`; "random" is not offered.
+
+    Attributes
+    ----------
+    weight
+        Deviation (K, n, 2) from the initial rows, real and imaginary parts on the last axis ((K,
+        n) for a real transform), with a leading axis C for `n_copies` > 1. Starts at zero.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        n_modes: int | None = None,
+        init: Init = "dft",
+        real_input: bool = False,
+        centered: bool = False,
+        norm: Norm = "ortho",
+        n_copies: int = 1,
+    ) -> None:
+        super().__init__()
+        self.kind = Kind.create(
+            init, n, n_modes, real_input=real_input, centered=centered, norm=norm
+        )
+        if self.kind.family == "random":
+            rule = "`init` must name a transform for a DenseTransform"
+            raise ValueError(message(rule, repr(init), "Use MonarchTransform for random factors."))
+        self.n_copies = positive_int("n_copies", n_copies)
+        rows = self.kind.dense_rows()
+        stored = torch.view_as_real(rows) if rows.is_complex() else rows
+        self._initial = ExactInitial([stored])
+        self.weight = nn.Parameter(torch.zeros(*leading(n_copies), *stored.shape))
+
+    def matrix(self) -> Tensor:
+        """Return the dense matrix, (K, n) for analysis and (n, K) for synthesis, or (C, ., .)."""
+        rows = self._initial.like(self.weight)[0] + self.weight
+        return oriented(rows if self.kind.is_real else torch.view_as_complex(rows), self.kind)

@@ -1,0 +1,106 @@
+"""The discrete Fourier transform: the fixed baseline that every Monarch transform starts from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from monarch_sciml.transforms._base import Transform, oriented
+from monarch_sciml.transforms._kinds import Kind, Norm
+
+
+class FixedTransform(Transform):
+    """A transform without parameters, held as a dense matrix in the dtype of the module."""
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__()
+        self.kind = kind
+        # carries dtype and device; the matrix itself is made in float64 and cast, so that
+        # .double() is exact
+        self.register_buffer("_like", torch.zeros(()), persistent=False)
+        self._cache: tuple[torch.dtype, torch.device, Tensor] | None = None
+
+    _like: Tensor
+
+    def matrix(self) -> Tensor:
+        """Return the dense matrix, (K, n) for analysis and (n, K) for synthesis."""
+        like = self._like
+        if self._cache is None or self._cache[:2] != (like.dtype, like.device):
+            matrix = oriented(self.kind.dense_rows(), self.kind)
+            dtype = like.dtype.to_complex() if matrix.is_complex() else like.dtype
+            self._cache = (like.dtype, like.device, matrix.to(like.device, dtype))
+        return self._cache[2]
+
+    def resampled(self, n: int) -> Transform:
+        """Return the same transform on a grid of n points."""
+        return type(self)._from_kind(self.kind.on_grid(n)).to(self._like)
+
+    @classmethod
+    def _from_kind(cls, kind: Kind) -> FixedTransform:
+        transform = cls.__new__(cls)
+        FixedTransform.__init__(transform, kind)
+        return transform
+
+
+class FourierTransform(FixedTransform):
+    """The DFT along the last axis, y_k = s sum_x exp(-2 pi i k x / n) x_x, through torch.fft.
+
+    Parameters
+    ----------
+    n
+        Grid points; any size.
+    n_modes
+        Modes kept, the lowest frequencies in FFT order (ascending when centred): -(K // 2) ... ;
+        with `real_input` the non-negative frequencies 0 ... K - 1. All by default.
+    real_input
+        The grid side is real: half of the spectrum is kept (torch.fft.rfft).
+    centered
+        fftshift . fft . ifftshift, the convention of MRI.
+    norm
+        "ortho", "forward" or "backward", with the meaning of torch.fft.
+    inverse
+        Map modes to the grid instead (torch.fft.ifft; irfft for real_input).
+
+    Raises
+    ------
+    ValueError
+        When `n_modes` exceeds n (n // 2 + 1 for real_input), or for real_input with centered.
+
+    Examples
+    --------
+    >>> import torch
+    >>> transform = FourierTransform(8, norm="backward")
+    >>> x = torch.randn(8)
+    >>> torch.allclose(transform(x), torch.fft.fft(x), atol=1e-5)
+    True
+    """
+
+    def __init__(
+        self,
+        n: int,
+        n_modes: int | None = None,
+        *,
+        real_input: bool = False,
+        centered: bool = False,
+        norm: Norm = "ortho",
+        inverse: bool = False,
+    ) -> None:
+        init = "idft" if inverse else "dft"
+        super().__init__(
+            Kind.create(init, n, n_modes, real_input=real_input, centered=centered, norm=norm)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the DFT by torch.fft when every mode is kept, by its rows otherwise."""
+        kind = self.kind
+        if not kind.is_full:
+            return super().forward(x)
+        self._check(x, kind.n_modes if kind.synthesis else kind.n)
+        if kind.real_input:
+            if kind.synthesis:
+                return torch.fft.irfft(x, n=kind.n, norm=kind.norm)
+            return torch.fft.rfft(x, norm=kind.norm)
+        x = torch.fft.ifftshift(x, dim=-1) if kind.centered else x
+        transform = torch.fft.ifft if kind.synthesis else torch.fft.fft
+        y = transform(x, norm=kind.norm)
+        return torch.fft.fftshift(y, dim=-1) if kind.centered else y

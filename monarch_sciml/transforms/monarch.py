@@ -1,0 +1,223 @@
+"""The learnable Monarch transform: starts as the transform it is named after, then learns.
+
+Letters: n = N_1 ... N_p grid size, K = n_modes, C = n_copies, r = rank, U_j and T_j as in
+`_factors`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from monarch_sciml._checks import positive_int
+from monarch_sciml.monarch import digit_reversal, multiply
+from monarch_sciml.transforms._base import LearnableTransform, oriented
+from monarch_sciml.transforms._factors import initial_factors
+from monarch_sciml.transforms._kinds import Init, Kind, Norm
+from monarch_sciml.transforms.dense import ExactInitial, leading
+
+# Full complex transforms of at least this size go through two batched block products rather than
+# one dense product of n^2 entries; below it the dense product is faster on CPU and GPU alike.
+_STRUCTURED_FROM = 128
+
+
+class MonarchTransform(LearnableTransform):
+    """A learnable product of block-diagonal factors along the last axis, M = P L P^T R.
+
+    At initialisation it equals the transform it is named after, for every n. The input permutation
+    of the 4-step FFT is fixed; what is learned are the factors, about 2 n^1.5 numbers for all
+    modes and (n + K) sqrt(n) for K of them.
+
+    Parameters
+    ----------
+    n
+        Grid points; any size. Sizes with two factors near sqrt(n) give the fewest parameters.
+    n_modes
+        Modes kept, as for `FourierTransform` (dct, dst: 0 ... K - 1). All by default.
+    init
+        "dft", "idft", "dct", "idct", "dst", "idst" (type II, scipy's scaling), "hadamard" (natural
+        order, powers of two), or "random" (complex Gaussian factors, entries of the DFT's size); a
+        leading "i" maps modes to the grid.
+    real_input
+        The grid side is real; the modes of non-negative frequency are kept. See `Transform`.
+    centered
+        fftshift . fft . ifftshift, the convention of MRI.
+    norm
+        "ortho", "forward" or "backward", with the meaning of torch.fft.
+    n_blocks
+        Blocks of the right factor, or (k, l) with k l = n; the pair nearest sqrt(n) by default.
+    rank
+        Terms in the sum over products of factors, at least. A cosine or sine transform is real and
+        needs two (2^(order - 1)), so a smaller rank is raised to that.
+    n_copies
+        One matrix per channel when above 1: x is then (..., n_copies, n).
+    order
+        Number of factors, 2 for M = P L P^T R.
+
+    Attributes
+    ----------
+    factors
+        Deviations of the factors from their initial values, leftmost first, (C?, r, U_j, T_j, N_j,
+        2) with real and imaginary parts last (no last axis for a real transform). All start at
+        zero.
+
+    Raises
+    ------
+    ValueError
+        When `n_modes` exceeds the grid, `n_blocks` does not divide it, or n is no power of two for
+        "hadamard".
+
+    Notes
+    -----
+    A prime n has only the trivial factor pair (1, n): the transform is then as large as a dense
+    one, and a warning says so once.
+
+    References
+    ----------
+    Dao et al., "Monarch: Expressive Structured Matrices for Efficient and Accurate Training", arXiv
+    2204.00595, section 3.1. Generalised rank: Qiu et al., arXiv 2406.06248.
+
+    Examples
+    --------
+    >>> import torch
+    >>> transform = MonarchTransform(60, norm="backward")
+    >>> x = torch.randn(3, 60)
+    >>> torch.allclose(transform(x), torch.fft.fft(x), atol=1e-4)
+    True
+    """
+
+    def __init__(
+        self,
+        n: int,
+        n_modes: int | None = None,
+        init: Init = "dft",
+        real_input: bool = False,
+        centered: bool = False,
+        norm: Norm = "ortho",
+        n_blocks: int | tuple[int, int] | None = None,
+        rank: int = 1,
+        n_copies: int = 1,
+        order: int = 2,
+    ) -> None:
+        super().__init__()
+        self.kind = Kind.create(
+            init, n, n_modes, real_input=real_input, centered=centered, norm=norm
+        )
+        self.n_copies = positive_int("n_copies", n_copies)
+        self.order = positive_int("order", order, minimum=2)
+        initial = initial_factors(
+            self.kind, n_blocks=n_blocks, order=order, rank=positive_int("rank", rank)
+        )
+        self.sizes = initial.sizes
+        self.rank = initial.factors[0].shape[0]
+        stored = [
+            torch.view_as_real(factor.contiguous()) if factor.is_complex() else factor
+            for factor in initial.factors
+        ]
+        self.factors = nn.ParameterList(
+            torch.zeros(*leading(n_copies), *tensor.shape) for tensor in stored
+        )
+        if self.kind.family == "random":  # drawn numbers belong to the state
+            for i, tensor in enumerate(stored):
+                self.register_buffer(f"initial_{i}", tensor.to(self.factors[0].dtype))
+        else:
+            self._initial = ExactInitial(stored)
+        for i, index in enumerate(initial.index):
+            self.register_buffer(f"_index_{i}", index, persistent=False)
+        self.register_buffer("_columns", initial.columns, persistent=False)
+
+    _columns: Tensor
+
+    def _initial_values(self) -> list[Tensor]:
+        if self.kind.family == "random":
+            return [self.get_buffer(f"initial_{i}") for i in range(self.order)]
+        return self._initial.like(self.factors[0])
+
+    def learned_factors(self) -> list[Tensor]:
+        """Return initial values plus deviations, leftmost first, (C?, r, U_j, T_j, N_j)."""
+        values = [start + change for start, change in zip(self._initial_values(), self.factors)]
+        return values if self.kind.is_real else [torch.view_as_complex(v) for v in values]
+
+    def _rows(self, factors: list[Tensor]) -> Tensor:
+        """Multiply out to dense rows (C?, K, n): a broadcast product, no contraction."""
+        product = factors[0].flatten(-2)  # (C?, r, K, N_p)
+        for i, factor in enumerate(factors[1:], start=1):
+            picked = factor.index_select(-3, self.get_buffer(f"_index_{i}"))  # (C?, r, K, T_j, N_j)
+            product = (product.unsqueeze(-1) * picked).flatten(-2)  # (C?, r, K, T_j N_j)
+        rows = product.sum(dim=-3) if self.rank > 1 else product.squeeze(-3)
+        return rows.index_select(-1, self._columns)  # natural order of the grid
+
+    def matrix(self) -> Tensor:
+        """Return the dense matrix, (K, n) for analysis and (n, K) for synthesis, or (C, ., .)."""
+        return oriented(self._rows(self.learned_factors()), self.kind)
+
+    def initial_matrix(self) -> Tensor:
+        """Return the matrix the transform started from, without copies."""
+        if self.kind.family != "random":
+            return super().initial_matrix()
+        values = [torch.view_as_complex(v) for v in self._initial_values()]
+        return oriented(self._rows(values), self.kind)
+
+    @property
+    def left_right(self) -> tuple[Tensor, Tensor] | None:
+        """Block factors of `monarch.multiply`, left (l, s, r) and right (k, q, p), or None.
+
+        They exist for two factors, rank 1 and all modes; the input is in 4-step order.
+        """
+        if self.order != 2 or self.rank != 1 or self.n_modes != self.n or self.kind.is_real:
+            return None
+        first, second = self.sizes  # N_1 = l = q = p, N_2 = k = s = r
+        left, right = self.learned_factors()
+        # rows k = k_1 + N_1 k_2: (C?, 1, n, 1, N_2) -> (C?, l = k_1, s = k_2, r)
+        left = left.flatten(-2).squeeze(-3).unflatten(-2, (second, first)).transpose(-3, -2)
+        # (C?, 1, k_1, x_2, x_1) -> (C?, k = x_2, q = k_1, p = x_1)
+        return left, right.squeeze(-4).transpose(-3, -2)
+
+    def _structured(self) -> tuple[Tensor, Tensor] | None:
+        worthwhile = self.n >= _STRUCTURED_FROM and min(self.sizes) > 1
+        return self.left_right if worthwhile and not self.real_input else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the transform: x (..., n) -> (..., K), or (..., K) -> (..., n) for synthesis."""
+        blocks = self._structured()
+        if blocks is None:
+            return super().forward(x)
+        self._check(x, self.n)
+        left, right = blocks
+        if self.kind.synthesis:
+            return self._from_modes(x, left.mT, right.mT)
+        return self._to_modes(x, left, right)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Apply the conjugate transpose, so that <forward(x), y> = <x, adjoint(y)>."""
+        blocks = self._structured()
+        if blocks is None:
+            return super().adjoint(y)
+        self._check(y, self.n)
+        left, right = blocks
+        if self.kind.synthesis:
+            return self._to_modes(y, left.conj(), right.conj())
+        return self._from_modes(y, left.mH, right.mH)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Apply the inverse: block by block where `left_right` exists, else as in `Transform`."""
+        blocks = self.left_right
+        if blocks is None or self.real_input:
+            return super().inverse(y)
+        self._check(y, self.n)
+        left, right = (torch.linalg.inv(block) for block in blocks)
+        if self.kind.synthesis:
+            return self._to_modes(y, left.mT, right.mT)
+        return self._from_modes(y, left, right)
+
+    def _to_modes(self, x: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        """Apply P L P^T R to x in 4-step order."""
+        order = digit_reversal(self.sizes).to(x.device)
+        return multiply(x.to(left.dtype)[..., order], left, right)
+
+    def _from_modes(self, y: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        """Apply R' P L' P^T, the transposed or inverse structure: output in natural order."""
+        first, second = self.sizes
+        # k = k_1 + N_1 k_2: view (k_2, k_1), swap, flatten
+        swapped = y.to(left.dtype).unflatten(-1, (second, first)).mT.flatten(-2)
+        return multiply(swapped, right, left)
