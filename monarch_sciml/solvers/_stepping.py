@@ -1,0 +1,63 @@
+"""What every time-stepping solver shares: record times, the look for NaN, the progress bar."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from monarch_sciml._checks import message, positive_int
+
+
+def positive(name: str, value: float) -> float:
+    """Return `value` as float; ValueError when it is not a positive finite number."""
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(message(f"`{name}` must be positive", value, f"Raise `{name}`."))
+    return float(value)
+
+
+def record_schedule(
+    t_end: float | None, n_record: int | None, record_times: Sequence[float] | None
+) -> list[float]:
+    """Return the times to record: t_end / n, ..., t_end, or `record_times` themselves."""
+    if record_times is None:
+        if t_end is None:
+            rule = "`t_end` or `record_times` is needed"
+            raise ValueError(message(rule, "neither", "Pass one of them."))
+        count = positive_int("n_record", 1 if n_record is None else n_record)
+        return [positive("t_end", t_end) * (i + 1) / count for i in range(count)]
+    if t_end is not None or n_record is not None:
+        rule = "`record_times` replaces `t_end` and `n_record`"
+        raise ValueError(message(rule, "both", "Drop one of them."))
+    times = [float(time) for time in record_times]
+    increasing = all(a < b for a, b in itertools.pairwise(times))
+    if not times or times[0] < 0 or not increasing or not math.isfinite(times[-1]):
+        rule = "`record_times` must be increasing and not negative"
+        raise ValueError(message(rule, times[:8], "Sort them."))
+    return times
+
+
+def check_finite(state: Tensor, time: float, dt: float) -> None:
+    """Raise ValueError when a sample of `state` (B, ...) at `time` holds NaN or infinity."""
+    bad = int((~torch.isfinite(state).flatten(1).all(dim=1)).sum())
+    if bad:
+        rule = "the solution must stay finite"
+        where = f"of {len(state)} samples at t = {time:.4g} with dt = {dt:.3g}"
+        got = f"NaN or infinity in {bad} {where}"
+        raise ValueError(message(rule, got, "Choose a smaller `dt`."))
+
+
+@contextmanager
+def progress_bar(total: int, shown: bool, *, name: str) -> Iterator[Callable[[], object]]:
+    """Yield the function that counts one step."""
+    if not shown:
+        yield lambda: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=name, unit="step", dynamic_ncols=True) as bar:
+        yield bar.update
