@@ -1,0 +1,249 @@
+"""Errors of predicted fields, each as the paper that introduced it defines it, one value a sample.
+
+Shapes: B samples, T time steps, F fields, then the grid: (B, T, F, *grid). Real or complex.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from monarch_sciml._checks import message
+from monarch_sciml.metrics._shapes import check_shapes
+from monarch_sciml.metrics.spectrum import energy_spectrum as energy_spectrum
+from monarch_sciml.metrics.spectrum import fourier_rmse as fourier_rmse
+
+
+def relative_l2(prediction: Tensor, target: Tensor, *, check: bool = True) -> Tensor:
+    """Compute ‖prediction − target‖₂ / ‖target‖₂ of each sample, all else flattened.
+
+    This is the loss and the metric of the FNO paper: one norm over all times, fields and grid
+    points of a sample. Its training loss is this, per time step, summed over the steps.
+
+    Parameters
+    ----------
+    prediction, target
+        Fields (B, ...), same shape and unit.
+    check
+        Look for zero targets. False in a training loop spares a wait for the device.
+
+    Returns
+    -------
+    Tensor
+        Errors (B,), dimensionless; their mean is the paper's figure.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ or a sample's target is zero.
+
+    Notes
+    -----
+    neuralop's `LpLoss(d=2)` is another number: it sums over batch AND fields. `LpLoss(d=n)` with n
+    the number of axes after the batch is the sum of these.
+
+    References
+    ----------
+    Li et al., Fourier Neural Operator, ICLR 2021 (`LpLoss.rel` of the authors' code).
+
+    Examples
+    --------
+    >>> target = torch.ones(2, 1, 1, 8, 8)
+    >>> relative_l2(1.1 * target, target)
+    tensor([0.1000, 0.1000])
+    """
+    check_shapes(prediction, target, minimum=2)
+    return _ratio(prediction.flatten(1), target.flatten(1), check)
+
+
+def relative_l2_over_time(prediction: Tensor, target: Tensor, *, check: bool = True) -> Tensor:
+    """Compute the relative L2 error of each time step, fields and grid flattened.
+
+    Parameters
+    ----------
+    prediction, target
+        Fields (B, T, F, *grid), same unit.
+    check
+        As in `relative_l2`.
+
+    Returns
+    -------
+    Tensor
+        Errors (B, T), dimensionless.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ or the target of a step is zero.
+    """
+    check_shapes(prediction, target, minimum=3)
+    return _ratio(prediction.flatten(2), target.flatten(2), check)
+
+
+def rmse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Compute the root-mean-square error over the grid, averaged over times and fields.
+
+    Parameters
+    ----------
+    prediction, target
+        Fields (B, T, F, *grid), same unit.
+
+    Returns
+    -------
+    Tensor
+        Errors (B,), in the unit of the fields.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ or there is no grid axis.
+
+    References
+    ----------
+    Takamoto et al., PDEBench, NeurIPS 2022, appendix B (RMSE): root before the mean over times.
+    """
+    check_shapes(prediction, target)
+    return _mean_square(prediction - target).sqrt().mean(dim=(1, 2))
+
+
+def nrmse(prediction: Tensor, target: Tensor, *, check: bool = True) -> Tensor:
+    """Compute rmse / rms of the target for each time and field, averaged over both.
+
+    Parameters
+    ----------
+    prediction, target
+        Fields (B, T, F, *grid), same unit.
+    check
+        As in `relative_l2`.
+
+    Returns
+    -------
+    Tensor
+        Errors (B,), dimensionless.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ or the target of a time and field is zero.
+
+    References
+    ----------
+    Takamoto et al., PDEBench, NeurIPS 2022, appendix B (nRMSE).
+    """
+    check_shapes(prediction, target)
+    error = _ratio(prediction.flatten(3), target.flatten(3), check)
+    return error.mean(dim=(1, 2))
+
+
+def vrmse(prediction: Tensor, target: Tensor, *, eps: float = 1e-7) -> Tensor:
+    """Compute sqrt(mean (prediction − target)² / (var(target) + eps)), averaged over times, fields.
+
+    A prediction of the target's spatial mean scores about 1.
+
+    Parameters
+    ----------
+    prediction, target
+        Fields (B, T, F, *grid), same unit.
+    eps
+        Added to the variance, so that a constant target gives a large number, not infinity.
+
+    Returns
+    -------
+    Tensor
+        Errors (B,), dimensionless.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ or there is no grid axis.
+
+    Notes
+    -----
+    The variance is the unbiased one (divisor n − 1), as in The Well's code.
+
+    References
+    ----------
+    Ohana et al., The Well, NeurIPS 2024, appendix E.3 (VRMSE).
+    """
+    check_shapes(prediction, target)
+    variance = target.flatten(3).var(dim=-1)
+    return (_mean_square(prediction - target) / (variance + eps)).sqrt().mean(dim=(1, 2))
+
+
+def max_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """Compute the largest |prediction − target| of each sample.
+
+    Parameters
+    ----------
+    prediction, target
+        Fields (B, ...), same shape and unit.
+
+    Returns
+    -------
+    Tensor
+        Errors (B,), in the unit of the fields.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ.
+
+    Notes
+    -----
+    PDEBench takes the maximum over grid and samples, then the mean over times and fields.
+    """
+    check_shapes(prediction, target, minimum=2)
+    return (prediction - target).abs().flatten(1).amax(dim=1)
+
+
+def boundary_rmse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Compute the RMSE over the outermost grid points, averaged over times and fields.
+
+    Parameters
+    ----------
+    prediction, target
+        Fields (B, T, F, *grid), same unit, at least 2 points along each grid axis.
+
+    Returns
+    -------
+    Tensor
+        Errors (B,), in the unit of the fields.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ or there is no grid axis.
+
+    Notes
+    -----
+    Every face counts all its points, so that a corner of a square counts twice.
+
+    References
+    ----------
+    Takamoto et al., PDEBench, NeurIPS 2022, appendix B (bRMSE).
+    """
+    check_shapes(prediction, target)
+    squared = (prediction - target).abs().square()
+    total = torch.zeros_like(squared.flatten(3)[..., 0])
+    n_points = 0
+    for axis in range(3, squared.ndim):
+        for end in (0, -1):
+            face = squared.select(axis, end).reshape(*total.shape, -1)  # (B, T, F, face points)
+            total = total + face.sum(dim=-1)
+            n_points += face.shape[-1]
+    return (total / n_points).sqrt().mean(dim=(1, 2))
+
+
+def _ratio(prediction: Tensor, target: Tensor, check: bool) -> Tensor:
+    """Norm of the difference over the norm of the target along the last axis."""
+    norm = torch.linalg.vector_norm(target, dim=-1)
+    if check and bool((norm == 0).any()):
+        where = tuple(int(i) for i in (norm == 0).nonzero()[0])
+        got = f"zero at index {where} of axes (sample, time, field)[:{len(where)}]"
+        remedy = "Leave such samples out, or use `rmse`."
+        raise ValueError(message("a relative error needs a target that is not zero", got, remedy))
+    return torch.linalg.vector_norm(prediction - target, dim=-1) / norm
+
+
+def _mean_square(error: Tensor) -> Tensor:
+    return error.abs().square().flatten(3).mean(dim=-1)
