@@ -1,1 +1,47 @@
 """One training loop for every network: objectives, optimisation, checkpoints."""
+
+from monarch_sciml.training.checkpoint import (
+    find_checkpoint,
+    load_state,
+    load_weights,
+    save_checkpoint,
+    save_weights,
+)
+from monarch_sciml.training.divergence import TrainingDiverged
+from monarch_sciml.training.evaluate import evaluate_model, mean_metrics
+from monarch_sciml.training.loggers import CSVLogger, Logger, TensorBoardLogger
+from monarch_sciml.training.loop import train
+from monarch_sciml.training.objective import (
+    Objective,
+    OneStepObjective,
+    ReconstructionObjective,
+    RolloutObjective,
+)
+from monarch_sciml.training.optimisation import Optimisation
+from monarch_sciml.training.records import Budget, Progress, TrainingData, TrainingResult
+from monarch_sciml.training.runtime import make_accelerator
+
+__all__ = [
+    "Budget",
+    "CSVLogger",
+    "Logger",
+    "Objective",
+    "OneStepObjective",
+    "Optimisation",
+    "Progress",
+    "ReconstructionObjective",
+    "RolloutObjective",
+    "TensorBoardLogger",
+    "TrainingData",
+    "TrainingDiverged",
+    "TrainingResult",
+    "evaluate_model",
+    "find_checkpoint",
+    "load_state",
+    "load_weights",
+    "make_accelerator",
+    "mean_metrics",
+    "save_checkpoint",
+    "save_weights",
+    "train",
+]

@@ -1,0 +1,82 @@
+"""Metrics of a model on a data set, the same for any batch size and number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.data_loader import prepare_data_loader
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from monarch_sciml._checks import positive_int
+from monarch_sciml.training.objective import Objective
+from monarch_sciml.training.runtime import make_accelerator, n_samples_of
+
+
+def evaluate_model(
+    model: nn.Module,
+    objective: Objective,
+    dataset: Dataset[dict[str, Any]],
+    *,
+    batch_size: int,
+    accelerator: Accelerator | None = None,
+    progress: bool = False,
+    num_workers: int = 0,
+) -> dict[str, Tensor]:
+    """Return the metrics of every unit (trajectory or volume) of a data set.
+
+    Parameters
+    ----------
+    model
+        The network; it is moved to the accelerator's device and put back in its mode.
+    objective
+        What is computed.
+    dataset
+        Map-style, of dict samples.
+    batch_size
+        Samples a process handles at once: a matter of memory, not of results.
+    accelerator
+        Device and processes; None makes one.
+    progress
+        Whether to show a bar.
+    num_workers
+        Processes that load data.
+
+    Returns
+    -------
+    Each metric (V,) on the CPU, in the order of the data set (volumes: of their numbers), the same
+    in every process.
+
+    Raises
+    ------
+    ValueError
+        When the data set is empty or `batch_size` is below 1.
+    """
+    n_samples_of(dataset)
+    accelerator = make_accelerator() if accelerator is None else accelerator
+    network = accelerator.unwrap_model(model).to(accelerator.device)
+    loader = DataLoader(
+        dataset, batch_size=positive_int("batch_size", batch_size), num_workers=num_workers
+    )
+    hidden = not (progress and accelerator.is_main_process)
+    was_training = network.training
+    network.eval()
+    gathered: list[dict[str, Tensor]] = []
+    try:
+        with torch.no_grad():
+            shared = prepare_data_loader(loader, accelerator.device, put_on_device=True)
+            for batch in tqdm(shared, desc="evaluate", disable=hidden, leave=False):
+                rows: Any = accelerator.gather_for_metrics(objective.evaluate(network, batch))
+                gathered.append({name: value.cpu() for name, value in rows.items()})
+    finally:
+        network.train(was_training)
+    return objective.reduce({k: torch.cat([rows[k] for rows in gathered]) for k in gathered[0]})
+
+
+def mean_metrics(metrics: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the mean over units of each metric, summed in float64."""
+    return {name: float(value.double().mean()) for name, value in metrics.items()}

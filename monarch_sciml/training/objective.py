@@ -1,0 +1,230 @@
+"""What is minimised and what is reported, for fields and for images.
+
+Letters: B batch, T_in and T_out steps, C fields, *grid spatial axes, N samples, V units (volumes).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from monarch_sciml._checks import message, one_of
+from monarch_sciml.metrics.fields import nrmse, relative_l2, relative_l2_over_time
+from monarch_sciml.metrics.images import image_statistics, volume_metrics
+
+Batch = Mapping[str, Tensor]
+"""A dict of samples stacked along a leading batch axis."""
+
+
+class Objective(ABC):
+    """A loss to train with and metrics to report, in two parts that several processes can share.
+
+    `evaluate` returns quantities of each sample; the loop gathers the rows of all processes, and
+    `reduce` turns them into metrics of each unit that is averaged over in the end (a trajectory, or
+    a volume of many slices). So the numbers do not depend on batch size or number of processes.
+
+    Attributes
+    ----------
+    monitor
+        Metric that chooses the best checkpoint.
+    mode
+        Whether the best is the smallest ("min") or the largest ("max").
+    """
+
+    monitor: ClassVar[str]
+    mode: ClassVar[Literal["min", "max"]] = "min"
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the loss of a batch, a real scalar: a mean over its samples."""
+
+    @abstractmethod
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the prediction for `batch["target"]`, of its shape."""
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return quantities of each sample, each (B,)."""
+
+    def reduce(self, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Turn the quantities of all samples (N,) into metrics of all units (V,); here the same."""
+        return dict(rows)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the class name and plain attributes: what must agree for a run to be resumed."""
+        plain = {k: v for k, v in vars(self).items() if isinstance(v, str | int | float | bool)}
+        return {"objective": type(self).__name__, **{f"objective.{k}": plain[k] for k in plain}}
+
+
+@dataclass(frozen=True)
+class RolloutObjective(Objective):
+    """Train and evaluate a network that predicts one step on roll-outs of itself.
+
+    The network sees the last T_in steps as channels, its prediction is appended, the window moves
+    on. The loss is that of the FNO paper's 2-D code,
+
+        sum_t ||u_t - v_t||_2 / ||v_t||_2, averaged over the batch,
+
+    with norms over fields and grid; the gradient runs through the whole roll-out. The metrics are
+    those of the whole roll-out: `relative_l2` (norms over steps, fields and grid) and `nrmse`.
+
+    Batches hold `input` (B, T_in, C, *grid) and `target` (B, T_out, C, *grid). With T_out = 1
+    nothing is fed back and the fields of `target` may differ from those of `input` (Darcy).
+
+    References
+    ----------
+    Li et al., "Fourier Neural Operator for Parametric PDEs", ICLR 2021, section 5.3. They sum over
+    the batch where we average, which Adam does not see (but for its epsilon and coupled weight
+    decay).
+    """
+
+    monitor: ClassVar[str] = "relative_l2"
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the sum over steps of relative L2 errors, averaged over the batch."""
+        return _summed_steps(self.predict(model, batch), batch["target"])
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the roll-out (B, T_out, C, *grid); channels of the network are steps-major.
+
+        Raises
+        ------
+        ValueError
+            When the network's output does not fit the target, or when there is more than one step
+            and the fields of input and target differ.
+        """
+        target = batch["target"]
+        n_steps, n_fields = target.shape[1], target.shape[2]
+        _check_feedback(batch["input"], target)
+        window = batch["input"].flatten(1, 2)  # (B, T_in C, *grid)
+        steps = []
+        for _ in range(n_steps):
+            step = model(window)  # (B, C, *grid)
+            if step.shape != target[:, 0].shape:
+                rule = f"the network must return {tuple(target[:, 0].shape)}"
+                remedy = "Set the network's out_channels to the number of fields."
+                raise ValueError(message(rule, tuple(step.shape), remedy))
+            steps.append(step)
+            if n_steps > 1:
+                window = torch.cat([window[:, n_fields:], step], dim=1)
+        return torch.stack(steps, dim=1)
+
+    def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return `relative_l2` and `nrmse` of each whole roll-out."""
+        prediction, target = self.predict(model, batch), batch["target"]
+        return {
+            "relative_l2": relative_l2(prediction, target),
+            "nrmse": nrmse(prediction, target),
+        }
+
+
+@dataclass(frozen=True)
+class OneStepObjective(RolloutObjective):
+    """Train on single steps from the true history, with noisy input; evaluate on roll-outs.
+
+    All T_out steps of a sample are learned at once, each from the T_in true steps before it
+    (teacher forcing), so a batch is one call of the network on B T_out windows. The loss is the sum
+    over steps of the relative L2 error, averaged over the batch: that of `RolloutObjective` without
+    feedback.
+
+    Attributes
+    ----------
+    noise
+        Standard deviation of Gaussian noise added to the input, in units of the root mean square of
+        each field in each window (dimensionless). It teaches the network to correct its own errors.
+
+    Notes
+    -----
+    The noise comes from torch's default generator, which the training loop seeds for every epoch.
+
+    References
+    ----------
+    Tran et al., "Factorized Fourier Neural Operators", ICLR 2023, section 3 (one-step training with
+    noise); they add noise of a fixed size to normalised fields.
+    """
+
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.noise) and self.noise >= 0):
+            raise ValueError(message("`noise` must be at least 0", self.noise, "Raise `noise`."))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the sum over steps of one-step relative L2 errors, averaged over the batch."""
+        past, target = batch["input"], batch["target"]
+        _check_feedback(past, target)
+        n_in, n_out = past.shape[1], target.shape[1]
+        known = torch.cat([past, target[:, :-1]], dim=1) if n_out > 1 else past
+        # (B, T_in + T_out - 1, C, *grid) -> (B, T_out, C, *grid, T_in) -> (B T_out, T_in, C, *grid)
+        windows = known.unfold(1, n_in, 1).movedim(-1, 2).flatten(0, 1)
+        if self.noise:
+            axes = (1, *range(3, windows.ndim))
+            size = windows.square().mean(dim=axes, keepdim=True).sqrt()  # (B T_out, 1, C, 1...)
+            windows = windows + self.noise * size * torch.randn_like(windows)
+        steps = model(windows.flatten(1, 2))  # (B T_out, C, *grid)
+        return _summed_steps(steps.unflatten(0, (-1, n_out)), target)
+
+
+@dataclass(frozen=True)
+class ReconstructionObjective(Objective):
+    """Train and evaluate a network that reconstructs an image from undersampled k-space.
+
+    Batches hold `masked_kspace` and `coil_maps` (B, coils, H, W) complex, `mask` (B, H, W),
+    `target` (B, H, W) complex, `scale` (B,) (the data were divided by it), `max` (B,) (largest
+    target magnitude of the volume, after that division) and `volume` (B,). The metrics are
+    fastMRI's, of magnitude images in the data's own units, one value a volume: `nmse`, `psnr` (dB),
+    `ssim`.
+
+    Attributes
+    ----------
+    criterion
+        "l1": mean of |x - t| over complex pixels; "mse": mean of |x - t|^2.
+    """
+
+    monitor: ClassVar[str] = "nmse"
+
+    criterion: Literal["l1", "mse"] = "l1"
+
+    def __post_init__(self) -> None:
+        one_of("criterion", self.criterion, ("l1", "mse"))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the mean over pixels and batch of |x - t| or |x - t|^2, x and t complex."""
+        error = (self.predict(model, batch) - batch["target"]).abs()
+        return (error if self.criterion == "l1" else error.square()).mean()
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the complex images (B, H, W), in the normalised units of the data."""
+        return model(batch["masked_kspace"], batch["mask"], batch["coil_maps"])
+
+    def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return the pieces of the volume metrics of each slice."""
+        scale = batch["scale"][:, None, None]
+        prediction = self.predict(model, batch).abs() * scale
+        target = batch["target"].abs() * scale
+        pieces = image_statistics(prediction, target, batch["max"] * batch["scale"])
+        return {**pieces, "volume": batch["volume"]}
+
+    def reduce(self, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return nmse, psnr and ssim of each volume, in the order of the volume numbers."""
+        pieces = {name: value for name, value in rows.items() if name != "volume"}
+        metrics = volume_metrics(pieces, rows["volume"])
+        return {name: metrics[name] for name in ("nmse", "psnr", "ssim")}
+
+
+def _summed_steps(prediction: Tensor, target: Tensor) -> Tensor:
+    """Sum relative L2 over T and average over B, for (B, T, C, *grid)."""
+    return relative_l2_over_time(prediction, target, check=False).sum(dim=1).mean()
+
+
+def _check_feedback(past: Tensor, target: Tensor) -> None:
+    if target.shape[1] > 1 and past.shape[2] != target.shape[2]:
+        rule = "fields of input and target must agree when there is more than one step"
+        got = f"{past.shape[2]} and {target.shape[2]}"
+        raise ValueError(message(rule, got, "Ask the data set for one output step."))

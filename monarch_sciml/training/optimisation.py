@@ -1,0 +1,123 @@
+"""Optimiser, parameter groups and learning-rate schedule, described by one dataclass."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.transforms import LearnableTransform
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimisation:
+    """Describe how parameters are updated.
+
+    Learnable transforms form a group of their own. Their parameters are deviations p from the
+    initial transform, so decoupled decay, p <- (1 - lr * transform_decay) p, pulls the transform
+    back to it.
+
+    Attributes
+    ----------
+    optimizer
+        "adam" adds `weight_decay` times the weights to their gradient (as in the FNO paper);
+        "adamw" shrinks the weights directly (decoupled).
+    learning_rate
+        Learning rate at the start of training.
+    weight_decay
+        Weight decay of every parameter outside the transforms.
+    scheduler
+        "cosine": from `learning_rate` to 0 over the whole budget, lr (1 + cos(pi s / S)) / 2 at
+        step s of S; "step": times `gamma` every `step_size` epochs; "constant".
+    step_size
+        Epochs between two drops of the "step" schedule.
+    gamma
+        Factor of one drop of the "step" schedule.
+    gradient_clip
+        Largest 2-norm of the gradient of all parameters together; larger ones are scaled down to
+        it. None leaves gradients alone.
+    transform_learning_rate_factor
+        Learning rate of the transforms divided by that of everything else; 0 freezes them.
+    transform_decay
+        Decoupled decay of the transforms towards their initial value.
+
+    Notes
+    -----
+    Both optimisers are `torch.optim.Adam`, whose groups each choose coupled or decoupled decay. The
+    schedule is a function of the number of optimiser steps alone.
+    """
+
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    scheduler: Literal["cosine", "step", "constant"] = "cosine"
+    step_size: int = 100
+    gamma: float = 0.5
+    gradient_clip: float | None = None
+    transform_learning_rate_factor: float = 1.0
+    transform_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        one_of("optimizer", self.optimizer, ("adam", "adamw"))
+        one_of("scheduler", self.scheduler, ("cosine", "step", "constant"))
+        positive_int("step_size", self.step_size)
+        for name in ("weight_decay", "transform_learning_rate_factor", "transform_decay"):
+            _number(name, getattr(self, name), at_least_zero=True)
+        for name in ("learning_rate", "gamma", "gradient_clip"):
+            if getattr(self, name) is not None:
+                _number(name, getattr(self, name), at_least_zero=False)
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """Return the groups "weights" and "transform", those that have members, for `Adam`.
+
+        Parameters that need no gradient are in neither; a parameter shared by a transform and
+        another module belongs to "transform".
+        """
+        transforms = [m for m in model.modules() if isinstance(m, LearnableTransform)]
+        inside = {id(p) for transform in transforms for p in transform.parameters()}
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        weights = {
+            "name": "weights",
+            "params": [p for p in trainable if id(p) not in inside],
+            "lr": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "decoupled_weight_decay": self.optimizer == "adamw",
+        }
+        transform = {
+            "name": "transform",
+            "params": [p for p in trainable if id(p) in inside],
+            "lr": self.learning_rate * self.transform_learning_rate_factor,
+            "weight_decay": self.transform_decay,
+            "decoupled_weight_decay": True,
+        }
+        return [group for group in (weights, transform) if group["params"]]
+
+    def build_optimizer(self, model: nn.Module) -> Adam:
+        """Return the optimiser of the model's trainable parameters."""
+        return Adam(self.parameter_groups(model))
+
+    def build_scheduler(
+        self, optimizer: Optimizer, *, steps_per_epoch: int, epochs: int
+    ) -> LambdaLR:
+        """Return the learning-rate schedule, to be stepped after every optimiser step."""
+        total = steps_per_epoch * epochs
+
+        def factor(step: int) -> float:
+            if self.scheduler == "cosine":
+                return 0.5 * (1.0 + math.cos(math.pi * min(step, total) / total))
+            if self.scheduler == "step":
+                return self.gamma ** (step // steps_per_epoch // self.step_size)
+            return 1.0
+
+        return LambdaLR(optimizer, factor)
+
+
+def _number(name: str, value: float, *, at_least_zero: bool) -> None:
+    if not (math.isfinite(value) and (value > 0 or (at_least_zero and value == 0))):
+        bound = "at least 0" if at_least_zero else "above 0"
+        raise ValueError(message(f"`{name}` must be {bound}", value, f"Change `{name}`."))

@@ -1,0 +1,137 @@
+"""What goes into a run and what comes out: data, budget, progress, result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch.utils.data import Dataset
+
+from monarch_sciml._checks import message, positive_int
+from monarch_sciml.training.loggers import Row
+
+
+class TrainingData(Protocol):
+    """What the loop asks of data: any `DataModule` has it."""
+
+    @property
+    def train(self) -> Dataset[dict[str, Any]]:
+        """Samples to train on."""
+        ...
+
+    @property
+    def validation(self) -> Dataset[dict[str, Any]] | None:
+        """Samples that choose the best checkpoint, or None."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Say how long to train.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the training data.
+    batch_size
+        Samples of one optimiser step, over all processes together.
+    evaluate_every
+        Epochs between two evaluations on the validation data; the last epoch is always evaluated.
+    """
+
+    epochs: int
+    batch_size: int
+    evaluate_every: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "evaluate_every"):
+            positive_int(name, getattr(self, name))
+
+
+@dataclass
+class Progress:
+    """How far a run has come: what is saved beside the state of the optimiser.
+
+    Attributes
+    ----------
+    epoch
+        Epochs finished.
+    step
+        Optimiser steps taken.
+    seconds
+        Time spent, evaluation included, over all resumes.
+    best_epoch
+        Epoch of the best checkpoint; 0 before there is one.
+    best_value
+        Its value of the monitored metric (NaN without validation data).
+    history
+        One row an epoch, as in metrics.csv.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best_epoch: int = 0
+    best_value: float = math.nan
+    history: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What `train` returns: how far it came, and where the checkpoints are.
+
+    The model holds the weights of the last epoch afterwards; `load_weights(model, result.best)`
+    brings back the best.
+
+    Attributes
+    ----------
+    output
+        The run directory.
+    progress
+        Epochs, steps, seconds, best epoch and history.
+    """
+
+    output: Path
+    progress: Progress
+
+    @property
+    def metrics(self) -> Path:
+        """The CSV file with one row an epoch."""
+        return self.output / "metrics.csv"
+
+    @property
+    def best(self) -> Path:
+        """Folder of the best checkpoint."""
+        return self.output / "checkpoints" / "best"
+
+    @property
+    def last(self) -> Path:
+        """Folder of the last checkpoint."""
+        return self.output / "checkpoints" / "last"
+
+
+def check_output(result: TrainingResult, *, resume: bool) -> None:
+    """Raise FileExistsError when the run directory is taken, NotADirectoryError when it is none."""
+    if result.output.exists() and not result.output.is_dir():
+        rule = "the run directory must be a folder"
+        raise NotADirectoryError(message(rule, f"the file {result.output}", "Name a folder."))
+    if not resume and (result.metrics.exists() or result.last.parent.exists()):
+        rule = "the run directory must not hold a run yet"
+        remedy = "Name another, remove it, or resume."
+        raise FileExistsError(message(rule, str(result.output), remedy))
+
+
+def check_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raise ValueError when a run is resumed with settings that would not continue it."""
+    changed = [
+        f"{name} {new.get(name)} (was {old.get(name)})"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+    if changed:
+        rule = "a run must be resumed with the settings it was started with"
+        remedy = "Restore them, or name another run directory."
+        raise ValueError(message(rule, ", ".join(changed), remedy))

@@ -1,0 +1,117 @@
+"""Tiny problems for the training tests, and a program that the tests start and kill.
+
+python worker.py train OUTPUT [KILL_AFTER]   train; SIGKILL itself when the n-th sample is read
+python worker.py evaluate OUTPUT             train and evaluate, as torchrun starts it
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from monarch_sciml.training import (
+    Budget,
+    OneStepObjective,
+    Optimisation,
+    RolloutObjective,
+    evaluate_model,
+    mean_metrics,
+    train,
+)
+from monarch_sciml.transforms import MonarchTransform
+
+GRID = (6, 6)
+
+
+class Fields(Dataset):
+    """Seeded random fields, 2 steps in and 2 steps out; may kill its own process."""
+
+    def __init__(self, n, *, seed=0, dtype=torch.float32, kill_after=None, n_steps=2):
+        generator = torch.Generator().manual_seed(seed)
+        self.past = torch.randn(n, 2, 1, *GRID, generator=generator, dtype=dtype)
+        steps = [self.past.mean(dim=1, keepdim=True) * 0.5 ** (k + 1) for k in range(n_steps)]
+        self.future = torch.cat(steps, dim=1)
+        self.kill_after, self.n_read = kill_after, 0
+
+    def __len__(self):
+        return len(self.past)
+
+    def __getitem__(self, index):
+        self.n_read += 1
+        if self.n_read == self.kill_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"input": self.past[index], "target": self.future[index]}
+
+
+class Network(nn.Module):
+    """Complex weights, a learnable transform, dropout and a buffer: all a checkpoint must carry."""
+
+    def __init__(self, seed=0, dropout=0.1):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.mix = nn.Conv2d(2, 4, 1)
+        self.spectral = nn.Parameter(0.1 * torch.randn(4, *GRID, dtype=torch.complex64))
+        self.transform = MonarchTransform(GRID[-1], init="dct")
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Conv2d(4, 1, 1)
+        self.register_buffer("offset", torch.zeros(1))
+
+    def forward(self, x):
+        x = self.mix(x)
+        x = x + torch.fft.ifft2(self.spectral * torch.fft.fft2(x)).real
+        return self.out(self.dropout(self.transform(x).real)) + self.offset
+
+
+def data(kill_after=None, n_train=10, n_validation=5):
+    return SimpleNamespace(
+        train=Fields(n_train, kill_after=kill_after), validation=Fields(n_validation, seed=1)
+    )
+
+
+def run(output, *, epochs=4, kill_after=None, resume=False, model=None, **settings):
+    """Train a tiny network; keyword arguments go to `train` or replace the defaults here."""
+    arguments = {
+        "optimisation": Optimisation(learning_rate=1e-2, transform_decay=0.1, gradient_clip=1.0),
+        "budget": Budget(epochs=epochs, batch_size=4),
+        "progress": False,
+        **settings,
+    }
+    objective = arguments.pop("objective", OneStepObjective(noise=0.05))
+    samples = arguments.pop("samples", None) or data(kill_after)
+    model = Network() if model is None else model
+    return train(model, objective, samples, output=output, resume=resume, **arguments)
+
+
+def evaluate(output):
+    """Train without randomness, evaluate data sets of many sizes, and write the numbers."""
+    model = Network(dropout=0.0)
+    samples = data(n_train=8)
+    result = run(output, epochs=2, model=model, samples=samples, objective=RolloutObjective())
+    rows = {}
+    for n in range(1, 10):
+        for batch_size in (1, 3, 4):
+            metrics = evaluate_model(
+                model, RolloutObjective(), Fields(n, seed=n), batch_size=batch_size
+            )
+            rows[f"{n}/{batch_size}"] = metrics["relative_l2"].tolist()
+    rows["history"] = [{**row, "seconds": 0} for row in result.progress.history]
+    rows["mean"] = mean_metrics(metrics)
+    rank = os.environ.get("RANK", "0")
+    (Path(output) / f"rank{rank}.json").write_text(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    command, folder, *rest = sys.argv[1:]
+    if command == "train":
+        run(folder, kill_after=int(rest[0]) if rest else None)
+    else:
+        evaluate(folder)
