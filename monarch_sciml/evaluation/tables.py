@@ -1,0 +1,288 @@
+"""The comparison of networks over seeds: means, spreads and changes against a baseline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from monarch_sciml._checks import message, one_of
+from monarch_sciml.evaluation._render import render_table, result_cells
+from monarch_sciml.evaluation.results import Row, as_float, write_rows
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and spread of one number over seeds.
+
+    Attributes
+    ----------
+    mean
+        Arithmetic mean over the seeds that did not fail; NaN when all of them failed.
+    spread
+        Sample standard deviation, sqrt(sum (x_s - mean)^2 / (n - 1)), over the same seeds; None
+        for fewer than two of them, and for an untrained network whose values are all equal.
+    n_runs
+        Number of seeds, failed ones included.
+    n_failed
+        Number of seeds whose value is missing, NaN or infinite.
+    """
+
+    mean: float
+    spread: float | None
+    n_runs: int
+    n_failed: int
+
+    @classmethod
+    def of(cls, values: Sequence[float], *, trained: bool = True) -> Summary:
+        """Summarise one value per seed."""
+        good = [value for value in values if math.isfinite(value)]
+        shown = len(good) > 1 and (trained or len(set(good)) > 1)
+        return cls(
+            mean=fmean(good) if good else math.nan,
+            spread=stdev(good) if shown else None,
+            n_runs=len(values),
+            n_failed=len(values) - len(good),
+        )
+
+
+@dataclass(frozen=True)
+class NetworkResult:
+    """The results of one network over its seeds.
+
+    Attributes
+    ----------
+    network
+        Name.
+    seeds
+        Seeds in order of appearance; (None,) for a method that was not trained.
+    trained
+        False when it has no learnable parameters or was trained for no epoch.
+    values
+        For each metric one test-set mean per seed, NaN where a run failed.
+    metrics
+        For each metric the `Summary` of these values.
+    n_parameters
+        Learnable real numbers; None when no row tells.
+    epochs, seconds_per_epoch, seconds
+        Means over the seeds; None when no row tells.
+    """
+
+    network: str
+    seeds: tuple[object, ...]
+    trained: bool
+    values: dict[str, tuple[float, ...]]
+    metrics: dict[str, Summary]
+    n_parameters: int | None
+    epochs: float | None
+    seconds_per_epoch: float | None
+    seconds: float | None
+
+    @classmethod
+    def of(cls, network: str, rows: Sequence[Row], metrics: Sequence[str]) -> NetworkResult:
+        """Gather the rows of one network."""
+        seeds = tuple(None if row.get("seed") in ("", None) else row["seed"] for row in rows)
+        if len(set(seeds)) < len(seeds):
+            rule = f"{network} must have one row per seed"
+            got = f"seeds {', '.join(map(str, seeds))}"
+            raise ValueError(message(rule, got, "Remove the repeated rows."))
+        sizes = {int(size) for row in rows if math.isfinite(size := _of(row, "n_parameters"))}
+        if len(sizes) > 1:
+            rule = f"{network} must have one number of parameters"
+            got = ", ".join(map(str, sorted(sizes)))
+            raise ValueError(message(rule, got, "Give different networks different names."))
+        size = sizes.pop() if sizes else None
+        epochs = _mean(rows, "epochs")
+        trained = size != 0 and epochs != 0 and any(seed is not None for seed in seeds)
+        values = {metric: tuple(_of(row, metric) for row in rows) for metric in metrics}
+        return cls(
+            network=network,
+            seeds=seeds,
+            trained=trained,
+            values=values,
+            metrics={key: Summary.of(value, trained=trained) for key, value in values.items()},
+            n_parameters=size,
+            epochs=epochs,
+            seconds_per_epoch=_mean(rows, "seconds_per_epoch") if trained else None,
+            seconds=_mean(rows, "seconds"),
+        )
+
+
+@dataclass(frozen=True)
+class ComparisonTable:
+    """Networks compared on the same test set under one budget.
+
+    Build it with `from_rows`. A loss against the baseline is shown where a gain would be, and a
+    run that failed (NaN, infinite or missing value) is counted in its cell, never dropped.
+
+    Attributes
+    ----------
+    results
+        One `NetworkResult` per network, in order of first appearance.
+    metrics
+        Names of the metric columns.
+    baseline
+        Name of the network that the others are held against; None for no such columns.
+    lower_is_better
+        Metrics of which a smaller value is better; errors, as opposed to PSNR and SSIM.
+
+    Examples
+    --------
+    >>> rows = [
+    ...     {"network": "FNO", "seed": 0, "rel_l2": 0.20},
+    ...     {"network": "FNO", "seed": 1, "rel_l2": 0.22},
+    ...     {"network": "Monarch-NO", "seed": 0, "rel_l2": 0.10},
+    ...     {"network": "Monarch-NO", "seed": 1, "rel_l2": 0.11},
+    ... ]
+    >>> table = ComparisonTable.from_rows(rows, metrics=["rel_l2"], baseline="FNO")
+    >>> round(table.change("Monarch-NO", "rel_l2"), 6)
+    -50.0
+    >>> table.best("rel_l2")
+    ('Monarch-NO',)
+    """
+
+    results: tuple[NetworkResult, ...]
+    metrics: tuple[str, ...]
+    baseline: str | None
+    lower_is_better: frozenset[str]
+
+    @classmethod
+    def from_rows(
+        cls,
+        rows: Iterable[Row],
+        metrics: Sequence[str],
+        *,
+        baseline: str | None = None,
+        lower_is_better: Collection[str] | None = None,
+    ) -> ComparisonTable:
+        """Build the table from long rows, one per network and seed.
+
+        Parameters
+        ----------
+        rows
+            Each row maps `network`, `seed` (None or absent for an untrained method), every name
+            in `metrics` (test-set mean of that run), `n_parameters`, `epochs`,
+            `seconds_per_epoch` and `seconds` to a value; all but `network` may be absent.
+        metrics
+            Metric columns to show, in this order.
+        baseline
+            Network of reference.
+        lower_is_better
+            Metrics of which a smaller value is better; by default all whose name holds neither
+            "psnr" nor "ssim".
+
+        Raises
+        ------
+        ValueError
+            When there are no rows, a metric is in no row, the baseline is not among the networks,
+            or a network has two rows for one seed or two numbers of parameters.
+        """
+        rows = list(rows)
+        if not rows:
+            raise ValueError(message("a table needs at least one row", "none", "Add results."))
+        columns = dict.fromkeys(column for row in rows for column in row)
+        for metric in metrics:
+            one_of("metrics", metric, columns)
+        groups: dict[str, list[Row]] = {}
+        for row in rows:
+            groups.setdefault(str(row["network"]), []).append(row)
+        if baseline is not None:
+            one_of("baseline", baseline, groups)
+        if lower_is_better is None:
+            lower_is_better = [name for name in metrics if not _is_quality(name)]
+        return cls(
+            results=tuple(NetworkResult.of(name, group, metrics) for name, group in groups.items()),
+            metrics=tuple(metrics),
+            baseline=baseline,
+            lower_is_better=frozenset(lower_is_better),
+        )
+
+    def __getitem__(self, network: str) -> NetworkResult:
+        """Return the results of one network; KeyError when it is not in the table."""
+        return {result.network: result for result in self.results}[network]
+
+    def best(self, metric: str) -> tuple[str, ...]:
+        """Return the networks with the best mean; a network with a failed run does not compete."""
+        means = {
+            result.network: result.metrics[metric].mean
+            for result in self.results
+            if not result.metrics[metric].n_failed
+        }
+        if len(self.results) < 2 or not means:
+            return ()
+        pick = min if metric in self.lower_is_better else max
+        return tuple(name for name, mean in means.items() if mean == pick(means.values()))
+
+    def change(self, network: str, metric: str) -> float | None:
+        """Return the change of the mean against the baseline's.
+
+        For an error 100 (m - b) / b in percent, negative where the network is better; for a
+        quality such as PSNR or SSIM the difference m - b (in dB for PSNR), positive where it is
+        better. None for the baseline itself, and where either has a failed run.
+        """
+        if self.baseline is None or network == self.baseline:
+            return None
+        ours, base = self[network].metrics[metric], self[self.baseline].metrics[metric]
+        if ours.n_failed or base.n_failed:
+            return None
+        if metric not in self.lower_is_better:
+            return ours.mean - base.mean
+        return 100 * (ours.mean - base.mean) / base.mean if base.mean else None
+
+    def paired(self, network: str, metric: str) -> Summary | None:
+        """Compare with the baseline seed by seed, where both were trained with the same seeds.
+
+        For an error the ratio r_s = m_s / b_s of each common seed s, for a quality the difference
+        d_s = m_s - b_s. The mean is sum r_s / n, the spread sqrt(sum (r_s - mean)^2 / (n - 1)):
+        what both networks share in a seed (data order, test set) cancels, so that it is tighter
+        than two separate spreads. A pair with a failed run counts as failed. None for the
+        baseline itself, for untrained methods, and without a common seed.
+        """
+        if self.baseline is None or network == self.baseline:
+            return None
+        ours, base = self[network], self[self.baseline]
+        if not (ours.trained and base.trained):
+            return None
+        base_of = dict(zip(base.seeds, base.values[metric]))
+        pairs = [(x, base_of[s]) for s, x in zip(ours.seeds, ours.values[metric]) if s in base_of]
+        if not pairs:
+            return None
+        if metric in self.lower_is_better:
+            return Summary.of([x / y if y else math.nan for x, y in pairs])
+        return Summary.of([x - y for x, y in pairs])
+
+    def to_text(self) -> str:
+        """Return the table for a terminal; the best value of a column is marked by a star."""
+        return render_table(self, markdown=False)
+
+    def to_markdown(self) -> str:
+        """Return the table as GitHub Markdown; the best value of a column is bold."""
+        return render_table(self, markdown=True)
+
+    def to_csv(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write one row per network with unrounded numbers, readable by `read_rows`.
+
+        For each metric M the columns M (mean), M_std, M_failed (number of failed runs), M_change
+        and, where seeds pair up, M_paired and M_paired_std.
+
+        Raises
+        ------
+        FileExistsError
+            When `path` exists and `overwrite` is false.
+        """
+        write_rows(result_cells(self), path, overwrite=overwrite)
+
+
+def _of(row: Mapping[str, object], column: str) -> float:
+    return as_float(row.get(column))
+
+
+def _mean(rows: Sequence[Row], column: str) -> float | None:
+    values = [value for row in rows if math.isfinite(value := _of(row, column))]
+    return fmean(values) if values else None
+
+
+def _is_quality(metric: str) -> bool:
+    return any(name in metric.lower() for name in ("psnr", "ssim"))
