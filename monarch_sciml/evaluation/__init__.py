@@ -11,6 +11,6 @@ from monarch_sciml.evaluation.report import write_report as write_report
 from monarch_sciml.evaluation.results import count_parameters as count_parameters
 from monarch_sciml.evaluation.results import read_rows as read_rows
 from monarch_sciml.evaluation.results import write_rows as write_rows
+from monarch_sciml.evaluation.summary import NetworkResult as NetworkResult
+from monarch_sciml.evaluation.summary import Summary as Summary
 from monarch_sciml.evaluation.tables import ComparisonTable as ComparisonTable
-from monarch_sciml.evaluation.tables import NetworkResult as NetworkResult
-from monarch_sciml.evaluation.tables import Summary as Summary

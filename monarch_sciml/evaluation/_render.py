@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from monarch_sciml.evaluation import _format as fmt
 
 if TYPE_CHECKING:
-    from monarch_sciml.evaluation.tables import ComparisonTable, NetworkResult, Summary
+    from monarch_sciml.evaluation.summary import NetworkResult, Summary
+    from monarch_sciml.evaluation.tables import ComparisonTable
 
 
 def render_table(table: ComparisonTable, *, markdown: bool) -> str:
