@@ -1,0 +1,51 @@
+"""What every sampling mask is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from monarch_sciml._checks import message
+
+
+class SamplingMask(ABC):
+    """Draw a sampling mask for k-space of any size.
+
+    Subclasses hold the settings and draw in `draw`; the same settings, shape and seed always
+    give the same mask. Which acceleration came out is `achieved_acceleration(mask)`.
+    """
+
+    def __call__(self, shape: Sequence[int], seed: int | Sequence[int] = 0) -> torch.Tensor:
+        """Return the mask for k-space of `shape`.
+
+        Parameters
+        ----------
+        shape
+            (..., H, W); only the last two sizes count.
+        seed
+            A whole number or several; for fastMRI files `volume_seed(filename)`.
+
+        Returns
+        -------
+        torch.Tensor
+            (H, W), float32, 1 where k-space is sampled and 0 elsewhere.
+
+        Raises
+        ------
+        ValueError
+            When the settings cannot be met on a grid of this size.
+        """
+        if len(shape) < 2 or min(shape[-2:]) < 1:
+            rule = "`shape` must end in a positive number of rows and columns"
+            raise ValueError(message(rule, tuple(shape), "Pass the shape of the k-space."))
+        height, width = int(shape[-2]), int(shape[-1])
+        drawn = self.draw(height, width, seed)
+        # (W,) or (H, W) -> (H, W)
+        return torch.from_numpy(np.broadcast_to(drawn, (height, width)).astype(np.float32))
+
+    @abstractmethod
+    def draw(self, height: int, width: int, seed: int | Sequence[int]) -> np.ndarray:
+        """Return the mask as bool of shape (H, W), or (W,) for whole columns."""
