@@ -82,4 +82,4 @@ def warn_if_lopsided(n: int, sizes: tuple[int, ...]) -> None:
     got = " x ".join(map(str, sizes))
     better = " x ".join(map(str, factorize(padded, order)))
     remedy = f"It costs nearly as much as a dense matrix; pad to {padded} = {better} points."
-    warnings.warn(message(rule, got, remedy), UserWarning, stacklevel=3)
+    warnings.warn(message(rule, got, remedy), UserWarning, stacklevel=4)
