@@ -1,1 +1,3 @@
 """Layers that hold transforms: spectral convolutions and linear layers."""
+
+from monarch_sciml.layers.spectral_convolution import MonarchSpectralConv as MonarchSpectralConv

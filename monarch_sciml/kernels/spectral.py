@@ -1,0 +1,149 @@
+"""The truncated spectral convolution as matrix products on the kept modes only.
+
+Letters: B batch, I and O channels in and out, R = B I rows, d axes, n_i grid sizes, m_i output
+sizes, K_i kept modes, M = K_1 ... K_d.
+
+Only the first and the last product touch full-size data; everything between lives on kept modes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def spectral_convolution(
+    x: Tensor, weight: Tensor, analysis: Sequence[Tensor], synthesis: Sequence[Tensor]
+) -> Tensor:
+    """Transform, mix the channels mode by mode, transform back.
+
+    y = S (W (A x)), with A = A_1 x ... x A_d and S = S_1 x ... x S_d acting along the axes; the
+    result is its real part when x is real.
+
+    Parameters
+    ----------
+    x
+        Field (B, I, n_1, ..., n_d), real or complex.
+    weight
+        Mixing matrices, modes first: (K_1, ..., K_d, I, O), real or complex.
+    analysis
+        One matrix per axis, (K_i, n_i), or (I, K_i, n_i) for one per channel.
+    synthesis
+        One matrix per axis, (m_i, K_i), or (O, m_i, K_i) for one per channel.
+
+    Returns
+    -------
+    Field (B, O, m_1, ..., m_d).
+
+    Notes
+    -----
+    Complex matrices on real data take the real-arithmetic path, about K / n of the work of a full
+    transform; everything else takes the reference path. Both give the same values and gradients of
+    every order.
+    """
+    matrices = [*analysis, *synthesis]
+    alike = len({matrix.ndim for matrix in matrices}) == 1
+    if alike and not x.is_complex() and all(matrix.is_complex() for matrix in matrices):
+        return _real_products(x, weight, analysis, synthesis)
+    return reference_spectral_convolution(x, weight, analysis, synthesis)
+
+
+def reference_spectral_convolution(
+    x: Tensor, weight: Tensor, analysis: Sequence[Tensor], synthesis: Sequence[Tensor]
+) -> Tensor:
+    """Compute `spectral_convolution` axis by axis with plain products: the slow reference."""
+    dims = len(analysis)
+    z = x
+    for axis in range(dims - 1, -1, -1):
+        z = _along_axis(analysis[axis], z, axis - dims)
+    batch, channels = z.shape[:2]
+    modes = z.shape[2:]
+    z = z.reshape(batch, channels, -1).permute(2, 0, 1)  # (M, B, I)
+    z = z.to(torch.promote_types(z.dtype, weight.dtype)) @ weight.flatten(0, dims - 1).to(
+        torch.promote_types(z.dtype, weight.dtype)
+    )
+    z = z.permute(1, 2, 0).reshape(batch, -1, *modes)  # (B, O, K_1, ..., K_d)
+    for axis in range(dims):
+        z = _along_axis(synthesis[axis], z, axis - dims)
+    return z.real if z.is_complex() and not x.is_complex() else z
+
+
+def _along_axis(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
+    """Multiply along one of the last axes; a matrix (C, K, n) meets the channels on axis 1."""
+    dtype = torch.promote_types(matrix.dtype, x.dtype)
+    tail = x.shape[axis:][1:]
+    # (B, C, before, n, after): the axis to contract becomes the rows of a matrix
+    y = x.to(dtype).reshape(*x.shape[:2], -1, x.shape[axis], math.prod(tail))
+    matrix = matrix.to(dtype)
+    y = (matrix[:, None] if matrix.ndim == 3 else matrix) @ y
+    return y.reshape(*x.shape[: x.ndim + axis], matrix.shape[-2], *tail)
+
+
+def _real_products(
+    x: Tensor, weight: Tensor, analysis: Sequence[Tensor], synthesis: Sequence[Tensor]
+) -> Tensor:
+    """Keep real and imaginary parts as planes, so that every transform is one real product.
+
+    G groups have a matrix of their own: one group for shared transforms, one per channel
+    otherwise. S are the rows of a group: batch times channels, or batch.
+    """
+    batch, _, *grid = x.shape
+    dims = len(grid)
+    per_channel = analysis[0].ndim == 3
+    analysis = [_grouped(matrix) for matrix in analysis]
+    synthesis = [_grouped(matrix) for matrix in synthesis]
+    rows = x.transpose(0, 1) if per_channel else x.unsqueeze(0)
+    groups = rows.shape[0]
+    planes = _last_axis_to_modes(rows.reshape(groups, -1, grid[-1]), analysis[-1])
+    for axis in range(dims - 2, -1, -1):
+        # (G, 2, K_{axis+1} ... K_d, S n_1 .. n_axis) -> (G, 2, K_axis ... K_d, S n_1 .. n_{axis-1})
+        planes = planes.unflatten(-1, (-1, grid[axis]))
+        planes = _contract(planes, analysis[axis]).movedim(-1, 2).flatten(2, 3)
+    n_modes = planes.shape[2]
+    # (G, 2, M, S) -> (M, B, I): S is B I, or B with the channels in G
+    z = torch.complex(planes[:, 0], planes[:, 1]).unflatten(-1, (batch, -1))  # (G, M, B, I / G)
+    z = z.permute(1, 2, 0, 3).reshape(n_modes, batch, -1)
+    z = torch.bmm(z, weight.to(z.dtype).flatten(0, dims - 1))  # (M, B, O)
+    z = z.permute(2, 0, 1) if per_channel else z.flatten(1).unsqueeze(0)  # (G, M, S)
+    planes = torch.stack([z.real, z.imag], dim=1)  # (G, 2, M, S)
+    for axis in range(dims - 1):
+        # (G, 2, K_axis ... K_d, S ..) -> (G, 2, K_{axis+1} ... K_d, S .. m_axis)
+        modes = synthesis[axis].shape[-1]
+        planes = planes.unflatten(2, (modes, -1)).movedim(2, -1)
+        planes = _contract(planes, synthesis[axis]).flatten(3)
+    out = _modes_to_last_axis(planes, synthesis[-1])  # (G, S m_1 .. m_{d-1}, m_d)
+    sizes = [matrix.shape[-2] for matrix in synthesis]
+    if per_channel:
+        return out.view(out.shape[0], batch, *sizes).transpose(0, 1)
+    return out.view(batch, -1, *sizes)
+
+
+def _grouped(matrix: Tensor) -> Tensor:
+    return matrix if matrix.ndim == 3 else matrix.unsqueeze(0)
+
+
+def _last_axis_to_modes(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Real rows (G, S, n) -> planes (G, 2, K, S), real and imaginary rows stacked in one
+    product.
+    """
+    stacked = torch.cat([matrix.real, matrix.imag], dim=-2)  # (G, 2K, n)
+    return (stacked @ rows.mT).unflatten(1, (2, -1))
+
+
+def _modes_to_last_axis(planes: Tensor, matrix: Tensor) -> Tensor:
+    """Planes (G, 2, K, S) -> real rows (G, S, m) = Re(matrix z)."""
+    stacked = torch.cat([matrix.real, -matrix.imag], dim=-1)  # (G, m, 2K)
+    return planes.flatten(1, 2).mT @ stacked.mT
+
+
+def _contract(planes: Tensor, matrix: Tensor) -> Tensor:
+    """Planes (G, 2, ..., n) -> (G, 2, ..., K): one real product, then the complex combination."""
+    stacked = torch.cat([matrix.real, matrix.imag], dim=-2)  # (G, 2K, n)
+    size = matrix.shape[-2]
+    both = (planes.flatten(1, -2) @ stacked.mT).unflatten(1, planes.shape[1:-1])
+    real = both[:, 0, ..., :size] - both[:, 1, ..., size:]
+    imag = both[:, 0, ..., size:] + both[:, 1, ..., :size]
+    return torch.stack([real, imag], dim=1)

@@ -1,0 +1,322 @@
+"""The spectral convolution of a Fourier neural operator, with the transform as an argument.
+
+Letters: B batch, I and O channels in and out, d axes, n_i grid sizes, K_i kept modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.kernels import spectral_convolution
+from monarch_sciml.transforms import (
+    CosineTransform,
+    DenseTransform,
+    FourierTransform,
+    MonarchTransform,
+    SineTransform,
+    Transform,
+)
+
+TransformName = Literal["fourier", "cosine", "sine", "monarch", "dense"]
+
+
+class MonarchSpectralConv(nn.Module):
+    """Convolve in a learnable spectral basis, y = Re(S W A x) + b; drop-in for neuralop's
+    SpectralConv.
+
+    A and S act along each axis: the truncated DFT and its inverse at first, learnable Monarch
+    products (or dense matrices) from then on. W mixes the channels mode by mode. With
+    `transform="fourier"` nothing but W is learned and the layer is neuralop's.
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Channels I and O.
+    n_modes
+        Modes kept along each axis, both signs; the last axis of real data keeps the n // 2 + 1 of
+        non-negative frequency, as neuralop does. Cosine and sine bases keep n_modes[i] modes per
+        axis. Can be lowered and raised at run time up to `max_n_modes`.
+    max_n_modes
+        Modes the weights are made for; `n_modes` by default.
+    transform
+        "monarch", "dense" (learnable without structure), or the fixed "fourier", "cosine", "sine".
+    grid_shape
+        Grid on which the learnable transforms live; on any other grid they are resampled (see
+        `MonarchTransform.resampled`). Give the grid you train on. By default the smallest power of
+        two with four points per mode.
+    init
+        What a learnable transform starts from: "dft", "dct", "dst" or "random".
+    per_channel
+        One transform per channel rather than one for all.
+    transform_rank, transform_order
+        Terms and number of factors of a Monarch transform.
+    complex_data
+        The field is complex: all frequencies are kept on every axis.
+    resolution_scaling_factor
+        Output points per input point, one number or one per axis.
+    bias
+        Add one learned number per output channel.
+    separable, factorization, fno_block_precision, rank, fixed_rank_modes, implementation,
+    decomposition_kwargs
+        As neuralop passes them. Only dense, full-precision weights exist here: `separable=True`, a
+        factorisation or another precision is refused; the rest has no meaning then and is ignored.
+
+    Attributes
+    ----------
+    weight
+        (K_1, ..., K_d, I, O, 2): modes first, ascending frequency, real and imaginary parts last
+        (no last axis for cosine and sine bases).
+    analysis, synthesis
+        One `Transform` per axis.
+
+    Notes
+    -----
+    Normalisation is neuralop's fft_norm="forward". On an output grid of another size every
+    frequency keeps its place (neuralop 2.0.0 misplaces negative ones there, and odd sizes on all
+    but the last axis).
+
+    References
+    ----------
+    Li et al., "Fourier Neural Operator", arXiv 2010.08895, eq. 4; Dao et al., arXiv 2204.00595,
+    section 5.1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layer = MonarchSpectralConv(3, 5, (8, 8), grid_shape=(16, 16))
+    >>> layer(torch.randn(2, 3, 16, 16)).shape
+    torch.Size([2, 5, 16, 16])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        n_modes: int | Sequence[int],
+        resolution_scaling_factor: float | Sequence[Any] | None = None,
+        max_n_modes: int | Sequence[int] | None = None,
+        rank: float = 1.0,
+        fixed_rank_modes: bool = False,
+        implementation: str = "factorized",
+        separable: bool = False,
+        factorization: str | None = None,
+        fno_block_precision: str = "full",
+        decomposition_kwargs: dict[str, Any] | None = None,
+        complex_data: bool = False,
+        enforce_hermitian_symmetry: bool = True,
+        bias: bool = True,
+        *,
+        transform: TransformName = "monarch",
+        grid_shape: Sequence[int] | None = None,
+        init: Literal["dft", "dct", "dst", "random"] = "dft",
+        per_channel: bool = False,
+        transform_rank: int = 1,
+        transform_order: int = 2,
+    ) -> None:
+        super().__init__()
+        _refuse("separable", separable, (False,))
+        _refuse("factorization", factorization, (None, "dense", "Dense"))
+        _refuse("fno_block_precision", fno_block_precision, ("full",))
+        one_of("transform", transform, get_args(TransformName))
+        self.in_channels = positive_int("in_channels", in_channels)
+        self.out_channels = positive_int("out_channels", out_channels)
+        self.complex_data = complex_data
+        self._n_modes = _sizes("n_modes", n_modes)
+        limits = self._n_modes if max_n_modes is None else _sizes("max_n_modes", max_n_modes)
+        self.max_n_modes = limits
+        self.order = len(limits)
+        self.n_modes = self._n_modes  # checks it against max_n_modes
+        self.resolution_scaling_factor = _factors(resolution_scaling_factor, self.order)
+        fixed = {"fourier": "dft", "cosine": "dct", "sine": "dst"}
+        start: str = fixed.get(transform, init)
+        real_basis = start in ("dct", "dst")
+        self._half = not (complex_data or real_basis)  # last axis keeps half of the spectrum
+        grid = tuple(_default_grid(n) for n in limits) if grid_shape is None else tuple(grid_shape)
+        if len(grid) != self.order:
+            rule = f"`grid_shape` must have {self.order} sizes, one per entry of `n_modes`"
+            raise ValueError(message(rule, grid, "Give one size per axis."))
+        self._check_grid(grid, limits)
+
+        def build(name: str, n_copies: int) -> nn.ModuleList:
+            return nn.ModuleList(
+                _transform(
+                    transform,
+                    name,
+                    n,
+                    self._rows(axis, limits[axis]),
+                    real_input=self._half and axis == self.order - 1,
+                    n_copies=n_copies if per_channel else 1,
+                    rank=transform_rank,
+                    order=transform_order,
+                )
+                for axis, n in enumerate(grid)
+            )
+
+        self.analysis = build(start, in_channels)
+        self.synthesis = build("i" + start, out_channels)
+        std = (2 / (in_channels + out_channels)) ** 0.5
+        modes = [self._rows(axis, limit) for axis, limit in enumerate(limits)]
+        dtype = torch.get_default_dtype() if real_basis else torch.get_default_dtype().to_complex()
+        weight = std * torch.randn(*modes, in_channels, out_channels, dtype=dtype)
+        self.weight = nn.Parameter(weight if real_basis else torch.view_as_real(weight))
+        ones = (1,) * self.order
+        self.bias = nn.Parameter(std * torch.randn(out_channels, *ones)) if bias else None
+        self._resampled: dict[tuple[str, int, int], Transform] = {}
+
+    @property
+    def n_modes(self) -> list[int]:
+        """Modes in use along each axis, both signs."""
+        return list(self._n_modes)
+
+    @n_modes.setter
+    def n_modes(self, n_modes: int | Sequence[int]) -> None:
+        sizes = _sizes("n_modes", n_modes)
+        if len(sizes) != self.order or any(a > b for a, b in zip(sizes, self.max_n_modes)):
+            rule = f"`n_modes` must be at most max_n_modes={tuple(self.max_n_modes)} on every axis"
+            raise ValueError(message(rule, tuple(sizes), "Build the layer with more max_n_modes."))
+        self._n_modes = sizes
+
+    def _rows(self, axis: int, n_modes: int) -> int:
+        """Rows of the transform for n_modes modes of both signs."""
+        return n_modes // 2 + 1 if self._half and axis == self.order - 1 else n_modes
+
+    def _check_grid(self, grid: Sequence[int], n_modes: Sequence[int]) -> None:
+        for axis, (n, modes) in enumerate(zip(grid, n_modes)):
+            if modes > n:
+                rule = (
+                    f"`n_modes` must be at most {n} along axis {axis - self.order} "
+                    f"for a grid of {n} points"
+                )
+                raise ValueError(message(rule, modes, "Lower `n_modes` or refine the grid."))
+
+    def _matrix(self, which: str, axis: int, n: int) -> Tensor:
+        """Matrix of one axis on a grid of n points, its modes ascending and those in use only."""
+        transform: Transform = getattr(self, which)[axis]
+        if transform.n != n:
+            key = (which, axis, n)
+            if key not in self._resampled:
+                self._resampled[key] = transform.resampled(n)
+            transform = self._resampled[key].to(self.weight)
+        dim = -2 if which == "analysis" else -1
+        matrix = transform.matrix()
+        most, keep = matrix.shape[dim], self._rows(axis, self._n_modes[axis])
+        if not self._signed(axis):
+            return matrix.narrow(dim, 0, keep)
+        # FFT order to ascending order: the keep // 2 negative frequencies stand last
+        negative = matrix.narrow(dim, most - keep // 2, keep // 2)
+        return torch.cat([negative, matrix.narrow(dim, 0, keep - keep // 2)], dim=dim)
+
+    def _signed(self, axis: int) -> bool:
+        """Whether an axis keeps frequencies of both signs."""
+        complex_basis = self.weight.ndim == self.order + 3
+        return complex_basis and not (self._half and axis == self.order - 1)
+
+    def _kept_weight(self) -> Tensor:
+        """Weights of the modes in use, (K_1, ..., K_d, I, O)."""
+        weight = self.weight
+        for axis in range(self.order):
+            rows = self._rows(axis, self._n_modes[axis])
+            most = weight.shape[axis]
+            if rows < most:
+                start = most // 2 - rows // 2 if self._signed(axis) else 0
+                weight = weight.narrow(axis, start, rows)
+        has_pairs = weight.ndim == self.order + 3
+        return torch.view_as_complex(weight.contiguous()) if has_pairs else weight
+
+    def _output_grid(self, grid: Sequence[int], output_shape: Sequence[int] | None) -> list[int]:
+        if output_shape is not None:
+            return list(output_shape)
+        if self.resolution_scaling_factor is None:
+            return list(grid)
+        return [round(n * factor) for n, factor in zip(grid, self.resolution_scaling_factor)]
+
+    def transform(self, x: Tensor, output_shape: Sequence[int] | None = None) -> Tensor:
+        """Bring a skip connection (B, C, n_1, ..., n_d) to the output grid, as neuralop does."""
+        grid = list(x.shape[2:])
+        target = self._output_grid(grid, output_shape)
+        if grid == target:
+            return x
+        from neuralop.layers.resample import resample
+
+        return resample(x, 1.0, list(range(2, x.ndim)), output_shape=target)
+
+    def forward(self, x: Tensor, output_shape: Sequence[int] | None = None) -> Tensor:
+        """Convolve x (B, I, n_1, ..., n_d) -> (B, O, m_1, ..., m_d).
+
+        Raises
+        ------
+        ValueError
+            When the number of axes or channels is another, or an axis has fewer points than modes.
+        """
+        grid = x.shape[2:]
+        if len(grid) != self.order or x.shape[1] != self.in_channels:
+            rule = f"the input must be (batch, {self.in_channels}, {self.order} grid axes)"
+            raise ValueError(message(rule, tuple(x.shape), "Check `in_channels` and `n_modes`."))
+        target = self._output_grid(grid, output_shape)
+        self._check_grid(grid, self._n_modes)
+        self._check_grid(target, self._n_modes)
+        analysis = [self._matrix("analysis", axis, n) for axis, n in enumerate(grid)]
+        synthesis = [self._matrix("synthesis", axis, n) for axis, n in enumerate(target)]
+        y = spectral_convolution(x, self._kept_weight(), analysis, synthesis)
+        return y if self.bias is None else y + self.bias
+
+    def extra_repr(self) -> str:
+        """Show the sizes."""
+        return f"{self.in_channels}, {self.out_channels}, n_modes={tuple(self._n_modes)}"
+
+
+def _transform(
+    transform: str,
+    init: Any,
+    n: int,
+    n_modes: int,
+    *,
+    real_input: bool,
+    n_copies: int,
+    rank: int,
+    order: int,
+) -> Transform:
+    """Build one axis' transform with neuralop's normalisation."""
+    inverse = init.startswith("i")
+    if transform == "fourier":
+        return FourierTransform(n, n_modes, real_input=real_input, norm="forward", inverse=inverse)
+    if transform in ("cosine", "sine"):
+        fixed = CosineTransform if transform == "cosine" else SineTransform
+        return fixed(n, n_modes, norm="forward", inverse=inverse)
+    if transform == "dense":
+        return DenseTransform(n, n_modes, init, real_input, norm="forward", n_copies=n_copies)
+    return MonarchTransform(
+        n, n_modes, init, real_input, norm="forward", rank=rank, n_copies=n_copies, order=order
+    )
+
+
+def _default_grid(n_modes: int) -> int:
+    return 1 << (4 * n_modes - 1).bit_length()
+
+
+def _sizes(name: str, value: int | Sequence[int]) -> list[int]:
+    values = [value] if hasattr(value, "__index__") else list(value)  # type: ignore[arg-type]
+    return [positive_int(name, size) for size in values]
+
+
+def _factors(value: float | Sequence[Any] | None, order: int) -> list[float] | None:
+    """Accept one number, one per axis, or neuralop's nested list for one layer."""
+    if value is None:
+        return None
+    if isinstance(value, (int, float)):
+        return [float(value)] * order
+    flat = list(value)
+    if len(flat) == 1 and isinstance(flat[0], (list, tuple)):
+        flat = list(flat[0])
+    return [float(factor) for factor in (flat * order if len(flat) == 1 else flat)]
+
+
+def _refuse(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    if value not in allowed:
+        rule = f"`{name}` must be {allowed[0]!r} for MonarchSpectralConv"
+        raise ValueError(message(rule, repr(value), "Use neuralop's SpectralConv for that."))
