@@ -1,1 +1,3 @@
 """Timing, memory and environment."""
+
+from monarch_sciml.benchmark.environment import environment as environment

@@ -131,7 +131,7 @@ def load_state(folder: str | Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types here: zip, pickle, end of file
-        got = f"{path} ({str(error).splitlines()[0][:80]})"
+        got = f"{path} ({type(error).__name__})"
         remedy = "Resume from another checkpoint, or train afresh."
         raise ValueError(message("the training state must be readable", got, remedy)) from error
 

@@ -327,7 +327,8 @@ class _Run:
             value = means[self.objective.monitor]
             old = self.progress.best_value
             better = value < old if self.objective.mode == "min" else value > old
-            if self.progress.best_epoch and not (better or math.isnan(old)):
+            better = better or (math.isnan(old) and not math.isnan(value))
+            if self.progress.best_epoch and not better:
                 return False
         self.progress.best_epoch, self.progress.best_value = self.progress.epoch, value
         return True

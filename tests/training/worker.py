@@ -103,6 +103,8 @@ def evaluate(output):
             )
             rows[f"{n}/{batch_size}"] = metrics["relative_l2"].tolist()
     rows["history"] = [{**row, "seconds": 0} for row in result.progress.history]
+    uneven = run(f"{output}-uneven", epochs=1, samples=data(n_train=9)).progress
+    rows["uneven"] = [uneven.epoch, uneven.step]
     rows["mean"] = mean_metrics(metrics)
     rank = os.environ.get("RANK", "0")
     (Path(output) / f"rank{rank}.json").write_text(json.dumps(rows))

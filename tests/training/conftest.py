@@ -1,0 +1,55 @@
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+WORKER = Path(__file__).with_name("worker.py")
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The module worker.py: tiny networks and data, and `run`."""
+    spec = importlib.util.spec_from_file_location("training_worker", WORKER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def program():
+    """Run worker.py in processes of its own: `program("train", folder, ...)`, `processes=2`."""
+
+    def start(*arguments, processes=1):
+        command = [sys.executable]
+        if processes > 1:
+            command += [
+                "-m",
+                "torch.distributed.run",
+                "--standalone",
+                f"--nproc-per-node={processes}",
+            ]
+        environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            [*command, str(WORKER), *map(str, arguments)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return start
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Bits depend on the number of threads: the tests and worker.py use one; and the CPU."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -1,0 +1,134 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
+
+from monarch_sciml.training import Optimisation
+from monarch_sciml.transforms import FourierTransform, MonarchTransform, SeparableTransform
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+        self.frozen = nn.Parameter(torch.ones(1), requires_grad=False)
+        self.transform = SeparableTransform([MonarchTransform(6, init="dft"), FourierTransform(6)])
+        self.again = self.transform
+
+
+def deviate(model):
+    """Move the transform away from its initial value and give every parameter a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    for p in model.parameters():
+        with torch.no_grad():
+            p += torch.randn(p.shape, generator=generator, dtype=p.dtype)
+        gradient = torch.randn(p.shape, generator=generator, dtype=p.dtype)
+        p.grad = gradient if p.requires_grad else None
+    return model
+
+
+def test_groups_split_the_trainable_parameters_once_each():
+    model = Network()
+    settings = Optimisation(
+        learning_rate=0.1, weight_decay=0.2, transform_learning_rate_factor=3, transform_decay=0.4
+    )
+    weights, transform = settings.parameter_groups(model)
+    assert (weights["name"], weights["lr"], weights["weight_decay"]) == ("weights", 0.1, 0.2)
+    assert (transform["name"], transform["weight_decay"]) == ("transform", 0.4)
+    assert transform["lr"] == pytest.approx(0.3)
+    assert {id(p) for p in weights["params"]} == {id(p) for p in model.linear.parameters()}
+    assert {id(p) for p in transform["params"]} == {id(p) for p in model.transform.parameters()}
+
+
+def test_network_without_transform_has_one_group():
+    assert [g["name"] for g in Optimisation().parameter_groups(nn.Linear(2, 2))] == ["weights"]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_one_step_is_adam_or_adamw_on_the_weights_and_decoupled_decay_on_the_transform(name):
+    model = deviate(Network().double())
+    settings = Optimisation(
+        optimizer=name,
+        learning_rate=0.01,
+        weight_decay=0.3,
+        transform_learning_rate_factor=2.0,
+        transform_decay=10.0,
+    )
+    weights, transform = settings.parameter_groups(model)
+    expected = [p.detach().clone().requires_grad_() for p in weights["params"]]
+    for p, q in zip(expected, weights["params"]):
+        p.grad = q.grad.clone()
+    oracle = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    oracle(expected, lr=0.01, weight_decay=0.3).step()
+    # first step of Adam: p - lr sign(gradient), after p += lr * decay * (0 - p)
+    pulled = [
+        p.detach() * (1 - 0.02 * 10.0) - 0.02 * p.grad / (p.grad.abs() + 1e-8)
+        for p in transform["params"]
+    ]
+    settings.build_optimizer(model).step()
+    for p, q in zip(weights["params"] + transform["params"], expected + pulled):
+        torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-12)
+
+
+def test_decay_alone_moves_the_transform_to_its_initial_matrix():
+    model = deviate(Network().double())
+    learned = model.transform[0]
+    before = [p.detach().clone() for p in model.transform.parameters()]
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p) if p.requires_grad else None
+    optimizer = Optimisation(learning_rate=0.1, transform_decay=2.0).build_optimizer(model)
+    for _ in range(3):
+        optimizer.step()
+    for p, q in zip(model.transform.parameters(), before):
+        torch.testing.assert_close(p.detach(), q * (1 - 0.1 * 2.0) ** 3)
+    for _ in range(300):
+        optimizer.step()
+    torch.testing.assert_close(learned.matrix(), learned.initial_matrix())
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "step", "constant"])
+def test_schedules_equal_those_of_torch(scheduler):
+    model = Network()
+    settings = Optimisation(
+        learning_rate=0.1,
+        scheduler=scheduler,
+        step_size=2,
+        gamma=0.3,
+        transform_learning_rate_factor=0.5,
+    )
+    optimizer = settings.build_optimizer(model)
+    ours = settings.build_scheduler(optimizer, steps_per_epoch=3, epochs=5)
+    other = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    theirs = {
+        "cosine": lambda: CosineAnnealingLR(other, T_max=15),
+        "step": lambda: StepLR(other, step_size=6, gamma=0.3),
+        "constant": lambda: StepLR(other, step_size=100),
+    }[scheduler]()
+    for _ in range(15):
+        rates = [group["lr"] for group in optimizer.param_groups]
+        assert rates == pytest.approx([theirs.get_last_lr()[0], 0.5 * theirs.get_last_lr()[0]])
+        for part in (optimizer, other, ours, theirs):
+            part.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(theirs.get_last_lr()[0], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("optimizer", "sgd"),
+        ("scheduler", "linear"),
+        ("learning_rate", 0.0),
+        ("learning_rate", math.nan),
+        ("weight_decay", -1.0),
+        ("transform_decay", math.inf),
+        ("gradient_clip", 0.0),
+        ("gamma", -0.5),
+        ("step_size", 0),
+        ("transform_learning_rate_factor", -1.0),
+    ],
+)
+def test_bad_values_are_named(field, value):
+    with pytest.raises(ValueError, match=f"`{field}` must be"):
+        Optimisation(**{field: value})
