@@ -1,1 +1,6 @@
 """Networks that take their transform as an argument."""
+
+from monarch_sciml.models.fno import FNO
+from monarch_sciml.models.sense import SENSE
+
+__all__ = ["FNO", "SENSE"]

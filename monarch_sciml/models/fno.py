@@ -1,0 +1,141 @@
+"""The Fourier neural operator with its transform as an argument: FNO or Monarch-NO."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from monarch_sciml._checks import message, positive_int
+from monarch_sciml.layers import MonarchSpectralConv
+from monarch_sciml.layers.spectral_convolution import TransformName
+
+
+class FNO(nn.Module):
+    """Lift, convolve in a spectral basis n_layers times, project; the basis is `transform`.
+
+    v_{l+1} = act(W_l v_l + S_l R_l A_l v_l), with A_l and S_l the DFT and its inverse (FNO) or
+    learnable transforms that start there (Monarch-NO). The network around them is neuralop's own
+    FNO. With `transform="fourier"` its spectral layer is neuralop's too: the baseline is exactly
+    the library's.
+
+    Parameters
+    ----------
+    grid_shape
+        Grid to train on. The network runs on other grids as well; learned transforms are resampled.
+    in_channels, out_channels
+        Channels of input and output field.
+    n_modes
+        Modes kept along each axis, both signs, as in neuralop (the paper's `modes` is half of it).
+    hidden_channels
+        Width.
+    n_layers
+        Spectral layers.
+    transform
+        "fourier" (neuralop's layer), "monarch", "dense", "cosine" or "sine".
+    init, per_channel, transform_rank, transform_order
+        Of the learnable transforms; see `MonarchSpectralConv`.
+    domain_padding
+        Zeros added on both sides of each axis, as a fraction of its length; for walls. None for
+        periodic fields.
+    positional_embedding
+        Append the coordinates to the input channels.
+    lifting_channel_ratio, projection_channel_ratio
+        Hidden width of the lifting and projection networks, in units of `hidden_channels`.
+    channel_mlp
+        Add a two-layer network over the channels to every layer, as neuralop does by default.
+
+    Raises
+    ------
+    ValueError
+        When n_modes and grid_shape differ in length, or n_modes exceeds the (padded) grid.
+
+    References
+    ----------
+    Li et al., arXiv 2010.08895; Kossaifi et al., neuraloperator 2.0; Dao et al., arXiv 2204.00595.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = FNO((16, 16), 10, 1, n_modes=(8, 8), hidden_channels=8, transform="monarch")
+    >>> network(torch.randn(2, 10, 16, 16)).shape
+    torch.Size([2, 1, 16, 16])
+    """
+
+    def __init__(
+        self,
+        grid_shape: tuple[int, ...],
+        in_channels: int = 1,
+        out_channels: int = 1,
+        *,
+        n_modes: tuple[int, ...],
+        hidden_channels: int = 32,
+        n_layers: int = 4,
+        transform: TransformName = "fourier",
+        init: Literal["dft", "dct", "dst", "random"] = "dft",
+        per_channel: bool = False,
+        transform_rank: int = 1,
+        transform_order: int = 2,
+        domain_padding: float | None = None,
+        positional_embedding: bool = True,
+        lifting_channel_ratio: float = 2,
+        projection_channel_ratio: float = 2,
+        channel_mlp: bool = True,
+    ) -> None:
+        super().__init__()
+        if len(n_modes) != len(grid_shape):
+            rule = f"`n_modes` must have {len(grid_shape)} sizes, one per axis of the grid"
+            raise ValueError(message(rule, tuple(n_modes), "Give one number of modes per axis."))
+        from neuralop.layers.spectral_convolution import SpectralConv
+        from neuralop.models import FNO as NeuralopFNO
+
+        padded = _padded(grid_shape, domain_padding)
+        _check_modes(n_modes, padded)
+        ours = partial(
+            MonarchSpectralConv,
+            transform=transform,
+            grid_shape=padded,
+            init=init,
+            per_channel=per_channel,
+            transform_rank=transform_rank,
+            transform_order=transform_order,
+        )
+        self.grid_shape = tuple(grid_shape)
+        self.network = NeuralopFNO(
+            n_modes=tuple(n_modes),
+            in_channels=positive_int("in_channels", in_channels),
+            out_channels=positive_int("out_channels", out_channels),
+            hidden_channels=positive_int("hidden_channels", hidden_channels),
+            n_layers=positive_int("n_layers", n_layers),
+            lifting_channel_ratio=lifting_channel_ratio,
+            projection_channel_ratio=projection_channel_ratio,
+            positional_embedding="grid" if positional_embedding else None,  # type: ignore[arg-type]
+            use_channel_mlp=channel_mlp,
+            domain_padding=domain_padding,  # type: ignore[arg-type]
+            conv_module=SpectralConv if transform == "fourier" else ours,  # type: ignore[arg-type]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (batch, in_channels, *grid) to (batch, out_channels, *grid)."""
+        return self.network(x)
+
+
+def _padded(grid_shape: Sequence[int], domain_padding: float | None) -> tuple[int, ...]:
+    """Return the grid after neuralop's domain padding."""
+    if not domain_padding:
+        return tuple(grid_shape)
+    from neuralop.layers.padding import DomainPadding
+
+    return tuple(DomainPadding(domain_padding).pad(torch.zeros(1, 1, *grid_shape)).shape[2:])
+
+
+def _check_modes(n_modes: Sequence[int], grid: Sequence[int]) -> None:
+    """Refuse what neuralop would silently cut down."""
+    for axis, (modes, n) in enumerate(zip(n_modes, grid)):
+        if positive_int("n_modes", modes) > n:
+            where = axis - len(grid)
+            rule = f"`n_modes` must be at most {n} along axis {where} for a grid of {n} points"
+            raise ValueError(message(rule, modes, "Lower `n_modes` or refine the grid."))
