@@ -106,7 +106,7 @@ def volume_metrics(
         zero = volumes[target == 0].tolist()
         rule = "the target of a volume must not be zero everywhere"
         raise ValueError(message(rule, f"volume {zero[0]}", "Leave that volume out."))
-    peak = torch.zeros_like(target).index_reduce(0, index, pieces["max"], "amax")
+    peak = torch.zeros_like(target).scatter_reduce(0, index, pieces["max"], "amax")
     error = total(pieces["squared_error"])
     mean_error = error / total(pieces["n_pixels"])
     return {

@@ -121,6 +121,9 @@ def espirit(
     if not 1 <= positive_int("n_maps", n_maps) <= n_coils:
         rule = f"`n_maps` must be at most the {n_coils} coils"
         raise ValueError(message(rule, n_maps, "Lower `n_maps`."))
+    if not crop < 1:
+        rule = "`crop` must be below 1, the largest eigenvalue there is"
+        raise ValueError(message(rule, crop, "BART uses 0.8."))
     slices = kspace.detach().reshape(-1, n_coils, height, width)  # (B, C, H, W)
     block = _calibration_block(slices, calibration, kernel)
     lags = _lags_of_row_space(block, kernel, threshold).to(kspace.dtype)
@@ -191,7 +194,7 @@ def _center(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 def _calibration_block(slices: torch.Tensor, calibration: int, kernel: int) -> torch.Tensor:
     """Return the fully sampled centre (B, C, h, w), complex128, of slices (B, C, H, W)."""
-    finite("kspace", torch.view_as_real(slices), remedy="Check the file and its scaling.")
+    finite("kspace", slices, remedy="Check the file and its scaling.")
     sampled = (slices != 0).any(dim=1)  # (B, H, W)
     if not bool(sampled.flatten(1).any(dim=1).all()):
         rule = "`kspace` must hold data in every slice"

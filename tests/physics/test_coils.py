@@ -1,0 +1,175 @@
+"""ESPIRiT: agreement with BART and sigpy on a real brain, simulated maps recovered, bad input."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from monarch_sciml.physics import UniformMask, espirit, estimate_coil_maps, fft2c, rss
+
+BRAIN = Path(__file__).parents[2] / "../shared/kspace/brain8ch_230x180_full"
+needs_brain = pytest.mark.skipif(
+    not BRAIN.with_suffix(".cfl").exists(), reason="the brain scan in ../shared is absent"
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def read_cfl(path):
+    sizes = [int(n) for n in path.with_suffix(".hdr").read_text().split("\n")[1].split()]
+    data = np.fromfile(path.with_suffix(".cfl"), np.complex64).reshape(sizes, order="F").squeeze()
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(data, -1, 0)))
+
+
+@pytest.fixture(scope="module")
+def brain():
+    return read_cfl(BRAIN)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A smooth object seen by six coils of smooth maps: image (40, 32), maps (6, 40, 32)."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 40), torch.linspace(-1, 1, 32), indexing="ij")
+    y, x = y.double(), x.double()
+    angles = torch.arange(6).double() * (torch.pi / 3)
+    distance = (y - 1.3 * angles.sin()[:, None, None]) ** 2
+    distance = distance + (x - 1.3 * angles.cos()[:, None, None]) ** 2
+    maps = torch.polar(1 / (0.5 + distance), 0.8 * angles[:, None, None] + 0.5 * distance)
+    image = ((y**2 + x**2) < 0.7).double() * (1 + 0.3 * torch.cos(5 * y) * torch.sin(7 * x))
+    return image, maps / rss(maps)
+
+
+def support(maps):
+    return maps.abs().sum(dim=-3) > 0
+
+
+def alignment(a, b):
+    """|<a, b>| at the pixels where neither is zero."""
+    both = support(a) & support(b)
+    return (a.conj() * b).sum(dim=-3).abs()[both]
+
+
+@needs_brain
+@pytest.mark.skipif(not shutil.which("bart"), reason="bart is not installed")
+def test_agreement_with_bart(brain, tmp_path):
+    arguments = ["bart", "ecalib", "-m1", "-r24", str(BRAIN), "maps", "eigenvalues"]
+    subprocess.run(arguments, cwd=tmp_path, check=True, capture_output=True)
+    theirs = read_cfl(tmp_path / "maps")
+    ours, eigenvalues = espirit(brain, return_eigenvalues=True)
+    assert alignment(ours, theirs).mean() > 0.9999
+    differ = support(ours) ^ support(theirs)
+    assert differ.sum() < 20  # of 33751 pixels
+    # one global phase apart, with BART's phase reference
+    product = (theirs.conj() * ours).sum(dim=0)
+    phase = product.sum() / product.sum().abs()
+    both = support(ours) & support(theirs)
+    assert ((ours - phase * theirs)[:, both]).norm() < 0.02 * ours[:, both].norm()
+    size = [int(n) for n in (tmp_path / "eigenvalues.hdr").read_text().split("\n")[1].split()]
+    theirs = np.fromfile(tmp_path / "eigenvalues.cfl", np.complex64).reshape(size, order="F")
+    assert (eigenvalues - torch.from_numpy(theirs.squeeze().real.copy())).abs().mean() < 1e-3
+
+
+@needs_brain
+def test_agreement_with_sigpy(brain):
+    app = pytest.importorskip("sigpy.mri.app")
+    brain = brain[:, 115 - 48 : 115 + 48, 90 - 40 : 90 + 40].contiguous()  # for speed
+    theirs = torch.from_numpy(app.EspiritCalib(brain.numpy(), show_pbar=False).run())
+    ours = espirit(brain, threshold=0.02, crop=0.95)
+    assert alignment(ours, theirs).min() > 0.99999
+    assert torch.equal(support(ours), support(theirs))
+
+
+@needs_brain
+def test_undersampled_kspace_gives_the_same_maps(brain):
+    masked = brain * UniformMask(3, 24)(brain.shape)
+    assert torch.allclose(espirit(masked), espirit(brain), atol=1e-4)
+
+
+def test_simulated_maps_are_recovered(scene):
+    image, maps = scene
+    kspace = fft2c(maps * image)
+    found, eigenvalues = espirit(kspace, kernel=5, return_eigenvalues=True)
+    inside = image > 0
+    assert support(found)[inside].float().mean() > 0.99
+    assert alignment(found * inside, maps).mean() > 0.999
+    assert eigenvalues.max() <= 1 + 1e-9 and eigenvalues.min() >= 0
+    norms = rss(found)[support(found)]
+    assert torch.allclose(norms, torch.ones_like(norms))
+
+
+def test_the_phase_reference_is_the_first_principal_component(scene):
+    image, maps = scene
+    kspace = fft2c(maps * image)
+    center = kspace[:, 8:32, 4:28].flatten(1)
+    component = torch.linalg.svd(center).U[:, 0]
+    projection = (component.conj()[:, None, None] * espirit(kspace)).sum(dim=0)
+    projection = projection[projection.abs() > 1e-6]
+    phase = projection[0] / projection[0].abs()
+    assert ((projection * phase.conj()).imag.abs() < 1e-9 * projection.abs().max()).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_batches_chunks_and_scaling_change_nothing(scene, dtype, monkeypatch):
+    image, maps = scene
+    kspace = torch.stack([fft2c(maps * image), fft2c(maps * image.flip(0) * 3)]).to(dtype)
+    tolerance = 1e-4 if dtype == torch.complex64 else 1e-10
+    whole = espirit(kspace)
+    assert whole.dtype == dtype and whole.shape == kspace.shape
+    assert torch.allclose(espirit(kspace[1] * 1e-4), whole[1], atol=tolerance)
+    monkeypatch.setattr("monarch_sciml.physics.coils._CHUNK_ELEMENTS", 7 * 32 * 36)
+    assert torch.allclose(espirit(kspace), whole, atol=tolerance)
+    volume = estimate_coil_maps(kspace, chunk_size=1)
+    assert torch.allclose(volume, whole, atol=tolerance)
+    assert espirit(kspace[None]).shape == (1, *kspace.shape)
+
+
+def test_several_sets_are_orthogonal_and_ordered(scene):
+    image, maps = scene
+    sets, eigenvalues = espirit(fft2c(maps * image), n_maps=3, crop=-1.0, return_eigenvalues=True)
+    assert sets.shape == (3, 6, 40, 32) and eigenvalues.shape == (3, 40, 32)
+    gram = torch.einsum("achw,bchw->hwab", sets.conj(), sets)
+    assert torch.allclose(gram, torch.eye(3, dtype=gram.dtype).expand_as(gram))
+    assert (eigenvalues.diff(dim=0) <= 0).all()
+
+
+def test_a_smaller_calibration_block_is_used_as_it_is(scene):
+    image, maps = scene
+    kspace = fft2c(maps * image) * UniformMask(4, 12)((40, 32))
+    # 12 lines and a neighbour that is sampled anyway; 24 would take zeros for data
+    found = espirit(kspace, kernel=5)
+    assert alignment(found * (image > 0), maps).mean() > 0.995
+
+
+SEEDED = torch.Generator().manual_seed(0)
+KSPACE = torch.randn(2, 3, 16, 16, dtype=torch.complex64, generator=SEEDED)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: espirit(KSPACE * UniformMask(4, 0)((16, 16))), "at least 6 x 6 .*, got 16 x 1"),
+        (lambda: espirit(KSPACE * UniformMask(8, 4)((16, 16))), "got 16 x 4. Sample a calibration"),
+        (lambda: espirit(KSPACE * torch.tensor([1, 0])[:, None, None, None]), "a slice of zeros"),
+        (lambda: espirit(KSPACE / 0), "finite, got 1536 NaN or infinite values of 1536"),
+        (lambda: espirit(KSPACE.real), "must be complex"),
+        (lambda: espirit(KSPACE, n_maps=4), "at most the 3 coils, got 4"),
+        (lambda: espirit(KSPACE, calibration=5), "`calibration` must be at least 6, got 5"),
+        (lambda: espirit(KSPACE, crop=1.0), "`crop` must be below 1"),
+        (lambda: espirit(KSPACE, threshold=0.95), r"exceed `crop` = 0.8 .*, got 0\.\d+ at most"),
+        (lambda: estimate_coil_maps(KSPACE[0]), "four axes .*Use `espirit` for a slice"),
+        (lambda: estimate_coil_maps(KSPACE, chunk_size=0), "`chunk_size` must be at least 1"),
+    ],
+)
+def test_bad_input(make, text):
+    with pytest.raises(ValueError, match=text) as error:
+        make()
+    assert "\n" not in str(error.value)
