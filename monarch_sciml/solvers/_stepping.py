@@ -52,12 +52,16 @@ def check_finite(state: Tensor, time: float, dt: float) -> None:
 
 
 @contextmanager
-def progress_bar(total: int, shown: bool, *, name: str) -> Iterator[Callable[[], object]]:
-    """Yield the function that counts one step."""
-    if not shown:
+def progress_bar(
+    total: int, shown: bool | Callable[[float], object], *, name: str
+) -> Iterator[Callable[[], object]]:
+    """Yield the function that counts one step; a callable `shown` is told each step's share."""
+    if callable(shown):
+        yield lambda: shown(1 / total)
+    elif not shown:
         yield lambda: None
-        return
-    from tqdm import tqdm
+    else:
+        from tqdm import tqdm
 
-    with tqdm(total=total, desc=name, unit="step", dynamic_ncols=True) as bar:
-        yield bar.update
+        with tqdm(total=total, desc=name, unit="step", dynamic_ncols=True) as bar:
+            yield bar.update

@@ -178,7 +178,7 @@ class NavierStokes2d:
         t_end: float | None = None,
         n_record: int | None = None,
         record_times: Sequence[float] | None = None,
-        progress: bool = False,
+        progress: bool | Callable[[float], object] = False,
     ) -> tuple[Tensor, Tensor]:
         """Integrate from t = 0 and return the vorticity at the recorded times.
 
@@ -194,7 +194,8 @@ class NavierStokes2d:
         record_times
             Or: increasing times ≥ 0, in place of `t_end` and `n_record`; 0 records `w0` itself.
         progress
-            Show a bar that counts time steps.
+            Show a bar that counts time steps; or a function, called after each step with the share
+            of the whole that it is.
 
         Returns
         -------
@@ -251,7 +252,7 @@ def solve_navier_stokes(
     n_record: int | None = None,
     record_times: Sequence[float] | None = None,
     forcing: Forcing = fno_forcing,
-    progress: bool = False,
+    progress: bool | Callable[[float], object] = False,
 ) -> tuple[Tensor, Tensor]:
     """Integrate the vorticity equation of `NavierStokes2d` from the fields `w0`.
 

@@ -1,0 +1,147 @@
+"""What every data module of PDE fields shares: the file, the splits, the grid."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import Dataset
+
+from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.data.field_files import open_fields
+from monarch_sciml.data.field_samples import FieldSamples
+from monarch_sciml.data.field_source import FieldSource
+from monarch_sciml.data.spec import DataModule
+
+Split = Literal["train", "validation", "test"]
+
+
+class FieldModule(DataModule):
+    """Split a file as the FNO paper does: the first samples train, the last ones test.
+
+    Validation samples follow the training samples. Subclasses say which frames and fields a sample
+    holds.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        n_train: int,
+        n_validation: int,
+        n_test: int,
+        subsample: int,
+        in_memory: bool,
+        dtype: str,
+    ) -> None:
+        self.path = Path(path)
+        self.source = open_data(self.path)
+        self.subsample = positive_int("subsample", subsample)
+        self.in_memory = in_memory
+        one_of("dtype", dtype, ("float32", "float64"))
+        self.dtype = torch.float64 if dtype == "float64" else torch.float32
+        _check_subsample(self.source, self.subsample)
+        self._ranges = split_samples(self.source, n_train, n_validation, n_test)
+        self._splits: dict[Split, FieldSamples] = {}
+
+    @property
+    def train(self) -> Dataset[dict[str, Any]]:
+        """Samples to train on."""
+        return self._split("train")
+
+    @property
+    def validation(self) -> Dataset[dict[str, Any]] | None:
+        """Samples that choose the best checkpoint; None when there are none."""
+        return self._split("validation") if len(self._ranges["validation"]) else None
+
+    @property
+    def test(self) -> Dataset[dict[str, Any]]:
+        """Samples for the figures that are reported."""
+        return self._split("test")
+
+    def _split(self, name: Split) -> FieldSamples:
+        if name not in self._splits:
+            if not len(self._ranges[name]):
+                rule = f"`n_{name}` must be at least 1 to use the {name} samples"
+                raise ValueError(message(rule, 0, f"Raise `n_{name}`."))
+            self._splits[name] = self._samples(name, self._ranges[name])
+        return self._splits[name]
+
+    @abstractmethod
+    def _samples(self, name: Split, samples: range) -> FieldSamples:
+        """The samples of a split, given which of the file's they are."""
+
+    def _grid(self) -> dict[str, Any]:
+        """The part of the specification that every subclass shares."""
+        shape = tuple(-(-size // self.subsample) for size in self.source.grid_shape)
+        return {
+            "grid_shape": shape,
+            "domain_extent": self.source.domain_extent,
+            "boundary": self.source.boundary,
+        }
+
+
+def open_data(path: Path) -> FieldSource:
+    """Open the file of a data module; when it is missing, say how to make it."""
+    if not path.exists():
+        rule = "the data file must exist"
+        made = f"navier_stokes --output {path}" if path.suffix in (".h5", ".hdf5") else "PROBLEM"
+        remedy = f"Make it with `monarch-sciml generate {made}`, or correct the path."
+        raise FileNotFoundError(message(rule, str(path), remedy))
+    return open_fields(path)
+
+
+def split_samples(
+    source: FieldSource, n_train: int, n_validation: int, n_test: int
+) -> dict[Split, range]:
+    """Return which samples are whose; ValueError when there are too few."""
+    counts = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test}
+    for name, count in counts.items():
+        positive_int(name, count, minimum=0)
+    total, available = sum(counts.values()), source.n_samples
+    if total > available:
+        names = "`n_train` + `n_validation` + `n_test`"
+        rule = f"{names} must be at most {available} for {source.path}"
+        got = f"{n_train} + {n_validation} + {n_test} = {total}"
+        raise ValueError(message(rule, got, "Lower one, or generate more samples."))
+    return {
+        "train": range(n_train),
+        "validation": range(n_train, n_train + n_validation),
+        "test": range(available - n_test, available),
+    }
+
+
+def known_fields(source: FieldSource, fields: list[str] | None) -> tuple[str, ...]:
+    """Return `fields`, or all of the source; ValueError when one is unknown or there is none."""
+    names = source.fields if fields is None else tuple(fields)
+    for name in names:
+        one_of("fields", name, source.fields)
+    if not names:
+        rule = f"a sample of {source.path} needs fields"
+        raise ValueError(message(rule, f"none of {source.fields}", "Name one."))
+    return names
+
+
+def check_frames(source: FieldSource, needed: int) -> None:
+    """Raise ValueError when the samples have fewer frames than needed."""
+    if needed > source.n_times:
+        rule = f"{source.path} must hold {needed} frames for these steps"
+        remedy = "Lower `n_steps_out`, `start` or `stride`, or generate more frames."
+        raise ValueError(message(rule, source.n_times, remedy))
+
+
+def _check_subsample(source: FieldSource, subsample: int) -> None:
+    for size, kind in zip(source.grid_shape, source.boundary):
+        if kind == "periodic" and size % subsample:
+            rule = f"`subsample` must divide the {size} points of a periodic axis"
+            raise ValueError(message(rule, subsample, "Choose a divisor."))
+
+
+def check_alike(first: FieldSource, second: FieldSource) -> None:
+    """Raise ValueError when two files differ in fields, grid or frames."""
+    for name in ("fields", "grid_shape", "n_times"):
+        if getattr(first, name) != getattr(second, name):
+            rule = f"{second.path} must have the `{name}` of {first.path}, {getattr(first, name)}"
+            raise ValueError(message(rule, getattr(second, name), "Pass files of one problem."))

@@ -1,0 +1,251 @@
+"""Write files of generated fields in batches, resumable after a kill.
+
+Shapes: N samples, T times, F fields, then the grid.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from monarch_sciml import __version__
+from monarch_sciml._checks import message
+from monarch_sciml.data.field_source import FieldLayout
+from monarch_sciml.data.fields import FORMAT, VERSION
+
+_AXES = "xyz"
+
+
+class FieldWriter:
+    """Write a file of fields batch by batch; an interrupted run goes on where it stopped.
+
+    The samples go to a hidden file beside `path`, whose space is claimed at once. When all are
+    there it takes its name. After a kill the same call finds the samples already written.
+
+    Parameters
+    ----------
+    path
+        The file to make.
+    layout
+        Sizes and coordinates.
+    generator, parameters, seed
+        What makes the samples: a name, JSON values, a number. A part file made by something else
+        is refused.
+    dtype
+        torch.float32 or torch.float64, of the stored values.
+    overwrite
+        Replace `path` when it exists.
+
+    Raises
+    ------
+    FileExistsError
+        When `path` exists and `overwrite` is false.
+    ValueError
+        When an unfinished file of other parameters is there, or another process writes it.
+    OSError
+        When the disk has no room for the whole file.
+
+    Notes
+    -----
+    Values are stored contiguously, uncompressed. A batch changes raw data only, never the metadata,
+    so that a process killed at any moment leaves a valid file; the mark of a sample is written
+    after its values have reached the disk.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        layout: FieldLayout,
+        *,
+        generator: str,
+        parameters: Mapping[str, Any],
+        seed: int,
+        dtype: torch.dtype = torch.float32,
+        overwrite: bool = False,
+    ) -> None:
+        self.path, self.layout = Path(path), layout
+        if self.path.exists() and not overwrite:
+            rule = "the output file must not exist yet"
+            raise FileExistsError(message(rule, str(path), "Remove it, or pass another name."))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.part = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
+        attributes = _attributes(layout, generator, parameters, seed)
+        if not self.part.exists():
+            _create(self.part, layout, attributes, dtype)
+        self._file = _open_part(self.part, layout, attributes, dtype)
+
+    @property
+    def n_completed(self) -> int:
+        """Number of samples written without a gap from the first one."""
+        marks = self._file["completed"][()]
+        return int(marks.argmin()) if (marks == 0).any() else len(marks)
+
+    def write(self, start: int, values: Tensor) -> None:
+        """Write samples `start`, `start` + 1, ...
+
+        Parameters
+        ----------
+        start
+            Index of the first one.
+        values
+            Fields (n, T, F, *grid), on any device.
+
+        Raises
+        ------
+        ValueError
+            When the shape does not fit, or a value is NaN or infinite.
+        OSError
+            When the disk refuses the data; the samples written before stay.
+        """
+        layout, stop = self.layout, start + len(values)
+        expected = (layout.n_times, len(layout.fields), *layout.grid_shape)
+        if tuple(values.shape[1:]) != expected or not 0 <= start < stop <= layout.n_samples:
+            rule = f"`values` must have shape (n, {', '.join(map(str, expected))})"
+            got = f"{tuple(values.shape)} for samples from {start} of {layout.n_samples}"
+            raise ValueError(message(rule, got, "Write what the layout declares."))
+        if not torch.isfinite(values).all():
+            rule = "`values` must be finite"
+            raise ValueError(message(rule, "NaN or infinity", "Choose a smaller `dt`."))
+        array = values.detach().cpu().numpy()
+        try:
+            for index, name in enumerate(layout.fields):
+                self._file["fields"][name][start:stop] = array[:, :, index]
+            self._flush()
+            self._file["completed"][start:stop] = np.uint8(1)
+            self._flush()
+        except OSError as error:
+            rule = f"{self.part} must be writable"
+            remedy = "Free space on the disk and repeat the command: it goes on where it stopped."
+            raise OSError(message(rule, str(error).splitlines()[0][:160], remedy)) from error
+
+    def _flush(self) -> None:
+        self._file.flush()
+        _sync(self.part)
+
+    def __enter__(self) -> FieldWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        n_completed = self.n_completed
+        self._file.close()
+        if kind is None and n_completed == self.layout.n_samples:
+            os.replace(self.part, self.path)
+        elif not n_completed:
+            self.part.unlink(missing_ok=True)
+
+
+def _attributes(
+    layout: FieldLayout, generator: str, parameters: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "fields": json.dumps(layout.fields),
+        "grid": "uniform",
+        "units": "dimensionless",
+        "boundary": json.dumps(layout.boundary),
+        "domain_extent": np.array(layout.domain_extent, dtype=np.float64),
+        "dt": np.nan if layout.dt is None else layout.dt,
+        "generator": generator,
+        "parameters": json.dumps(parameters, sort_keys=True),
+        "seed": seed,
+        "package_version": __version__,
+    }
+
+
+def _create(
+    part: Path, layout: FieldLayout, attributes: dict[str, Any], dtype: torch.dtype
+) -> None:
+    """Make a file with all its space claimed and no sample written; all of it or nothing."""
+    import h5py
+
+    fresh = part.with_name(f"{part.name}.{os.getpid()}")
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_layout(h5py.h5d.CONTIGUOUS)
+    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    shape = (layout.n_samples, layout.n_times, *layout.grid_shape)
+    try:
+        with h5py.File(fresh, "w") as file:
+            for key, value in attributes.items():
+                file.attrs[key] = value
+            coordinates, fields = file.create_group("coordinates"), file.create_group("fields")
+            times = layout.times or range(layout.n_times)
+            coordinates.create_dataset("time", data=np.array(times, dtype=np.float64))
+            for axis, n, extent, kind in zip(
+                _AXES, layout.grid_shape, layout.domain_extent, layout.boundary
+            ):
+                points = np.linspace(0.0, extent, n, endpoint=kind != "periodic")
+                coordinates.create_dataset(axis, data=points)
+            file.create_dataset("completed", data=np.zeros(layout.n_samples, dtype=np.uint8))
+            stored = h5py.h5t.py_create(_numpy_type(dtype))
+            for name in layout.fields:
+                space = h5py.h5s.create_simple(shape)
+                h5py.h5d.create(fields.id, name.encode(), stored, space, creation)
+                fields[name].attrs["units"] = "dimensionless"
+        with fresh.open("r+b") as stream:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), 0, fresh.stat().st_size)
+            os.fsync(stream.fileno())
+        os.replace(fresh, part)
+    except OSError as error:
+        size = np.prod(shape, dtype=np.int64) * len(layout.fields) * dtype.itemsize
+        rule = f"the disk must have room for {size / 2**20:.0f} MiB at {part.parent}"
+        raise OSError(message(rule, str(error).splitlines()[0][:160], "Free space.")) from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _open_part(
+    part: Path, layout: FieldLayout, attributes: dict[str, Any], dtype: torch.dtype
+) -> Any:
+    """Open an unfinished file for writing after checking that it is of the same problem."""
+    import h5py
+
+    file: Any
+    try:
+        file = h5py.File(part, "r+")
+    except OSError as error:
+        rule = f"the unfinished file {part} must be readable and free"
+        cause = str(error).splitlines()[0][:160]
+        raise ValueError(message(rule, cause, "End the other process, or remove it.")) from error
+    found = dict(file.attrs)
+    shape = (layout.n_samples, layout.n_times, *layout.grid_shape)
+    odd = [key for key, value in attributes.items() if not _equal(found.get(key), value)]
+    for name in layout.fields if not odd else ():
+        stored = file["fields"][name]
+        if stored.shape != shape or stored.dtype != _numpy_type(dtype):
+            odd.append("shape")
+    if odd:
+        file.close()
+        rule = f"the unfinished file {part} must be of the same problem"
+        remedy = "Repeat the earlier command, or remove that file."
+        raise ValueError(message(rule, f"another `{odd[0]}`", remedy))
+    return file
+
+
+def _equal(first: Any, second: Any) -> bool:
+    if first is None:
+        return False
+    if isinstance(second, str):
+        return first == second
+    return bool(np.array_equal(np.asarray(first), np.asarray(second), equal_nan=True))
+
+
+def _numpy_type(dtype: torch.dtype) -> np.dtype[Any]:
+    return np.dtype(str(dtype).removeprefix("torch."))
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
