@@ -1,0 +1,161 @@
+"""One scan in memory: k-space, the acquired samples and what the file says about them."""
+
+# Legend: s slices, c coils, H readout axis, W phase-encode axis (the undersampled one), h, w the
+# matrix of the reference image.
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monarch_sciml._checks import finite, message
+from monarch_sciml.physics.sampling import achieved_acceleration, calibration_size
+
+FULLY_SAMPLED_UP_TO = 1.3
+"""Acceleration below which a scan counts as fully sampled: an elliptical shutter gives 4/pi."""
+
+
+def acquired_samples(kspace: torch.Tensor) -> torch.Tensor:
+    """Return where k-space was acquired: a sample that is zero in every coil was not.
+
+    Parameters
+    ----------
+    kspace
+        (s, c, H, W), complex k-space, arbitrary unit.
+
+    Returns
+    -------
+    torch.Tensor
+        (H, W) bool when every slice has the same pattern, otherwise (s, H, W).
+    """
+    pattern = (kspace != 0).any(dim=1)  # (s, c, H, W) -> (s, H, W)
+    return pattern[0] if bool((pattern == pattern[:1]).all()) else pattern
+
+
+@dataclass
+class Scan:
+    """Hold the multi-coil k-space of one volume, slice by slice, and its description.
+
+    Attributes
+    ----------
+    kspace
+        (s, c, H, W) complex64, centred k-space (zero frequency at index N // 2), scanner unit.
+        H is the readout, W the phase encode.
+    mask
+        (H, W) or (s, H, W) bool, the acquired samples. Derived from the non-zero samples
+        (`acquired_samples`) when left out.
+    coil_maps
+        (s, c, H, W) complex64 sensitivities, dimensionless, or None when the file has none.
+    target
+        (s, h, w) reference image: complex (coil combined) or real (root sum of squares), or None.
+    header
+        `format`, `acquisition`, `reference` (the name of the target), `padding` (first and one past
+        the last encoded column) and `attributes` as far as the file knows them.
+    name
+        Short name: the file name without its folder.
+    path
+        The source file, None for a scan that was made in memory.
+
+    Examples
+    --------
+    >>> scan = Scan(torch.ones(2, 4, 8, 8, dtype=torch.complex64)).validate()
+    >>> scan.n_slices, scan.n_coils, scan.matrix, scan.acceleration
+    (2, 4, (8, 8), 1.0)
+    """
+
+    kspace: torch.Tensor
+    mask: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
+    coil_maps: torch.Tensor | None = None
+    target: torch.Tensor | None = None
+    header: dict[str, Any] = field(default_factory=dict)
+    name: str = "scan"
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.mask.numel() == 0 and self.kspace.ndim == 4 and self.kspace.numel():
+            self.mask = acquired_samples(self.kspace)
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slices."""
+        return self.kspace.shape[0]
+
+    @property
+    def n_coils(self) -> int:
+        """Number of receive coils."""
+        return self.kspace.shape[1]
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """Size (H, W) of the k-space of one slice."""
+        return self.kspace.shape[2], self.kspace.shape[3]
+
+    @property
+    def encoded_mask(self) -> torch.Tensor:
+        """The mask without the padding columns, which no scan would have acquired."""
+        left, right = self.header.get("padding") or (0, self.matrix[1])
+        return self.mask[..., left:right]
+
+    @property
+    def acceleration(self) -> float:
+        """Achieved acceleration: encoded samples over acquired samples, padding left out."""
+        return float(achieved_acceleration(self.encoded_mask))
+
+    @property
+    def calibration(self) -> tuple[int, int]:
+        """Size of the fully sampled centre of k-space (of the first slice)."""
+        return calibration_size(self.slice_mask(0))
+
+    @property
+    def fully_sampled(self) -> bool:
+        """Whether a reference image can be made of the scan: acceleration at most 1.3.
+
+        An elliptical shutter, which acquires pi/4 of the rectangle, still counts as fully sampled.
+        """
+        return self.acceleration <= FULLY_SAMPLED_UP_TO
+
+    def slice_mask(self, index: int) -> torch.Tensor:
+        """Return the (H, W) mask of one slice."""
+        return self.mask if self.mask.ndim == 2 else self.mask[index]
+
+    def validate(self) -> Scan:
+        """Return the scan itself when shapes fit and k-space is finite and not all zero.
+
+        Raises
+        ------
+        ValueError
+            When a shape does not fit that of `kspace`, a sample is NaN or infinite, or all are 0.
+        """
+        if self.kspace.ndim != 4 or not self.kspace.numel() or not self.kspace.is_complex():
+            got = f"{tuple(self.kspace.shape)} {self.kspace.dtype}"
+            rule = f"the k-space of {self.name} must be complex of shape (slices, coils, H, W)"
+            raise ValueError(message(rule, got, "Check the axes of the file."))
+        finite(f"k-space of {self.name}", self.kspace, remedy="Export the scan again.")
+        if not bool(self.kspace.any()):
+            rule = f"the k-space of {self.name} must hold a signal"
+            raise ValueError(message(rule, "zeros only", "Export the scan again."))
+        self._check_shapes()
+        return self
+
+    def _check_shapes(self) -> None:
+        s, _, height, width = self.kspace.shape
+        checks = {
+            "mask": (self.mask, {(height, width), (s, height, width)}),
+            "coil_maps": (self.coil_maps, {tuple(self.kspace.shape)}),
+        }
+        for name, (value, allowed) in checks.items():
+            if value is not None and tuple(value.shape) not in allowed:
+                expected = " or ".join(str(shape) for shape in sorted(allowed, key=len))
+                rule = f"`{name}` of {self.name} must fit k-space and have shape {expected}"
+                raise ValueError(
+                    message(rule, tuple(value.shape), "Use data of one and the same scan.")
+                )
+        if not bool(self.mask.any()):
+            rule = f"`mask` of {self.name} must acquire samples"
+            raise ValueError(message(rule, "an empty mask", "Leave the mask out: it is derived."))
+        if self.target is not None and (self.target.ndim != 3 or self.target.shape[0] != s):
+            rule = f"`target` of {self.name} must be an image (h, w) for each of {s} slices"
+            raise ValueError(message(rule, tuple(self.target.shape), "Check the reference."))
