@@ -91,9 +91,9 @@ class CGSENSE(nn.Module):
         Raises
         ------
         ValueError
-            When the sizes do not fit `grid_shape` or one another, or k-space is not finite.
+            When the sizes do not fit `grid_shape` or one another, or k-space or maps are not finite.
         """
-        _fits(masked_kspace, self.grid_shape)
+        _fits(masked_kspace, coil_maps, self.grid_shape)
         physics = SenseOperator(mask, coil_maps)
         x, _ = self._solve(physics, physics.adjoint(masked_kspace))
         return x
@@ -179,7 +179,7 @@ class L1Wavelet(nn.Module):
         self, masked_kspace: torch.Tensor, mask: torch.Tensor, coil_maps: torch.Tensor
     ) -> torch.Tensor:
         """Return the image of every sample; arguments, result and errors as in `CGSENSE`."""
-        _fits(masked_kspace, self.grid_shape)
+        _fits(masked_kspace, coil_maps, self.grid_shape)
         physics = SenseOperator(mask, coil_maps)
         b = physics.adjoint(masked_kspace)  # (..., H, W)
         norm = coil_maps.abs().square().sum(dim=-3).amax(dim=(-2, -1), keepdim=True)
@@ -248,9 +248,12 @@ def _not_negative(name: str, value: float) -> float:
     return float(value)
 
 
-def _fits(masked_kspace: torch.Tensor, grid_shape: tuple[int, int]) -> None:
-    """Refuse k-space of another grid, or with NaN or infinity."""
+def _fits(
+    masked_kspace: torch.Tensor, coil_maps: torch.Tensor, grid_shape: tuple[int, int]
+) -> None:
+    """Refuse k-space of another grid, and k-space or maps with NaN or infinity."""
     if tuple(masked_kspace.shape[-2:]) != grid_shape:
         rule = f"`masked_kspace` must end in the grid {grid_shape}"
         raise ValueError(message(rule, tuple(masked_kspace.shape), "Build for this grid."))
     finite("masked_kspace", masked_kspace, remedy="Check the file and its scaling.")
+    finite("coil_maps", coil_maps, remedy="Estimate them anew.")

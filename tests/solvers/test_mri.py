@@ -232,6 +232,8 @@ def test_bad_input(small, solver):
         solver((12, 10))(kspace, mask[..., :5], maps)
     with pytest.raises(ValueError, match="`masked_kspace` must be finite"):
         solver((12, 10))(kspace / 0, mask, maps)
+    with pytest.raises(ValueError, match="`coil_maps` must be finite"):
+        solver((12, 10))(kspace, mask, maps * torch.nan)
 
 
 def test_unknown_wavelet():
