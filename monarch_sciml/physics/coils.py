@@ -102,8 +102,8 @@ def espirit(
     component of the calibration data, its largest entry real and positive. It is BART's choice, and
     smooth where a reference coil would be blind.
     G is evaluated from its (2k - 1)^2 lags, C^2 small matrix products instead of an FFT a kernel;
-    cost O(HW C^3), half a second for 8 coils of 230 x 180 on one core. The row space is found in double
-    precision whatever the precision of the data.
+    cost O(HW C^3), half a second for 8 coils of 230 x 180 on one core. The row space is found in
+    double precision whatever the precision of the data.
 
     References
     ----------

@@ -91,7 +91,8 @@ class CGSENSE(nn.Module):
         Raises
         ------
         ValueError
-            When the sizes do not fit `grid_shape` or one another, or k-space or maps are not finite.
+            When the sizes do not fit `grid_shape` or one another, or when k-space or maps are not
+            finite.
         """
         _fits(masked_kspace, coil_maps, self.grid_shape)
         physics = SenseOperator(mask, coil_maps)

@@ -87,20 +87,8 @@ def test_figures_of_the_brain(scan):
 @needs_brain_and_bart
 def test_agreement_with_bart_pics(scan):
     folder, kspace, mask, maps, _ = scan
-    command = [
-        "bart",
-        "pics",
-        "-S",
-        "-w1",
-        "-l2",
-        "-r",
-        "0.01",
-        "-i",
-        "100",
-        "kspace",
-        "maps",
-        "image",
-    ]
+    options = ["-S", "-w1", "-l2", "-r", "0.01", "-i", "100"]
+    command = ["bart", "pics", *options, "kspace", "maps", "image"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     theirs = read_cfl(folder / "image")
     ours = CGSENSE(GRID, regularization=0.01, tolerance=1e-8)(kspace, mask, maps)
