@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +11,9 @@ from torch.utils.data import Dataset
 
 from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.data.field_files import open_fields
-from monarch_sciml.data.field_samples import FieldSamples
+from monarch_sciml.data.field_samples import FieldSamples, Window
 from monarch_sciml.data.field_source import FieldSource
+from monarch_sciml.data.normalization import UnitGaussian
 from monarch_sciml.data.spec import DataModule
 
 Split = Literal["train", "validation", "test"]
@@ -21,9 +22,14 @@ Split = Literal["train", "validation", "test"]
 class FieldModule(DataModule):
     """Split a file as the FNO paper does: the first samples train, the last ones test.
 
-    Validation samples follow the training samples. Subclasses say which frames and fields a sample
-    holds.
+    Validation samples follow the training samples. The constructors of the subclasses say which
+    frames (`window`, `train_window`) and which fields a sample holds.
     """
+
+    window: Window
+    train_window: Window
+    input_fields: tuple[str, ...]
+    target_fields: tuple[str, ...]
 
     def __init__(
         self,
@@ -35,15 +41,23 @@ class FieldModule(DataModule):
         subsample: int,
         in_memory: bool,
         dtype: str,
+        test_path: Path | None = None,
     ) -> None:
         self.path = Path(path)
-        self.source = open_data(self.path)
+        self.source = self.test_source = open_data(self.path)
+        if test_path is not None:
+            self.test_source = open_data(Path(test_path))
+            check_alike(self.source, self.test_source)
         self.subsample = positive_int("subsample", subsample)
         self.in_memory = in_memory
         one_of("dtype", dtype, ("float32", "float64"))
         self.dtype = torch.float64 if dtype == "float64" else torch.float32
         _check_subsample(self.source, self.subsample)
-        self._ranges = split_samples(self.source, n_train, n_validation, n_test)
+        if test_path is None:
+            self._ranges = split_samples(self.source, n_train, n_validation, n_test)
+        else:
+            self._ranges = split_samples(self.source, n_train, n_validation, 0)
+            self._ranges["test"] = split_samples(self.test_source, 0, 0, n_test)["test"]
         self._splits: dict[Split, FieldSamples] = {}
 
     @property
@@ -66,12 +80,29 @@ class FieldModule(DataModule):
             if not len(self._ranges[name]):
                 rule = f"`n_{name}` must be at least 1 to use the {name} samples"
                 raise ValueError(message(rule, 0, f"Raise `n_{name}`."))
-            self._splits[name] = self._samples(name, self._ranges[name])
+            self._splits[name] = FieldSamples(
+                self.test_source if name == "test" else self.source,
+                self._ranges[name],
+                self.train_window if name == "train" else self.window,
+                input_fields=self.input_fields,
+                target_fields=self.target_fields,
+                subsample=self.subsample,
+                dtype=self.dtype,
+                in_memory=self.in_memory,
+            )
         return self._splits[name]
 
-    @abstractmethod
-    def _samples(self, name: Split, samples: range) -> FieldSamples:
-        """The samples of a split, given which of the file's they are."""
+    @cached_property
+    def input_statistics(self) -> UnitGaussian:
+        """Mean and std of each input field over the training samples, all their frames."""
+        return UnitGaussian.fit(self._split("train").blocks(fields=self.input_fields))
+
+    @cached_property
+    def target_statistics(self) -> UnitGaussian:
+        """Mean and std of each target field over the training samples, all their frames."""
+        if self.target_fields == self.input_fields:
+            return self.input_statistics
+        return UnitGaussian.fit(self._split("train").blocks(fields=self.target_fields))
 
     def _grid(self) -> dict[str, Any]:
         """The part of the specification that every subclass shares."""

@@ -9,17 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from monarch_sciml._checks import message, positive_int
-from monarch_sciml.data.field_module import (
-    FieldModule,
-    Split,
-    check_alike,
-    check_frames,
-    known_fields,
-    open_data,
-    split_samples,
-)
-from monarch_sciml.data.field_samples import FieldSamples, Window
-from monarch_sciml.data.normalization import UnitGaussian
+from monarch_sciml.data.field_module import FieldModule, check_frames, known_fields
+from monarch_sciml.data.field_samples import Window
 from monarch_sciml.data.spec import FieldSpec
 
 
@@ -65,8 +56,8 @@ class TrajectoryModule(FieldModule):
 
     Notes
     -----
-    Nothing is normalised: neither is it in the FNO authors' fourier_2d_time.py. `statistics` offers
-    mean and std of the training samples.
+    Nothing is normalised: neither is it in the FNO authors' fourier_2d_time.py. `input_statistics`
+    offers mean and std of the training samples.
 
     References
     ----------
@@ -104,7 +95,7 @@ class TrajectoryModule(FieldModule):
         start = positive_int("start", start, minimum=0)
         n_in, stride = positive_int("n_steps_in", n_steps_in), positive_int("stride", stride)
         n_out = positive_int("n_steps_out", n_steps_out)
-        self.fields = known_fields(self.source, fields)
+        self.input_fields = self.target_fields = known_fields(self.source, fields)
         self.window = Window(range(start, start + 1), n_in, n_out, stride)
         check_frames(self.source, start + self.window.span)
         self.train_window = self.window
@@ -119,30 +110,13 @@ class TrajectoryModule(FieldModule):
         """Sizes, grid and boundary; `n_steps_out` is that of validation and test samples."""
         dt = self.source.dt
         return FieldSpec(
-            fields=self.fields,
+            fields=self.input_fields,
             n_steps_in=self.window.n_steps_in,
             n_steps_out=self.window.n_steps_out,
-            n_fields_in=len(self.fields),
-            n_fields_out=len(self.fields),
+            n_fields_in=len(self.input_fields),
+            n_fields_out=len(self.input_fields),
             dt=None if dt is None else dt * self.window.stride,
             **self._grid(),
-        )
-
-    @property
-    def statistics(self) -> UnitGaussian:
-        """Mean and std of each field over the training samples, inputs and targets together."""
-        return UnitGaussian.fit(self._split("train").blocks(fields=self.fields))
-
-    def _samples(self, name: Split, samples: range) -> FieldSamples:
-        return FieldSamples(
-            self.source,
-            samples,
-            self.train_window if name == "train" else self.window,
-            input_fields=self.fields,
-            target_fields=self.fields,
-            subsample=self.subsample,
-            dtype=self.dtype,
-            in_memory=self.in_memory,
         )
 
 
@@ -197,19 +171,16 @@ class PairModule(FieldModule):
             path,
             n_train=n_train,
             n_validation=n_validation,
-            n_test=n_test if test_path is None else 0,
+            n_test=n_test,
             subsample=subsample,
             in_memory=in_memory,
             dtype=dtype,
+            test_path=test_path,
         )
-        self.test_source = self.source
-        if test_path is not None:
-            self.test_source = open_data(Path(test_path))
-            self._ranges["test"] = split_samples(self.test_source, 0, 0, n_test)["test"]
-            check_alike(self.source, self.test_source)
         if self.source.n_times != 1:
             rule = f"{path} must hold steady fields, one frame a sample"
             raise ValueError(message(rule, self.source.n_times, "Use TrajectoryModule."))
+        self.window = self.train_window = Window(range(1), 1, 0)
         names = self.source.fields
         self.input_fields = known_fields(self.source, input_fields or list(names[:1]))
         self.target_fields = known_fields(self.source, target_fields or list(names[1:]))
@@ -224,26 +195,4 @@ class PairModule(FieldModule):
             n_fields_in=len(self.input_fields),
             n_fields_out=len(self.target_fields),
             **self._grid(),
-        )
-
-    @property
-    def input_statistics(self) -> UnitGaussian:
-        """Mean and std of each input field over the training samples."""
-        return UnitGaussian.fit(self._split("train").blocks(fields=self.input_fields))
-
-    @property
-    def target_statistics(self) -> UnitGaussian:
-        """Mean and std of each target field over the training samples."""
-        return UnitGaussian.fit(self._split("train").blocks(fields=self.target_fields))
-
-    def _samples(self, name: Split, samples: range) -> FieldSamples:
-        return FieldSamples(
-            self.test_source if name == "test" else self.source,
-            samples,
-            Window(range(1), 1, 0),
-            input_fields=self.input_fields,
-            target_fields=self.target_fields,
-            subsample=self.subsample,
-            dtype=self.dtype,
-            in_memory=self.in_memory,
         )
