@@ -80,7 +80,7 @@ def recover_mm_star(
         Largest relative residual in the Frobenius norm at which the matrix counts as a member.
         None means 1e-6 in double and 1e-3 in single precision.
     seed
-        Seed of the random combinations; equal seeds give equal factors.
+        Seed of the random combinations; it fixes the order and scale.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def recover_mm_star(
     basis found, where the blocks are well conditioned; then polishes by least squares. The
     reference row and column (the "1" above) are those of the smallest condition numbers. O(n²k)
     for the blocks and O(k³) a draw, in double precision whatever the input's. Random Gaussian
-    members come back to 1e-9 relative for n up to 256. Single-precision input often fails for
+    members come back to 5e-9 relative for n up to 256. Single-precision input often fails for
     n > 64, because its rounding is amplified by the condition of the blocks (up to 1e8).
 
     References
@@ -131,7 +131,7 @@ def recover_mm_star(
         factors = _least_squares(grid, _second_pass(grid, factors, tolerance, seed + 1))
         residual = _residual(grid, factors)
     if not residual <= tolerance:
-        rule = f"`matrix` must be in MM* for {n_right} x {n_left} blocks: F(i, j) with one basis"
+        rule = f"the blocks of `matrix` must share one basis (MM*, n_blocks {(n_right, n_left)})"
         got = f"relative residual {residual:.1e} above {tolerance:.1e}"
         raise ValueError(message(rule, got, "Try other `n_blocks`, or `project` the matrix."))
     dtype = matrix.dtype.to_complex() if factors.outer.is_complex() else matrix.dtype
