@@ -202,4 +202,4 @@ def _trajectory_bar(total: int, first: int, shown: bool) -> Iterator[Callable[[f
     with tqdm(
         total=total, initial=first, bar_format=counter, disable=not shown, desc="Generating"
     ) as bar:
-        yield bar.update
+        yield lambda share: bar.update(min(share, total - bar.n))  # never above, by rounding

@@ -324,7 +324,8 @@ class TestGenerate:
         assert_same(cut, whole)
 
     def test_progress_bar(self, tmp_path, capsys):
-        generate_navier_stokes(tmp_path / "a.h5", **{**SMALL, "progress": True})
+        options = {**SMALL, "progress": True, "batch_size": 1, "dt": 0.013}
+        generate_navier_stokes(tmp_path / "a.h5", **options)
         assert "6/6 trajectories" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
