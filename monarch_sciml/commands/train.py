@@ -1,0 +1,71 @@
+"""The `train` command: one network, one seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tabulate import tabulate
+
+from monarch_sciml.commands.runs import (
+    Contender,
+    LoopOptions,
+    NetworkFactory,
+    run_network,
+    summarise,
+)
+from monarch_sciml.data.spec import DataModule
+from monarch_sciml.training import Budget, Objective, Optimisation
+
+
+def train_network(
+    data: DataModule,
+    network: NetworkFactory,
+    objective: Objective,
+    budget: Budget,
+    output: Path,
+    optimisation: Optimisation = Optimisation(),  # noqa: B008 - frozen
+    seed: int = 0,
+    options: LoopOptions = LoopOptions(),  # noqa: B008 - frozen
+    configuration: str = "",
+) -> str:
+    """Train one network and measure its best checkpoint on the test samples.
+
+    Parameters
+    ----------
+    data
+        Where the samples come from.
+    network
+        The class of the network and its options; the sizes come from the data.
+    objective
+        Loss and metrics.
+    budget
+        Epochs and batch size.
+    output
+        The run directory.
+    optimisation
+        Optimiser, schedule, and the group of the learnable transforms.
+    seed
+        Seed of the initial weights and of the order of the samples.
+    options
+        Resuming, precision, logging.
+    configuration
+        The YAML text that is kept in the run directory.
+
+    Returns
+    -------
+    str
+        A table of the test metrics.
+    """
+    run = run_network(
+        type(objective).__name__,
+        Contender(network=network, optimisation=optimisation),
+        data=data,
+        objective=objective,
+        budget=budget,
+        seed=seed,
+        output=output,
+        configuration=configuration,
+        options=options,
+    )
+    table = tabulate(summarise(run.metrics), headers="keys", floatfmt=".4g")
+    return f"{table}\n\nrun: {output}"
