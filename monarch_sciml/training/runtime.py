@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -30,10 +30,7 @@ def make_accelerator(mixed_precision: str = "no") -> Accelerator:
     one_of("mixed_precision", mixed_precision, ("no", "bf16", "fp16"))
     # accelerate keeps the first precision of a process; runs after one another may differ
     AcceleratorState._reset_state()
-    # fixed transforms are buffers: broadcasting them between the steps of a roll-out would
-    # overwrite what backward needs
-    ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
-    return Accelerator(mixed_precision=mixed_precision, kwargs_handlers=[ddp])
+    return Accelerator(mixed_precision=mixed_precision)
 
 
 class EpochSampler(Sampler[int]):

@@ -23,6 +23,7 @@ from monarch_sciml.training import (
     Optimisation,
     RolloutObjective,
     evaluate_model,
+    load_weights,
     mean_metrics,
     train,
 )
@@ -59,15 +60,15 @@ class Network(nn.Module):
         torch.manual_seed(seed)
         self.mix = nn.Conv2d(2, 4, 1)
         self.spectral = nn.Parameter(0.1 * torch.randn(4, *GRID, dtype=torch.complex64))
-        self.transform = MonarchTransform(GRID[-1], init="dct")
+        self.transform = MonarchTransform(GRID[-1], init="dft")
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Conv2d(4, 1, 1)
-        self.register_buffer("offset", torch.zeros(1))
+        self.register_buffer("scale", torch.ones(1))
 
     def forward(self, x):
         x = self.mix(x)
         x = x + torch.fft.ifft2(self.spectral * torch.fft.fft2(x)).real
-        return self.out(self.dropout(self.transform(x).real)) + self.offset
+        return self.out(self.dropout(self.transform(x).real) * self.scale)
 
 
 def data(kill_after=None, n_train=10, n_validation=5):
@@ -92,6 +93,7 @@ def run(output, *, epochs=4, kill_after=None, resume=False, model=None, **settin
 
 def evaluate(output):
     """Train without randomness, evaluate data sets of many sizes, and write the numbers."""
+    torch.manual_seed(0)
     model = Network(dropout=0.0)
     samples = data(n_train=8)
     result = run(output, epochs=2, model=model, samples=samples, objective=RolloutObjective())
@@ -103,8 +105,15 @@ def evaluate(output):
             )
             rows[f"{n}/{batch_size}"] = metrics["relative_l2"].tolist()
     rows["history"] = [{**row, "seconds": 0} for row in result.progress.history]
-    uneven = run(f"{output}-uneven", epochs=1, samples=data(n_train=9)).progress
-    rows["uneven"] = [uneven.epoch, uneven.step]
+    normed, samples = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1)), data(n_train=9)
+    normed_result = run(f"{output}-normed", epochs=1, samples=samples, model=normed)
+    load_weights(normed, normed_result.best)
+    again = evaluate_model(normed, RolloutObjective(), samples.validation, batch_size=5)
+    rows["normed"] = {
+        "step": normed_result.progress.step,
+        "logged": normed_result.progress.best_value,
+        "loaded": mean_metrics(again)["relative_l2"],
+    }
     rows["mean"] = mean_metrics(metrics)
     rank = os.environ.get("RANK", "0")
     (Path(output) / f"rank{rank}.json").write_text(json.dumps(rows))
