@@ -142,7 +142,7 @@ def _mat_hdf5(path: Path) -> dict[str, np.ndarray]:
                     if array.dtype.names == ("real", "imag"):
                         array = array["real"] + 1j * array["imag"]
                     arrays[name] = array.T  # MATLAB stores column-major: axes come reversed
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError) as error:
         raise _damaged(path, error) from error
     return arrays
 

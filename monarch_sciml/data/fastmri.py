@@ -39,8 +39,8 @@ def open_hdf5(path: str | Path) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except OSError as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, RuntimeError, KeyError) as error:  # h5py, depending on where the damage is
+        reason = " ".join(str(error).split())
         rule = f"{path} must be a complete HDF5 file"
         raise ValueError(message(rule, reason, "Copy or export the file again.")) from error
 

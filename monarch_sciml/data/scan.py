@@ -32,7 +32,8 @@ def acquired_samples(kspace: torch.Tensor) -> torch.Tensor:
         (H, W) bool when every slice has the same pattern, otherwise (s, H, W).
     """
     pattern = (kspace != 0).any(dim=1)  # (s, c, H, W) -> (s, H, W)
-    return pattern[0] if bool((pattern == pattern[:1]).all()) else pattern
+    alike = len(pattern) and bool((pattern == pattern[:1]).all())
+    return pattern[0] if alike else pattern
 
 
 @dataclass

@@ -210,7 +210,7 @@ def _percentile(values: torch.Tensor, share: float) -> torch.Tensor:
 
 
 def generate_scans(
-    output_dir: str | Path,
+    output: Path,
     n_scans: int,
     *,
     seed: int = 0,
@@ -220,12 +220,13 @@ def generate_scans(
     noise: float = 0.02,
     contrast: Contrast = "random",
     orientation: Orientation = "axial",
-) -> list[Path]:
+    progress: bool = True,
+) -> Path:
     """Simulate a set of scans (`simulate_scan`), one file in fastMRI layout each.
 
     Parameters
     ----------
-    output_dir
+    output
         Folder for scan_0000.h5, scan_0001.h5, ...
     n_scans
         Number of scans, one simulated subject each. Scan i has seed (seed, i) whatever their
@@ -244,11 +245,13 @@ def generate_scans(
         T1, T2, FLAIR or PD for all scans; "random" draws one for each.
     orientation
         axial, coronal or sagittal for all scans; "random" draws one for each.
+    progress
+        Show a progress bar.
 
     Returns
     -------
-    list of Path
-        The files. Those that were there already, made with the same settings and seed, are kept; a
+    Path
+        The folder. Files that were there already, made with the same settings and seed, are kept; a
         file appears only when it is complete, so that an interrupted run can be repeated.
 
     Raises
@@ -269,11 +272,11 @@ def generate_scans(
         "orientation": orientation,
     }
     n_scans = positive_int("n_scans", n_scans)
-    paths = [Path(output_dir) / f"scan_{i:04d}.h5" for i in range(n_scans)]
+    paths = [Path(output) / f"scan_{i:04d}.h5" for i in range(n_scans)]
     missing = [i for i, path in enumerate(paths) if not _is_made(path, (seed, i), settings)]
-    for i in tqdm(missing, desc="simulating scans", unit="scan"):
+    for i in tqdm(missing, desc="simulating scans", unit="scan", disable=not progress):
         write_fastmri(paths[i], simulate_scan((seed, i), **settings))
-    return paths
+    return Path(output)
 
 
 def _is_made(path: Path, seed: Sequence[int], settings: dict[str, Any]) -> bool:
