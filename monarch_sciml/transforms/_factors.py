@@ -38,7 +38,7 @@ class InitialFactors:
 def initial_factors(
     kind: Kind, *, n_blocks: int | tuple[int, int] | None, order: int, rank: int
 ) -> InitialFactors:
-    """Return the factors of the transform, with at least the rank that it needs.
+    """Return the factors of the unscaled transform, with at least the rank that it needs.
 
     Terms beyond that rank start at zero through their last factor; their other factors are fixed
     pseudo-random numbers, so that every term receives a gradient of its own.
@@ -65,11 +65,9 @@ def initial_factors(
     elif kind.family == "hadamard":
         factors, columns = _hadamard_factors(factors, prefixes, sizes), torch.arange(kind.n)
     elif kind.family == "random":
-        factors = [torch.randn(factor.shape, dtype=factor.dtype) for factor in factors]
-    factors[0] = factors[0] * kind.row_scale.view(1, -1, 1, 1)
-    if kind.family == "random" and rank > 1:
-        factors = [torch.randn((rank, *factor.shape[1:]), dtype=factor.dtype) for factor in factors]
-        factors[0] = factors[0] * (kind.row_scale / rank**0.5).view(1, -1, 1, 1)
+        shapes = [(rank, *factor.shape[1:]) for factor in factors]
+        factors = [torch.randn(shape, dtype=torch.complex128) for shape in shapes]
+        factors[0] = factors[0] / rank**0.5
     return InitialFactors(_with_rank(factors, rank), index, columns, sizes)
 
 

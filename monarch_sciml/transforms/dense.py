@@ -67,12 +67,14 @@ class DenseTransform(LearnableTransform):
             rule = "`init` must name a transform for a DenseTransform"
             raise ValueError(message(rule, repr(init), "Use MonarchTransform for random factors."))
         self.n_copies = positive_int("n_copies", n_copies)
-        rows = self.kind.dense_rows()
+        rows = self.kind.dense_rows() / self.kind.row_scale[:, None]
         stored = torch.view_as_real(rows) if rows.is_complex() else rows
-        self._initial = ExactInitial([stored])
+        self._initial = ExactInitial([stored, self.kind.row_scale[:, None]])
         self.weight = nn.Parameter(torch.zeros(*leading(n_copies), *stored.shape))
 
     def matrix(self) -> Tensor:
         """Return the dense matrix, (K, n) for analysis and (n, K) for synthesis, or (C, ., .)."""
-        rows = self._initial.like(self.weight)[0] + self.weight
-        return oriented(rows if self.kind.is_real else torch.view_as_complex(rows), self.kind)
+        unscaled, scale = self._initial.like(self.weight)
+        rows = unscaled + self.weight
+        rows = scale * (rows if self.kind.is_real else torch.view_as_complex(rows))
+        return oriented(rows, self.kind)

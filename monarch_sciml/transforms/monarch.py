@@ -59,7 +59,8 @@ class MonarchTransform(LearnableTransform):
     factors
         Deviations of the factors from their initial values, leftmost first, (C?, r, U_j, T_j, N_j,
         2) with real and imaginary parts last (no last axis for a real transform). All start at
-        zero.
+        zero. They are relative: the initial factors have entries of modulus 1 and the scale of the
+        rows is applied outside, so a learning rate means the same for every n and norm.
 
     Raises
     ------
@@ -122,6 +123,7 @@ class MonarchTransform(LearnableTransform):
                 self.register_buffer(f"initial_{i}", tensor.to(self.factors[0].dtype))
         else:
             self._initial = ExactInitial(stored)
+        self._row_scale = ExactInitial([self.kind.row_scale])
         for i, index in enumerate(initial.index):
             self.register_buffer(f"_index_{i}", index, persistent=False)
         self.register_buffer("_columns", initial.columns, persistent=False)
@@ -135,8 +137,16 @@ class MonarchTransform(LearnableTransform):
 
     def learned_factors(self) -> list[Tensor]:
         """Return initial values plus deviations, leftmost first, (C?, r, U_j, T_j, N_j)."""
-        values = [start + change for start, change in zip(self._initial_values(), self.factors)]
-        return values if self.kind.is_real else [torch.view_as_complex(v) for v in values]
+        return self._scaled(
+            [start + change for start, change in zip(self._initial_values(), self.factors)]
+        )
+
+    def _scaled(self, values: list[Tensor]) -> list[Tensor]:
+        """Put the scale of the rows into the leftmost factor, (C?, r, K, 1, N_p)."""
+        scale = self._row_scale.like(self.factors[0])[0].view(-1, 1, 1)
+        if not self.kind.is_real:
+            values = [torch.view_as_complex(value) for value in values]
+        return [values[0] * scale, *values[1:]]
 
     def _rows(self, factors: list[Tensor]) -> Tensor:
         """Multiply out to dense rows (C?, K, n): a broadcast product, no contraction."""
@@ -155,8 +165,7 @@ class MonarchTransform(LearnableTransform):
         """Return the matrix the transform started from, without copies."""
         if self.kind.family != "random":
             return super().initial_matrix()
-        values = [torch.view_as_complex(v) for v in self._initial_values()]
-        return oriented(self._rows(values), self.kind)
+        return oriented(self._rows(self._scaled(self._initial_values())), self.kind)
 
     @property
     def left_right(self) -> tuple[Tensor, Tensor] | None:

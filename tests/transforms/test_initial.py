@@ -133,7 +133,7 @@ def test_a_learned_smooth_deviation_transfers_as_a_function(centered):
 
     transform = DenseTransform(32, 7, norm="forward", centered=centered).double()
     with torch.no_grad():
-        transform.weight.copy_(torch.view_as_real(rows(32)))
+        transform.weight.copy_(torch.view_as_real(32 * rows(32)))
     for n in (20, 45, 64):
         moved = transform.resampled(n)
         expected = FourierTransform(n, 7, norm="forward", centered=centered).double().matrix()
