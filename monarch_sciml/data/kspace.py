@@ -109,7 +109,7 @@ def read_scan(
     return readers[form]().validate()
 
 
-def describe(
+def describe_scan(
     path: str | Path, *, axes: str | None = None, variable: str | None = None
 ) -> dict[str, Any]:
     """Say what a k-space file is, reading one slice of it (BART, .npy, .mat: all).

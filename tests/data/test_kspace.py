@@ -9,7 +9,7 @@ import torch
 
 from monarch_sciml.data.bart import write_bart
 from monarch_sciml.data.fastmri import write_fastmri
-from monarch_sciml.data.kspace import describe, read_scan, recognise
+from monarch_sciml.data.kspace import describe_scan, read_scan, recognise
 from monarch_sciml.data.scan import Scan, acquired_samples
 from monarch_sciml.physics.sampling import PoissonDiscMask, UniformMask
 
@@ -74,7 +74,7 @@ def test_bart_by_either_name(files, name):
 @pytest.mark.parametrize("form", FORMATS)
 def test_describe(files, form):
     _, paths = files
-    facts = describe(paths[form])
+    facts = describe_scan(paths[form])
     names = {"fastmri": "fastMRI", "bart": "BART", "npy": "NumPy"}
     assert facts["format"] == names.get(form, "MATLAB")
     assert (facts["slices"], facts["coils"], facts["matrix"]) == (2, 3, (12, 10))
@@ -87,7 +87,7 @@ def test_describe(files, form):
 def test_describe_gives_the_achieved_acceleration(tmp_path):
     mask = UniformMask(3, 24)((20, 180))
     write_bart(tmp_path / "a", random_kspace(1, 2, 20, 180) * mask)
-    facts = describe(tmp_path / "a.hdr")
+    facts = describe_scan(tmp_path / "a.hdr")
     assert facts["acceleration"] == round(180 / mask[0].sum().item(), 3) == 2.368
     assert facts["calibration"] == (20, 25)
     assert not facts["fully_sampled"]
@@ -152,7 +152,7 @@ def test_files_of_zeros_or_nan_are_refused(files, form, value):
         write_bart(paths[form], bad, overwrite=True)
     else:
         np.save(paths[form], bad.numpy())
-    for read in (read_scan, describe):
+    for read in (read_scan, describe_scan):
         with pytest.raises(ValueError, match=r"must hold a signal|must be finite"):
             read(paths[form])
 
@@ -246,7 +246,7 @@ def test_a_pickle_in_a_npy_file_is_never_run(tmp_path):
 def test_real_scans():
     brain = read_scan(SCANS / "brain8ch_230x180_full.cfl")
     assert brain.kspace.shape == (1, 8, 230, 180) and brain.fully_sampled
-    facts = describe(SCANS / "sigpy_cartesian_ksp.npy")
+    facts = describe_scan(SCANS / "sigpy_cartesian_ksp.npy")
     assert (facts["coils"], facts["matrix"]) == (8, (230, 180))
     assert facts["acceleration"] > 6 and min(facts["calibration"]) >= 24
     spine = read_scan(SCANS / "larson_se_t1_sag.mat")
@@ -264,4 +264,4 @@ def test_real_scan_through_a_fastmri_file(tmp_path):
     write_fastmri(tmp_path / "brain.h5", brain)
     back = read_scan(tmp_path / "brain.h5")
     torch.testing.assert_close(back.kspace, brain.kspace, rtol=0, atol=0)
-    assert describe(tmp_path / "brain.h5")["reference"] == "reconstruction_rss (1, 230, 180)"
+    assert describe_scan(tmp_path / "brain.h5")["reference"] == "reconstruction_rss (1, 230, 180)"

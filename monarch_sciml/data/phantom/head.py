@@ -61,7 +61,7 @@ def slice_points(
     """
     view = ORIENTATIONS[orientation]
     extents = (HEAD_EXTENT[view.rows[0]], HEAD_EXTENT[view.columns[0]])
-    pixel = rng.uniform(1.08, 1.25) * max(e / n for e, n in zip(extents, grid_shape))
+    pixel = rng.uniform(1.14, 1.28) * max(e / n for e, n in zip(extents, grid_shape))
     room = view.limits[1] - view.limits[0]
     gap = min(rng.uniform(4.0, 6.0), room / max(n_slices - 1, 1))
     first = rng.uniform(view.limits[0], view.limits[1] - gap * (n_slices - 1))
