@@ -1,5 +1,12 @@
 """Readers, writers and data modules; one file a format."""
 
+from monarch_sciml.data.bart import read_bart as read_bart
+from monarch_sciml.data.bart import read_cfl as read_cfl
+from monarch_sciml.data.bart import write_bart as write_bart
+from monarch_sciml.data.bart import write_cfl as write_cfl
+from monarch_sciml.data.fastmri import read_fastmri as read_fastmri
+from monarch_sciml.data.fastmri import read_slice as read_slice
+from monarch_sciml.data.fastmri import write_fastmri as write_fastmri
 from monarch_sciml.data.field_files import describe_fields as describe_fields
 from monarch_sciml.data.field_files import open_fields as open_fields
 from monarch_sciml.data.field_source import FieldLayout as FieldLayout
@@ -8,10 +15,18 @@ from monarch_sciml.data.field_writer import FieldWriter as FieldWriter
 from monarch_sciml.data.fields import FieldFile as FieldFile
 from monarch_sciml.data.fno_mat import FnoMatFile as FnoMatFile
 from monarch_sciml.data.generate import generate_navier_stokes as generate_navier_stokes
+from monarch_sciml.data.kspace import describe_scan as describe_scan
+from monarch_sciml.data.kspace import read_scan as read_scan
+from monarch_sciml.data.kspace import recognise as recognise
 from monarch_sciml.data.neuralop_pt import NeuralopPtFile as NeuralopPtFile
 from monarch_sciml.data.normalization import UnitGaussian as UnitGaussian
 from monarch_sciml.data.pde import PairModule as PairModule
 from monarch_sciml.data.pde import TrajectoryModule as TrajectoryModule
+from monarch_sciml.data.phantom import generate_scans as generate_scans
+from monarch_sciml.data.phantom import simulate_scan as simulate_scan
+from monarch_sciml.data.scan import Scan as Scan
+from monarch_sciml.data.scan_samples import ScanDataset as ScanDataset
+from monarch_sciml.data.scans import ScanModule as ScanModule
 from monarch_sciml.data.spec import DataModule as DataModule
 from monarch_sciml.data.spec import FieldSpec as FieldSpec
 from monarch_sciml.data.spec import ScanSpec as ScanSpec
