@@ -1,5 +1,6 @@
 """The figures of a comparison: what the networks predict, and what their transforms have
-learned."""
+learned.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +104,7 @@ def _reconstructions(runs: Sequence[Run], data: DataModule, objective: Objective
         images[run.name] = image.numpy()
         pieces = image_statistics(image[None], target[None], batch["max"])
         values = volume_metrics(pieces, batch["volume"])
-        scores[run.name] = {name: float(value[0]) for name, value in values.items()}
+        scores[run.name] = {name: float(values[name][0]) for name in ("nmse", "psnr", "ssim")}
     return reconstruction_figure(
         target.numpy(), images, scores=scores, mask=batch["mask"][0].numpy()
     )
