@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,31 @@ class Scan:
     def slice_mask(self, index: int) -> torch.Tensor:
         """Return the (H, W) mask of one slice."""
         return self.mask if self.mask.ndim == 2 else self.mask[index]
+
+    def undersampled(self, mask: torch.Tensor) -> Scan:
+        """Return the scan as it would be with fewer samples; maps and target are kept.
+
+        Parameters
+        ----------
+        mask
+            (H, W) or (s, H, W), non-zero where k-space is kept, for all coils. What the scan did
+            not acquire stays out.
+
+        Raises
+        ------
+        ValueError
+            When the mask is of another size, or no acquired sample is left.
+        """
+        height, width = self.matrix
+        if tuple(mask.shape) not in {(height, width), (self.n_slices, height, width)}:
+            rule = f"`mask` must have the shape {(height, width)} of the k-space of {self.name}"
+            raise ValueError(message(rule, tuple(mask.shape), "Draw it for this shape."))
+        kept = self.mask & (mask != 0)
+        if not bool(kept.any()):
+            rule = f"`mask` must keep acquired samples of {self.name}"
+            raise ValueError(message(rule, "none", "Use another mask."))
+        masks = kept if kept.ndim == 3 else kept[None]  # (s or 1, H, W)
+        return replace(self, kspace=self.kspace * masks[:, None], mask=kept)
 
     def validate(self) -> Scan:
         """Return the scan itself when shapes fit and k-space is finite and not all zero.

@@ -102,6 +102,22 @@ def test_a_mask_is_derived_for_each_slice_where_they_differ():
     assert torch.equal(acquired_samples(kspace[:1]), masks[0])
 
 
+def test_undersampling_a_scan():
+    full = Scan(random_kspace(2, 3, 12, 10), target=torch.ones(2, 12, 10), name="x")
+    mask = UniformMask(3, 2)((12, 10))
+    scan = full.undersampled(mask).validate()
+    torch.testing.assert_close(scan.kspace, full.kspace * mask, rtol=0, atol=0)
+    assert torch.equal(scan.mask, mask != 0) and scan.target is full.target
+    assert full.fully_sampled and scan.acceleration == pytest.approx(10 / mask[0].sum().item())
+    masks = torch.stack([mask, torch.ones(12, 10)])
+    torch.testing.assert_close(full.undersampled(masks).kspace[1], full.kspace[1])
+    assert torch.equal(scan.undersampled(torch.ones(12, 10)).mask, scan.mask)
+    with pytest.raises(ValueError, match=r"must have the shape \(12, 10\) .* got \(10, 12\)"):
+        full.undersampled(mask.T)
+    with pytest.raises(ValueError, match="must keep acquired samples of x, got none"):
+        scan.undersampled(1 - mask)
+
+
 def test_a_sample_that_is_zero_in_one_coil_only_was_acquired():
     kspace = random_kspace(1, 3, 8, 8)
     kspace[0, 1] = 0

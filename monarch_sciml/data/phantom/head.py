@@ -81,8 +81,26 @@ def head_image(
     signals: dict[str, float],
     grid_shape: tuple[int, int],
     rng: np.random.Generator,
-) -> torch.Tensor:
-    """Return the magnitude of the object at the fine points, (s, I, J), signals as given."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Simulate the magnitude of a head.
+
+    Parameters
+    ----------
+    points
+        (s, K, K, 3), positions in the scanner in mm.
+    signals
+        Signal of each tissue (`tissue_signals`).
+    grid_shape
+        (H, W) of the scan.
+    rng
+        Source of subject and pose.
+
+    Returns
+    -------
+    tuple
+        (s, I, J), magnitude in the unit of `signals`, and (s, I, J) bool, where the head is: brain,
+        bone and scalp with everything they enclose.
+    """
     where = _deformed(points, rng)  # (s, K, K, 3)
     fine_where = refine(np.moveaxis(where, -1, 0), grid_shape).movedim(0, -1)  # (s, I, J, 3)
     grey, white, fluid, detail, near = sample(load_anatomy(), fine_where)  # (s, I, J) each
@@ -101,13 +119,14 @@ def head_image(
     ).clamp(min=0)
     inside = (grey + white + fluid).clamp(max=1)
     thickness = refine(1 + 0.15 * random_smooth(points, rng, (60, 200)), grid_shape)
-    image = image + (1 - inside) * _shell(32 - near, thickness, near, signals, rng)
+    shell, head = _shell(32 - near, thickness, signals, rng)
+    image = image + (1 - inside) * shell
     image = image * torch.sigmoid((fine_where[..., 2] + 58) / 5)  # the template ends below
     texture = rng.standard_normal((len(image), *grid_shape)).astype(np.float32)
     texture = torch.nn.functional.interpolate(
         torch.from_numpy(texture)[:, None], tuple(image.shape[1:]), mode="bilinear"
     )[:, 0]  # (s, 1, I, J) -> (s, I, J)
-    return image * (1 + rng.uniform(0.01, 0.04) * texture).clamp(min=0)
+    return image * (1 + rng.uniform(0.01, 0.04) * texture).clamp(min=0), head
 
 
 def _deformed(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -137,11 +156,13 @@ def _lesions(where: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 def _shell(
     distance: torch.Tensor,
     thickness: torch.Tensor,
-    near: torch.Tensor,
     signals: dict[str, float],
     rng: np.random.Generator,
-) -> torch.Tensor:
-    """Return the signal around the brain, (s, I, J): fluid, bone with marrow, then scalp."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return signal around the brain, fluid, bone with marrow, scalp, and where the scalp ends.
+
+    Both, and the distance in mm and relative thickness that they follow from, are (s, I, J).
+    """
     fluid_end = 1.5
     bone_end = fluid_end + rng.uniform(4.0, 7.0) * thickness
     scalp_end = bone_end + rng.uniform(3.0, 6.0) * thickness
@@ -157,4 +178,4 @@ def _shell(
         + (beyond(fluid_end) - beyond(bone_end)) * bone
         + (beyond(bone_end) - beyond(scalp_end)) * signals["fat"] * rng.uniform(0.4, 0.9)
     )
-    return layers * (near > 0)
+    return layers, distance < scalp_end

@@ -69,9 +69,10 @@ def simulate_scan(
     Returns
     -------
     Scan
-        `kspace` (s, c, H, W); `coil_maps`, the true ones, normalised everywhere; `target`, the
-        noise-free coil combination sum_c conj(S_c) F^-1 C F(S_c x), complex, scaled so that the
-        95th percentile of its magnitude is 1; what was drawn is in `header["attributes"]`.
+        `kspace` (s, c, H, W); `coil_maps`, the true ones, sum_c |S_c|^2 = 1 in the head and two
+        pixels around it and 0 elsewhere, as ESPIRiT's are; `target`, the noise-free coil
+        combination sum_c conj(S_c) F^-1 C F(S_c x), complex, scaled so that the 95th percentile of
+        its magnitude is 1; what was drawn is in `header["attributes"]`.
 
     Raises
     ------
@@ -112,8 +113,9 @@ def simulate_scan(
 
     points, geometry = slice_points(orientation, grid_shape, n_slices, rng)
     signals = tissue_signals(contrast, rng)
-    fine_object, fine_maps = _object_and_maps(points, signals, grid_shape, n_coils, rng)
+    fine_object, fine_maps, head = _object_and_maps(points, signals, grid_shape, n_coils, rng)
     kspace, maps = _measure(fine_object, fine_maps, grid_shape)
+    maps = maps * _support(head, grid_shape)[:, None]
     target = combine(ifft2c(kspace), maps)
     level = _percentile(target.abs(), 0.95)
     drawn = {"contrast": str(contrast), "orientation": str(orientation), **geometry}
@@ -158,13 +160,13 @@ def _object_and_maps(
     grid_shape: tuple[int, int],
     n_coils: int,
     rng: np.random.Generator,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return object (s, I, J) and normalised maps (s, c, I, J), complex, for points (s, K, K, 3).
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return object (s, I, J), normalised maps (s, c, I, J) and head (s, I, J) at (s, K, K, 3).
 
     The shading that normalisation takes out of the maps goes, as far as a random power between 0.3
     and 1 of it, into the object; the rest is what a scanner's own correction removes.
     """
-    image = head_image(points, signals, grid_shape, rng)
+    image, head = head_image(points, signals, grid_shape, rng)
     field = receive_field(loop_array(n_coils, rng), points)  # (c, s, K, K)
     turns = np.exp(2j * np.pi * rng.random((n_coils, 1, 1, 1)))
     raw = refine(np.moveaxis(field * turns, 0, 1), grid_shape)  # (s, c, I, J)
@@ -174,7 +176,7 @@ def _object_and_maps(
     shading = (sensitivity / sensitivity[body].mean()) ** rng.uniform(0.3, 1.0)
     phase = rng.uniform(0.4, 1.2) * random_smooth(points, rng, (90, 300))
     phase = refine(phase + rng.uniform(-np.pi, np.pi), grid_shape)
-    return torch.polar(image * shading, phase), raw / sensitivity[:, None]
+    return torch.polar(image * shading, phase), raw / sensitivity[:, None], head
 
 
 def _measure(
@@ -196,6 +198,13 @@ def _measure(
     )
     (height, width), step = grid_shape, OVERSAMPLING
     return kspace, fine_maps[..., height % 2 :: step, width % 2 :: step].clone()
+
+
+def _support(head: torch.Tensor, grid_shape: tuple[int, int]) -> torch.Tensor:
+    """Return 1 in the head and two pixels around it, (s, I, J) bool -> (s, H, W)."""
+    (height, width), step = grid_shape, OVERSAMPLING
+    pixels = head[..., height % 2 :: step, width % 2 :: step].float()
+    return torch.nn.functional.max_pool2d(pixels, 5, stride=1, padding=2)
 
 
 def _complex_noise(shape: Sequence[int], rng: np.random.Generator) -> torch.Tensor:
