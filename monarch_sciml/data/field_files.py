@@ -7,7 +7,7 @@ from typing import Any
 
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml.data.field_source import FieldSource, reading
-from monarch_sciml.data.fields import FORMAT, FieldFile
+from monarch_sciml.data.fields import FORMAT, FieldFile, plain_attributes
 from monarch_sciml.data.fno_mat import FnoMatFile
 from monarch_sciml.data.neuralop_pt import NeuralopPtFile
 
@@ -77,4 +77,5 @@ def _is_ours(path: Path) -> bool:
     import h5py
 
     with reading(path), h5py.File(path, "r") as file:
-        return file.attrs.get("format") == FORMAT or not ({"u", "sol"} & set(file))
+        ours = plain_attributes(file).get("format") == FORMAT
+        return ours or not ({"u", "sol"} & set(file))

@@ -18,7 +18,7 @@ from torch import Tensor
 from monarch_sciml import __version__
 from monarch_sciml._checks import message
 from monarch_sciml.data.field_source import FieldLayout
-from monarch_sciml.data.fields import FORMAT, VERSION
+from monarch_sciml.data.fields import FORMAT, VERSION, plain_attributes
 
 _AXES = "xyz"
 
@@ -175,7 +175,7 @@ def _create(
     try:
         with h5py.File(fresh, "w") as file:
             for key, value in attributes.items():
-                file.attrs[key] = value
+                file.attrs[key] = _stored(value)
             coordinates, fields = file.create_group("coordinates"), file.create_group("fields")
             times = layout.times or range(layout.n_times)
             coordinates.create_dataset("time", data=np.array(times, dtype=np.float64))
@@ -189,7 +189,7 @@ def _create(
             for name in layout.fields:
                 space = h5py.h5s.create_simple(shape)
                 h5py.h5d.create(fields.id, name.encode(), stored, space, creation)
-                fields[name].attrs["units"] = "dimensionless"
+                fields[name].attrs["units"] = _stored("dimensionless")
         with fresh.open("r+b") as stream:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(stream.fileno(), 0, fresh.stat().st_size)
@@ -216,7 +216,7 @@ def _open_part(
         rule = f"the unfinished file {part} must be readable and free"
         cause = str(error).splitlines()[0][:160]
         raise ValueError(message(rule, cause, "End the other process, or remove it.")) from error
-    found = dict(file.attrs)
+    found = plain_attributes(file)
     shape = (layout.n_samples, layout.n_times, *layout.grid_shape)
     odd = [key for key, value in attributes.items() if not _equal(found.get(key), value)]
     for name in layout.fields if not odd else ():
@@ -237,6 +237,11 @@ def _equal(first: Any, second: Any) -> bool:
     if isinstance(second, str):
         return first == second
     return bool(np.array_equal(np.asarray(first), np.asarray(second), equal_nan=True))
+
+
+def _stored(value: Any) -> Any:
+    """Text as a string of fixed length: it stands in the header, not in a heap of its own."""
+    return np.bytes_(value.encode()) if isinstance(value, str) else value
 
 
 def _numpy_type(dtype: torch.dtype) -> np.dtype[Any]:

@@ -4,7 +4,7 @@ Layout, version 1:
 
     /                        attributes `format`, `format_version`, `fields`, `units`, `boundary`,
                              `domain_extent`, `dt`, `grid`, `generator`, `parameters` (JSON),
-                             `seed`, `package_version`
+                             `seed`, `package_version`; text as UTF-8 of fixed length
     /fields/NAME             (N, T, *grid), float32 or float64, attribute `units`
     /coordinates/time        (T,); /coordinates/x, y, z: the grid points along each axis
     /completed               (N,), 1 where a sample is written
@@ -55,7 +55,7 @@ class FieldFile(FieldSource):
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
         with _opened(path) as file:
-            attributes = dict(file.attrs)
+            attributes = plain_attributes(file)
             _check_attributes(path, attributes)
             names = tuple(json.loads(attributes["fields"]))
             shape = file["fields"][names[0]].shape
@@ -69,18 +69,23 @@ class FieldFile(FieldSource):
                 boundary=tuple(json.loads(attributes["boundary"])),
                 times=tuple(file["coordinates/time"][()].tolist()),
             )
-            dtype = str(file["fields"][names[0]].dtype)
+            about = {key: attributes[key] for key in ("generator", "package_version")}
+            about |= {"seed": int(attributes["seed"]), "dtype": str(file["fields"][names[0]].dtype)}
+            about["parameters"] = json.loads(attributes["parameters"])
         if n_missing:
             rule = f"{path} must hold all its {shape[0]} samples"
             raise ValueError(message(rule, f"{n_missing} unwritten", "Finish generating it."))
-        about = {key: attributes[key] for key in ("generator", "package_version")}
-        about |= {"seed": int(attributes["seed"]), "dtype": dtype}
-        about["parameters"] = json.loads(attributes["parameters"])
         super().__init__(path, layout, about)
 
     def _load(self, field: str, samples: slice, times: slice) -> Tensor:
         with _opened(self.path) as file:
             return torch.from_numpy(file["fields"][field][samples, times])
+
+
+def plain_attributes(file: Any) -> dict[str, Any]:
+    """Attributes of an open HDF5 file or group, strings of fixed length as text."""
+    attributes = dict(file.attrs)
+    return {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
 
 
 @contextmanager

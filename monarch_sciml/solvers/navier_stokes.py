@@ -68,7 +68,9 @@ class NavierStokes2d:
     -----
     Modes with 3|k| ≥ N along an axis take no part in the nonlinear term; they decay by viscosity.
     The original solver (Euler in place of Heun, a full complex FFT, the 2/3 rule on the product
-    only) needs dt = 1e-4 where this one takes 1e-2. One step costs 8 real FFTs a sample.
+    only) needs dt = 1e-4 where this one takes 1e-2 (ν = 1e-3, 64², error 8e-7 at t = 5 in float64,
+    1e-5 in float32). The step must resolve the advection (CFL): for ν ≤ 1e-4 at 128², 1e-2
+    diverges and 2.5e-3 does not. One step costs 8 real FFTs a sample.
 
     References
     ----------
