@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from monarch_sciml._checks import message, one_of, positive_int
-from monarch_sciml.data.fastmri import read_header, write_fastmri
 from monarch_sciml.data.phantom.anatomy import CONTRASTS, tissue_signals
 from monarch_sciml.data.phantom.head import ORIENTATIONS, head_image, slice_points
 from monarch_sciml.data.phantom.receivers import loop_array, receive_field
@@ -123,7 +121,7 @@ def simulate_scan(
         "format": "simulated",
         "acquisition": f"{ORIENTATIONS[orientation].prefix}{contrast}",
         "reference": "target",
-        "attributes": {**_provenance(seed, settings), "drawn": json.dumps(drawn)},
+        "attributes": {**provenance(seed, settings), "drawn": json.dumps(drawn)},
     }
     return Scan(
         kspace / level + noise * _complex_noise(kspace.shape, rng),
@@ -142,7 +140,7 @@ def _entropy(seed: int | Sequence[int]) -> list[int]:
     return values
 
 
-def _provenance(seed: int | Sequence[int], settings: dict[str, Any]) -> dict[str, str]:
+def provenance(seed: int | Sequence[int], settings: dict[str, Any]) -> dict[str, str]:
     """Return the attributes that say how a scan was made."""
     from monarch_sciml import __version__
 
@@ -216,85 +214,3 @@ def _complex_noise(shape: Sequence[int], rng: np.random.Generator) -> torch.Tens
 def _percentile(values: torch.Tensor, share: float) -> torch.Tensor:
     """Return the value below which a share lies; torch.quantile refuses more than 2^24 values."""
     return values.flatten().kthvalue(int(share * (values.numel() - 1)) + 1).values
-
-
-def generate_scans(
-    output: Path,
-    n_scans: int,
-    *,
-    seed: int = 0,
-    grid_shape: tuple[int, int] = (160, 160),
-    n_slices: int = 10,
-    n_coils: int = 8,
-    noise: float = 0.02,
-    contrast: Contrast = "random",
-    orientation: Orientation = "axial",
-    progress: bool = True,
-) -> Path:
-    """Simulate a set of scans (`simulate_scan`), one file in fastMRI layout each.
-
-    Parameters
-    ----------
-    output
-        Folder for scan_0000.h5, scan_0001.h5, ...
-    n_scans
-        Number of scans, one simulated subject each. Scan i has seed (seed, i) whatever their
-        number, so a set can be extended.
-    seed
-        Seed of the set.
-    grid_shape
-        (H, W) of k-space and image.
-    n_slices
-        Slices of each scan.
-    n_coils
-        Number of receive coils.
-    noise
-        Standard deviation of the complex noise relative to the 95th percentile of the image.
-    contrast
-        T1, T2, FLAIR or PD for all scans; "random" draws one for each.
-    orientation
-        axial, coronal or sagittal for all scans; "random" draws one for each.
-    progress
-        Show a progress bar.
-
-    Returns
-    -------
-    Path
-        The folder. Files that were there already, made with the same settings and seed, are kept; a
-        file appears only when it is complete, so that an interrupted run can be repeated.
-
-    Raises
-    ------
-    ValueError
-        When a file of that name was made otherwise (nothing is changed), and as `simulate_scan`.
-    ModuleNotFoundError
-        When nilearn is not installed (the extra `phantom`).
-    """
-    from tqdm import tqdm
-
-    settings: dict[str, Any] = {
-        "grid_shape": list(grid_shape),
-        "n_slices": n_slices,
-        "n_coils": n_coils,
-        "noise": noise,
-        "contrast": contrast,
-        "orientation": orientation,
-    }
-    n_scans = positive_int("n_scans", n_scans)
-    paths = [Path(output) / f"scan_{i:04d}.h5" for i in range(n_scans)]
-    missing = [i for i, path in enumerate(paths) if not _is_made(path, (seed, i), settings)]
-    for i in tqdm(missing, desc="simulating scans", unit="scan", disable=not progress):
-        write_fastmri(paths[i], simulate_scan((seed, i), **settings))
-    return Path(output)
-
-
-def _is_made(path: Path, seed: Sequence[int], settings: dict[str, Any]) -> bool:
-    """Return whether a scan is there already; ValueError when it was made otherwise."""
-    if not path.exists():
-        return False
-    found, wanted = read_header(path)["attributes"], _provenance(seed, settings)
-    if any(found.get(name) != wanted[name] for name in ("generator", "parameters", "seed")):
-        rule = f"{path} must have been made with the same settings and seed to be kept"
-        got = f"{found.get('parameters')} and seed {found.get('seed')}"
-        raise ValueError(message(rule, got, "Name another folder or remove the file."))
-    return True
