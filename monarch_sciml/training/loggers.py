@@ -43,6 +43,8 @@ class CSVLogger(Logger):
     def __init__(self, path: str | Path, rows: Iterable[Mapping[str, float]] = ()) -> None:
         self._path = Path(path)
         self._rows = [dict(row) for row in rows]
+        for part in self._path.parent.glob(f".{self._path.stem}.part*"):
+            part.unlink(missing_ok=True)  # left by a process that was killed while writing
         self._write()
 
     def log(self, row: Mapping[str, float]) -> None:

@@ -258,10 +258,8 @@ class _Run:
         rates = {f"learning_rate_{g['name']}": g["lr"] for g in self.optimizer.param_groups}
         bar.set_description(f"epoch {self.progress.epoch + 1}/{self.budget.epochs}")
         loss = self._steps(bar)
-        for (
-            buffer
-        ) in self.network.buffers():  # running means: evaluated and saved as process 0 has them
-            broadcast(buffer)
+        for buffer in self.network.buffers():
+            broadcast(buffer)  # running means: evaluate what process 0 saves
         # the loss of the last step cannot show what that step did to the weights
         check_weights(self.network, step=self.progress.step, epoch=self.progress.epoch + 1)
         self.progress.epoch += 1

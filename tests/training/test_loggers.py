@@ -27,7 +27,9 @@ def test_resuming_replaces_rows_that_the_checkpoint_does_not_know(tmp_path):
     first = CSVLogger(path)
     for epoch in (1, 2, 3):
         first.log({"epoch": epoch, "loss": epoch / 2})
+    (tmp_path / ".metrics.part123.csv").write_text("half a ro")  # killed while writing
     CSVLogger(path, [{"epoch": 1, "loss": 0.5}]).log({"epoch": 2, "loss": 7.0})
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.csv"]
     assert [(row["epoch"], row["loss"]) for row in read(path)] == [("1", "0.5"), ("2", "7.0")]
 
 
