@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from monarch_sciml import __version__
-from monarch_sciml._checks import existing_file, message
 
 PROGRAM = "monarch-sciml"
+POSITIONAL = ("evaluate", "reconstruct", "info")
+"""Commands about one thing that exists: it is named first, without --config."""
+KEEP_CONFIGURATION = ("train", "compare")
+"""Commands that keep their configuration beside their results."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,9 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Errors are one line on stderr that names the rule, the value and the remedy.
     """
+    given = [_LONG.get(word, word) for word in (sys.argv[1:] if arguments is None else arguments)]
     try:
         parser = build_parser()
-        configuration = parser.parse_args(arguments)
+        configuration = parser.parse_args(given)
     except argparse.ArgumentError as error:
         return _fail(str(error), 2)
     try:
@@ -38,115 +41,75 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+_LONG = {"-o": "--output"}
+
+
 def build_parser() -> ArgumentParser:
     """Return the parser of all commands; their options are the signatures of their functions."""
-    from monarch_sciml.commands import info, reconstruct
-    from monarch_sciml.commands.compare import compare_networks
-    from monarch_sciml.commands.train import train_network
-    from monarch_sciml.data import generate_navier_stokes, generate_scans
-
     parser = _parser("Learnable Monarch transforms for neural operators and MRI reconstruction.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subcommands(dest="command")
-    commands.add_subcommand("train", _command(train_network, skip={"configuration"}))
-    commands.add_subcommand("compare", _command(compare_networks, skip={"configuration"}))
-    commands.add_subcommand("evaluate", _evaluate_parser())
+    for name, function in _functions().items():
+        commands.add_subcommand(name, _command(name, function))
     generate = _parser("Generate a data set.")
     commands.add_subcommand("generate", generate)
     problems = generate.add_subcommands(dest="problem")
-    problems.add_subcommand("navier_stokes", _command(generate_navier_stokes))
-    problems.add_subcommand("scans", _command(generate_scans))
-    commands.add_subcommand("reconstruct", _command(reconstruct.reconstruct, positional=True))
-    commands.add_subcommand("info", _command(info.info, positional=True))
+    for name, function in _generators().items():
+        problems.add_subcommand(name, _command(name, function))
     return parser
 
 
 def run(parser: ArgumentParser, configuration: Namespace) -> str | None:
     """Run the command that was parsed and return what it has to say."""
-    from monarch_sciml.commands import info, reconstruct
-    from monarch_sciml.commands.compare import compare_networks
-    from monarch_sciml.commands.train import train_network
-    from monarch_sciml.data import generate_navier_stokes, generate_scans
-
-    functions: dict[str, Callable[..., Any]] = {
-        "train": train_network,
-        "compare": compare_networks,
-        "reconstruct": reconstruct.reconstruct,
-        "info": info.info,
-        "navier_stokes": generate_navier_stokes,
-        "scans": generate_scans,
-    }
     command = configuration.command
-    chosen = configuration[command]
-    if command == "evaluate":
-        return _evaluate(chosen)
-    extra = {}
-    if command in ("train", "compare"):
-        extra["configuration"] = _saved(parser, configuration, command)
-    options = parser.instantiate_classes(configuration)[command]
+    options = parser.instantiate(configuration)[command]
     if command == "generate":
-        command = options.problem
-        options = options[command]
+        function = _generators()[options.problem]
+        options = options[options.problem]
+    else:
+        function = _functions()[command]
     values = {key: value for key, value in vars(options).items() if key != "config"}
-    result = functions[command](**values, **extra)
+    if command in KEEP_CONFIGURATION:
+        values["configuration"] = _saved(parser, configuration, command)
+    result = function(**values)
     return str(result) if result is not None else None
 
 
-def _evaluate_parser() -> ArgumentParser:
+def _functions() -> dict[str, Callable[..., Any]]:
+    from monarch_sciml.commands.compare import compare_networks
     from monarch_sciml.commands.evaluate import evaluate_run
-
-    skip = {"contender", "data", "objective", "budget"}
-    return _command(evaluate_run, positional=True, skip=skip)
-
-
-def _evaluate(options: Namespace) -> str:
-    """Rebuild a run from its config.yaml and measure it."""
-    from monarch_sciml.commands.evaluate import evaluate_run
-    from monarch_sciml.commands.runs import Contender
+    from monarch_sciml.commands.info import info
+    from monarch_sciml.commands.reconstruct import reconstruct
     from monarch_sciml.commands.train import train_network
 
-    saved = existing_file(Path(options.run) / "config.yaml")
-    values = yaml.safe_load(saved.read_text(encoding="utf-8"))
-    _only_ours(values, saved)
-    parser = _command(train_network, skip={"configuration", "output"})
-    built = parser.instantiate_classes(parser.parse_object(values))
-    return evaluate_run(
-        Path(options.run),
-        Contender(network=built.network, optimisation=built.optimisation),
-        built.data,
-        built.objective,
-        built.budget,
-        checkpoint=options.checkpoint,
-        split=options.split,
-        progress=options.progress,
-    )
+    return {
+        "train": train_network,
+        "compare": compare_networks,
+        "evaluate": evaluate_run,
+        "reconstruct": reconstruct,
+        "info": info,
+    }
 
 
-def _only_ours(value: Any, path: Path) -> None:
-    """Refuse a saved run that names classes of other packages: loading them would run their
-    code."""
-    if isinstance(value, dict):
-        name = value.get("class_path")
-        if isinstance(name, str) and not name.startswith("monarch_sciml."):
-            rule = f"{path} may name classes of monarch_sciml only"
-            raise ValueError(message(rule, name, "Check where this run came from."))
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            _only_ours(item, path)
+def _generators() -> dict[str, Callable[..., Any]]:
+    from monarch_sciml.data import generate_navier_stokes, generate_scans
+
+    return {"navier_stokes": generate_navier_stokes, "scans": generate_scans}
 
 
 def _parser(description: str) -> ArgumentParser:
-    return ArgumentParser(prog=PROGRAM, description=description, exit_on_error=False)
+    return ArgumentParser(
+        prog=PROGRAM, description=description, exit_on_error=False, allow_abbrev=False
+    )
 
 
-def _command(
-    function: Callable[..., Any], *, positional: bool = False, skip: set[str] | None = None
-) -> ArgumentParser:
+def _command(name: str, function: Callable[..., Any]) -> ArgumentParser:
     parser = _parser((function.__doc__ or "").split("\n", maxsplit=1)[0])
+    positional = name in POSITIONAL
     if not positional:
         parser.add_argument("--config", action="config", help="YAML file with these options")
-    parser.add_function_arguments(function, as_positional=positional, skip=skip or set())
+    skip: set[str | int] = {"configuration"} if name in KEEP_CONFIGURATION else set()
+    parser.add_function_arguments(function, as_positional=positional, skip=skip)
     return parser
 
 

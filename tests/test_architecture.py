@@ -27,7 +27,8 @@ SHARED = {"_checks", "_files"}  # for all; they import nothing of the package bu
 ROOT_NAMES = {"__version__"}  # what may be imported from the package itself
 
 # Who may import a library at all, wherever the import stands.
-ONLY_IN = {"accelerate": {"training"}, "jsonargparse": {"cli"}}
+# Commands rebuild a saved run from its configuration, hence jsonargparse.
+ONLY_IN = {"accelerate": {"training"}, "jsonargparse": {"commands", "cli"}}
 # Never imported when a module is: only inside the function that needs them, except in these places.
 LAZY = {
     "h5py": set(),

@@ -8,36 +8,51 @@ from typing import Literal
 from tabulate import tabulate
 
 from monarch_sciml._checks import message
-from monarch_sciml.commands.runs import Contender, build, summarise
-from monarch_sciml.data.spec import DataModule
-from monarch_sciml.training import Budget, Objective, evaluate_model, load_weights
+from monarch_sciml.commands.runs import build, summarise
+from monarch_sciml.commands.saved import load_run
+from monarch_sciml.training import evaluate_model, load_weights
 
 
 def evaluate_run(
     run: Path,
-    contender: Contender,
-    data: DataModule,
-    objective: Objective,
-    budget: Budget,
     *,
     checkpoint: Literal["best", "last"] = "best",
     split: Literal["train", "validation", "test"] = "test",
     progress: bool = True,
 ) -> str:
-    """Load a checkpoint of a run directory and measure it on one split of its data.
+    """Measure a trained network again, on one split of the data it was trained with.
+
+    Parameters
+    ----------
+    run
+        A run directory: the `output` of `train`, or NETWORK/seed-N of a comparison.
+    checkpoint
+        best (in validation) or last.
+    split
+        train, validation or test.
+    progress
+        Show a bar.
 
     Returns
     -------
     str
         A table: mean, spread and range over the trajectories or volumes of each metric.
+
+    Raises
+    ------
+    FileNotFoundError
+        When the directory, its weights or the data are missing.
+    ValueError
+        When the run was not made by this package, or there are no such samples.
     """
-    samples = getattr(data, split)
+    made = load_run(run)
+    samples = getattr(made.data, split)
     if samples is None:
         rule = f"the run must have {split} samples"
         raise ValueError(message(rule, "none", "Choose another split."))
-    model = build(contender.network, data, seed=0)
+    model = build(made.network, made.data, seed=0)
     load_weights(model, run / "checkpoints" / checkpoint)
     metrics = evaluate_model(
-        model, objective, samples, batch_size=budget.batch_size, progress=progress
+        model, made.objective, samples, batch_size=made.budget.batch_size, progress=progress
     )
     return tabulate(summarise(metrics), headers="keys", floatfmt=".4g")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from monarch_sciml._files import whole_file
 from monarch_sciml.benchmark.environment import environment
-from monarch_sciml.data.spec import DataModule
+from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec
 from monarch_sciml.evaluation import count_parameters
 from monarch_sciml.training import (
     Budget,
@@ -26,6 +26,8 @@ from monarch_sciml.training import (
     mean_metrics,
     train,
 )
+
+SPEC = "spec.json"
 
 NetworkFactory = Callable[[tuple[int, ...]], nn.Module]
 """Builds a network for a grid; called with the other sizes of the data as keywords."""
@@ -133,6 +135,7 @@ def run_network(
         num_workers=options.num_workers,
     )
     describe_run(output, configuration)
+    write_text(output / SPEC, spec_text(data.spec))
     load_weights(model, result.best)
     metrics = evaluate_model(model, objective, data.test, batch_size=budget.batch_size)
     return Run(name, seed, model, result.progress, metrics)
@@ -142,6 +145,12 @@ def describe_run(output: Path, configuration: str) -> None:
     """Write config.yaml and environment.json into a run directory."""
     write_text(output / "config.yaml", configuration)
     write_text(output / "environment.json", json.dumps(environment(), indent=2) + "\n")
+
+
+def spec_text(spec: FieldSpec | ScanSpec) -> str:
+    """Return as JSON what the network was built for: it must outlive the data."""
+    kind = {"kind": type(spec).__name__, "network_arguments": dict(spec.network_arguments)}
+    return json.dumps({**kind, **asdict(spec)}, indent=2) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

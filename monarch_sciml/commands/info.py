@@ -1,0 +1,163 @@
+"""The `info` command: what is this file?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from monarch_sciml._checks import existing_file, message
+from monarch_sciml.data import describe_fields
+from monarch_sciml.data.bart import pair_of
+from monarch_sciml.data.fastmri import open_hdf5, read_header
+from monarch_sciml.data.kspace import HDF5_SIGNATURE, describe_scan
+
+FORMATS = (
+    "fields (monarch_sciml .h5, FNO .mat, neuralop .pt) or k-space (fastMRI .h5, BART .cfl/.hdr, "
+    ".npy, .mat)"
+)
+ORIGIN = ("generator", "seed", "parameters", "drawn", "method")
+
+
+def info(path: Path, *, axes: str | None = None, variable: str | None = None) -> str:
+    """Say what a file is: PDE fields or the k-space of a scan, recognised by content.
+
+    Parameters
+    ----------
+    path
+        A file of fields or of k-space; for BART the .cfl, the .hdr or their common stem.
+    axes
+        Names of the axes of k-space in a .npy or .mat file, for example "height,width,coil".
+    variable
+        Name of the array of k-space in a .mat file that holds several.
+
+    Returns
+    -------
+    str
+        One property a line: format, sizes, grid and boundary and origin of fields; slices, coils,
+        matrix, achieved acceleration, calibration size and reference of a scan.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it is of no known format, truncated, or holds NaN where it is read.
+    """
+    path = Path(path)
+    scan = bool(axes or variable) or _kind(path) == "scan"
+    found = _scan(path, axes, variable) if scan else _fields(path)
+    shown = {key: value for key, value in found.items() if value is not None}
+    width = max(map(len, shown)) + 2
+    return "\n".join(f"{key:<{width}}{_text(value)}" for key, value in shown.items())
+
+
+def _kind(path: Path) -> Literal["scan", "fields"]:
+    """Tell scans and fields apart; ValueError for anything else."""
+    header, _ = pair_of(path)
+    if path.suffix in (".cfl", ".hdr") or (not path.exists() and header.exists()):
+        return "scan"
+    with existing_file(path).open("rb") as stream:
+        start = stream.read(10)
+    if start.startswith(HDF5_SIGNATURE):
+        return _kind_of_hdf5(path)
+    if start.startswith(b"\x93NUMPY"):
+        return "scan"
+    if start.startswith(b"MATLAB"):
+        return _kind_of_mat(path)
+    if start.startswith((b"PK\x03\x04", b"\x80\x02")):
+        return "fields"
+    got = f"content that starts with {start[:8]!r}" if start else "an empty file"
+    raise ValueError(message(f"{path} must hold {FORMATS}", got, "Convert it."))
+
+
+def _kind_of_hdf5(path: Path) -> Literal["scan", "fields"]:
+    with open_hdf5(path) as file:
+        names = sorted(file)
+    if {"kspace", "dataset"} & set(names):  # `dataset` is that of ISMRMRD, which the reader names
+        return "scan"
+    if {"fields", "u", "sol"} & set(names):
+        return "fields"
+    held = ", ".join(names[:8]) or "nothing"
+    raise ValueError(message(f"{path} must hold {FORMATS}", held, "Check where it came from."))
+
+
+def _kind_of_mat(path: Path) -> Literal["scan", "fields"]:
+    """A .mat file is one of fields when the reader of fields knows its arrays."""
+    try:
+        describe_fields(path)
+    except ValueError:
+        return "scan"
+    return "fields"
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    found = describe_fields(path)
+    shape = tuple(found.pop("grid_shape"))
+    first = {
+        "file": found.pop("path"),
+        "format": f"{found.pop('format')} (PDE fields)",
+        "size": _size(found.pop("size_bytes")),
+        "fields": ", ".join(found.pop("fields")),
+        "samples": found.pop("n_samples"),
+        "frames": found.pop("n_times"),
+        "time": _range(found.pop("time_range")),
+        "dt": found.pop("dt"),
+        "grid": _product(shape),
+        "domain": _product(tuple(found.pop("domain_extent"))),
+        "boundary": ", ".join(found.pop("boundary")),
+        "dtype": found.pop("dtype", None),
+    }
+    return {**first, **found}
+
+
+def _scan(path: Path, axes: str | None, variable: str | None) -> dict[str, Any]:
+    found = describe_scan(path, axes=axes, variable=variable)
+    accelerated = f"{found['acceleration']:.2f} (achieved)"
+    shown = {
+        "file": str(path),
+        "format": f"{found['format']} (k-space)",
+        "slices": found["slices"],
+        "coils": found["coils"],
+        "matrix": _product(found["matrix"]),
+        "acceleration": f"{accelerated}, fully sampled" if found["fully_sampled"] else accelerated,
+        "calibration": _product(found["calibration"]),
+        "padding": _range(found["padding"]),
+        "reference": found["reference"] or "none",
+        "coil maps": "stored" if found["coil_maps"] else "none",
+        "acquisition": found["acquisition"],
+        "dtype": found["dtype"],
+    }
+    if found["format"] == "fastMRI":
+        attributes = read_header(path)["attributes"]
+        shown |= {key: attributes[key] for key in ORIGIN if key in attributes}
+    return shown
+
+
+def _product(sizes: tuple[float, ...]) -> str:
+    return " x ".join(f"{size:g}" for size in sizes)
+
+
+def _range(ends: Any) -> str | None:
+    return None if ends is None else " to ".join(f"{end:g}" for end in ends)
+
+
+def _size(n_bytes: int) -> str:
+    for power, unit in ((3, "GB"), (2, "MB"), (1, "kB")):
+        if n_bytes >= 1000**power:
+            return f"{n_bytes / 1000**power:.1f} {unit}"
+    return f"{n_bytes} bytes"
+
+
+def _text(value: Any) -> str:
+    """Return a value on one line; a dictionary, also one in JSON, as name = value pairs."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return value
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {entry}" for key, entry in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else " ".join(str(value).split())

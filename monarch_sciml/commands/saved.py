@@ -1,0 +1,169 @@
+"""Rebuild what a run directory holds, from its config.yaml alone."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentError
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+from torch import nn
+
+from monarch_sciml._checks import existing_file, message
+from monarch_sciml.commands.runs import SPEC, NetworkFactory
+from monarch_sciml.commands.train import train_network
+from monarch_sciml.data.scan_samples import Normalization
+from monarch_sciml.training import load_weights
+
+OURS = "monarch_sciml."
+
+
+@dataclass(frozen=True)
+class SavedNetwork:
+    """A trained network and how its data were made.
+
+    Attributes
+    ----------
+    name
+        What to call it in tables.
+    path
+        Its run directory.
+    model
+        The network with the weights of its checkpoint, in evaluation mode.
+    normalization
+        What k-space of a volume was divided by: "p95", "max" or "std".
+    named
+        Whether its own run directory was named, not that of a comparison.
+    """
+
+    name: str
+    path: Path
+    model: nn.Module
+    normalization: Normalization
+    named: bool
+
+
+def load_run(run: Path) -> Namespace:
+    """Return the arguments of `train_network` that a run was made with, as objects.
+
+    Raises
+    ------
+    FileNotFoundError
+        When `run` has no config.yaml, or its data are gone.
+    ValueError
+        When config.yaml is not the one of a run, or names classes of other packages.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_function_arguments(train_network, skip={"configuration", "output"})
+    return _instantiated(parser, _configuration(run), run)
+
+
+def load_mri_networks(runs: Sequence[Path], *, checkpoint: str = "best") -> list[SavedNetwork]:
+    """Load the trained networks of run directories and of comparisons.
+
+    Parameters
+    ----------
+    runs
+        Run directories; of the directory of a comparison every network that has learned something
+        is taken, with the first of its seeds.
+    checkpoint
+        "best" or "last".
+
+    Raises
+    ------
+    FileNotFoundError
+        When a directory, or a file in it, is missing.
+    ValueError
+        When a run is not one of an MRI network, or was not made by this package.
+    """
+    networks: list[SavedNetwork] = []
+    for run in runs:
+        for name, path in _runs_in(run):
+            taken = any(network.name == name for network in networks)
+            named = path == run
+            network = _load_network(str(path) if taken else name, path, checkpoint, named=named)
+            if any(p.requires_grad for p in network.model.parameters()):
+                networks.append(network)
+            elif named:
+                rule = f"{run} must be the run of a network that has learned something"
+                got = f"{type(network.model).__name__} without parameters"
+                raise ValueError(message(rule, got, "Use --method for conventional methods."))
+    return networks
+
+
+def _runs_in(folder: Path) -> list[tuple[str, Path]]:
+    """Return names and directories: one run, or the first run of each network of a comparison."""
+    names = _configuration(folder).get("networks")
+    if names is None:
+        return [(folder.parent.name if folder.name.startswith("seed-") else folder.name, folder)]
+    seeds = {name: sorted((folder / name).glob("seed-*/config.yaml")) for name in names}
+    found = [(name, paths[0].parent) for name, paths in seeds.items() if paths]
+    if not found:
+        rule = f"the comparison {folder} must hold finished runs"
+        raise FileNotFoundError(message(rule, "none", "Run it to its end."))
+    return found
+
+
+def _load_network(name: str, run: Path, checkpoint: str, *, named: bool) -> SavedNetwork:
+    values = _configuration(run)
+    spec = json.loads(existing_file(run / SPEC).read_text(encoding="utf-8"))
+    if spec["kind"] != "ScanSpec":
+        rule = f"{run} must be the run of an MRI network"
+        remedy = "Name a run that was trained on scans."
+        raise ValueError(message(rule, f"one trained on {spec['kind']}", remedy))
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--network", type=NetworkFactory, required=True)
+    factory = _instantiated(parser, {"network": values.get("network")}, run).network
+    arguments = {**spec["network_arguments"]}
+    model = factory(tuple(arguments.pop("grid_shape")), **arguments).eval()
+    load_weights(model, run / "checkpoints" / checkpoint)
+    options = (values.get("data") or {}).get("init_args") or {}
+    return SavedNetwork(name, run, model, options.get("normalization", "p95"), named)
+
+
+def _configuration(run: Path) -> dict[str, Any]:
+    """Return the content of config.yaml."""
+    if not run.is_dir():
+        rule = "a run must be a directory"
+        raise FileNotFoundError(message(rule, str(run), "Name the `output` of `train`."))
+    path = existing_file(run / "config.yaml")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        rule = f"{path} must be the configuration of a run"
+        raise ValueError(message(rule, "no YAML", "Restore it.")) from error
+    if not isinstance(values, dict):
+        rule = f"{path} must be the configuration of a run"
+        raise ValueError(message(rule, repr(values)[:40], "Restore it."))
+    for key in ("data", "network", "objective"):  # a bare name could be that of any function
+        if key in values and not (isinstance(values[key], dict) and "class_path" in values[key]):
+            rule = f"`{key}` in {path} must have a class_path"
+            raise ValueError(message(rule, repr(values[key])[:40], "Restore it."))
+    _only_ours(values, path)
+    return values
+
+
+def _only_ours(value: Any, path: Path) -> None:
+    """Refuse classes of other packages: building them would run their code."""
+    if isinstance(value, dict):
+        name = value.get("class_path")
+        if name is not None and not str(name).startswith(OURS):
+            rule = f"{path} may name classes of monarch_sciml only"
+            raise ValueError(message(rule, name, "Check where this run came from."))
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            _only_ours(item, path)
+
+
+def _instantiated(parser: ArgumentParser, values: dict[str, Any], run: Path) -> Namespace:
+    """Return the values as objects; errors name the run."""
+    try:
+        return parser.instantiate(parser.parse_object(values))
+    except ArgumentError as error:
+        rule = f"{run / 'config.yaml'} must be the configuration of a run"
+        raise ValueError(message(rule, str(error), "Restore it, or train again.")) from error

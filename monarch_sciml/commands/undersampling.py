@@ -1,0 +1,185 @@
+"""Leave out samples of a scan as a user asks for it, in few words or in full."""
+
+# Legend: s slices, c coils, H readout axis (rows), W phase-encode axis (columns).
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from monarch_sciml._checks import existing_file, message, positive_int
+from monarch_sciml.data.bart import read_cfl
+from monarch_sciml.data.scan import Scan
+from monarch_sciml.data.scan_samples import volume_mask_seed
+from monarch_sciml.physics import (
+    EquispacedFractionMask,
+    EquispacedMask,
+    PoissonDiscMask,
+    RandomMask,
+    SamplingMask,
+    UniformMask,
+)
+
+MaskName = Literal["uniform", "random", "equispaced", "equispaced_fraction", "poisson"]
+ACCELERATION = 4.0
+
+
+def named_mask(name: MaskName, acceleration: float, calibration: int, n_lines: int) -> SamplingMask:
+    """Return the mask of a short name.
+
+    Parameters
+    ----------
+    name
+        "uniform", "poisson", or one of fastMRI's "random", "equispaced", "equispaced_fraction".
+    acceleration
+        Nominal acceleration; for "uniform" and "equispaced" the whole distance of the lines.
+    calibration
+        Fully sampled lines, or side of the fully sampled square, at the centre.
+    n_lines
+        Number of lines of k-space along the axis that is undersampled.
+
+    Raises
+    ------
+    ValueError
+        When `calibration` exceeds the lines, or `acceleration` is below 1 or not whole where it
+        has to be.
+    """
+    if positive_int("calibration", calibration, minimum=0) > n_lines:
+        rule = f"`calibration` must be at most {n_lines}, the lines along that axis"
+        raise ValueError(message(rule, calibration, "Lower `calibration`."))
+    if name == "poisson":
+        return PoissonDiscMask(acceleration, calibration)
+    if name == "uniform":
+        if not (acceleration >= 1 and acceleration == int(acceleration)):
+            rule = "`acceleration` must be a whole number, at least 1, for the mask uniform"
+            remedy = "Use --mask equispaced_fraction or poisson for others."
+            raise ValueError(message(rule, f"{acceleration:g}", remedy))
+        return UniformMask(int(acceleration), calibration)
+    masks: dict[str, Callable[[float, float], SamplingMask]] = {
+        "random": RandomMask,
+        "equispaced": EquispacedMask,
+        "equispaced_fraction": EquispacedFractionMask,
+    }
+    return masks[name](calibration / n_lines, acceleration)
+
+
+def undersample(
+    scan: Scan,
+    mask: MaskName | SamplingMask | None,
+    *,
+    acceleration: float | None = None,
+    calibration: int = 24,
+    axis: Literal["columns", "rows"] = "columns",
+    seed: int = 0,
+) -> tuple[Scan, str]:
+    """Return the scan without the samples that a mask leaves out, and the mask in words.
+
+    Parameters
+    ----------
+    scan
+        Any scan; what it did not acquire stays out.
+    mask
+        A short name or a mask. None: "uniform" when `acceleration` is given, else nothing is left
+        out.
+    acceleration
+        For short names, 4 by default; see `named_mask`.
+    calibration
+        For short names: fully sampled lines (or side of the square) at the centre.
+    axis
+        Leave out columns (along W, fastMRI's phase encode) or rows (along H).
+    seed
+        The mask is drawn from the file name, as fastMRI does, preceded by `seed` if it is not 0.
+
+    Raises
+    ------
+    ValueError
+        When the settings do not go together or cannot be met.
+    """
+    size = scan.matrix if axis == "columns" else scan.matrix[::-1]
+    if isinstance(mask, SamplingMask):
+        if acceleration is not None:
+            rule = "`acceleration` goes with the short name of a mask"
+            got = f"{acceleration:g} with {type(mask).__name__}"
+            raise ValueError(message(rule, got, "Set the acceleration of the mask itself."))
+        words = str(mask)
+    elif mask is None and acceleration is None:
+        return _one_mask(scan), "as acquired"
+    else:
+        name: MaskName = mask or "uniform"
+        rate = ACCELERATION if acceleration is None else acceleration
+        mask = named_mask(name, rate, calibration, size[1])
+        words = f"{name} {rate:g}, calibration {calibration}"
+        words += "" if name == "poisson" else f", along {axis}"
+    drawn = mask(size, volume_mask_seed(scan.name, seed))
+    drawn = drawn if axis == "columns" else drawn.mT  # (W, H) -> (H, W)
+    return _one_mask(scan).undersampled(drawn), f"{words}, seed {seed}"
+
+
+def apply_mask_file(scan: Scan, path: Path) -> tuple[Scan, str]:
+    """Return the scan without the samples at which a mask in a file is zero, and a note of it.
+
+    Parameters
+    ----------
+    scan
+        Any scan.
+    path
+        A .npy file or a BART .cfl/.hdr pair with (W,) or (H, W) values.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it is of another format or does not fit k-space.
+    """
+    if path.suffix in (".cfl", ".hdr"):
+        values = read_cfl(path).squeeze()
+    else:
+        try:
+            values = np.load(existing_file(path), allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            rule = f"{path} must be a mask in a .npy or .cfl file"
+            raise ValueError(message(rule, "other content", "Convert it.")) from error
+    if values.shape not in (scan.matrix, scan.matrix[1:]):
+        rule = f"the mask in {path} must fit k-space and have shape (H, W) = {scan.matrix} or (W,)"
+        raise ValueError(message(rule, values.shape, "Use the mask of this scan."))
+    mask = torch.from_numpy(np.broadcast_to(values != 0, scan.matrix).copy())
+    return _one_mask(scan).undersampled(mask), f"mask {path.name}"
+
+
+def cut(scan: Scan, slices: tuple[int, int]) -> Scan:
+    """Return the slices of a scan from the first to one before the second number.
+
+    Raises
+    ------
+    ValueError
+        When they do not lie in the scan.
+    """
+    first, last = slices
+    if not 0 <= first < last <= scan.n_slices:
+        rule = f"`slices` must be first and one past the last of {scan.n_slices} slices"
+        raise ValueError(message(rule, [first, last], f"Use [0,{scan.n_slices}], say."))
+
+    def part(value: torch.Tensor | None) -> torch.Tensor | None:
+        return None if value is None else value[first:last]
+
+    mask = scan.mask if scan.mask.ndim == 2 else scan.mask[first:last]
+    kspace = scan.kspace[first:last]
+    kept = replace(
+        scan, kspace=kspace, mask=mask, coil_maps=part(scan.coil_maps), target=part(scan.target)
+    )
+    return kept.validate()
+
+
+def _one_mask(scan: Scan) -> Scan:
+    """Return the scan with one mask (H, W) when its slices that hold a signal share one."""
+    if scan.mask.ndim == 2:
+        return scan
+    filled = scan.kspace.flatten(1).any(dim=1)  # (s, c, H, W) -> (s,)
+    masks = scan.mask[filled]
+    return replace(scan, mask=masks[0]) if bool((masks == masks[:1]).all()) else scan
