@@ -322,6 +322,14 @@ class TestGenerate:
         whole = generate_navier_stokes(tmp_path / "whole.h5", **options)
         assert_same(cut, whole)
 
+    def test_threads_are_given_back(self, tmp_path):
+        torch.set_num_threads(2)
+        try:
+            generate_navier_stokes(tmp_path / "a.h5", **SMALL)
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(1)
+
     def test_progress_bar(self, tmp_path, capsys):
         options = {**SMALL, "progress": True, "batch_size": 1, "dt": 0.013}
         generate_navier_stokes(tmp_path / "a.h5", **options)
