@@ -14,14 +14,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from monarch_sciml.kernels.planes import PlanesConvolution
+
 
 def spectral_convolution(
-    x: Tensor, weight: Tensor, analysis: Sequence[Tensor], synthesis: Sequence[Tensor]
+    x: Tensor,
+    weight: Tensor,
+    analysis: Sequence[Tensor],
+    synthesis: Sequence[Tensor],
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Transform, mix the channels mode by mode, transform back.
 
-    y = S (W (A x)), with A = A_1 x ... x A_d and S = S_1 x ... x S_d acting along the axes; the
-    result is its real part when x is real.
+    y = S (W (A x)) + b, with A = A_1 x ... x A_d and S = S_1 x ... x S_d acting along the axes; S W
+    A x is replaced by its real part when x is real.
 
     Parameters
     ----------
@@ -33,22 +39,60 @@ def spectral_convolution(
         One matrix per axis, (K_i, n_i), or (I, K_i, n_i) for one per channel.
     synthesis
         One matrix per axis, (m_i, K_i), or (O, m_i, K_i) for one per channel.
+    bias
+        One number per output channel, (O,).
 
     Returns
     -------
-    Field (B, O, m_1, ..., m_d).
+    Field (B, O, m_1, ..., m_d). Half-precision data, or all real data under autocast, are
+    multiplied and returned in half precision at full size; what lives on the kept modes stays in
+    the precision of the matrices, since there are no complex half-precision numbers.
 
     Notes
     -----
-    Complex matrices on real data take the real-arithmetic path, about K / n of the work of a full
-    transform; everything else takes the reference path. Both give the same values and gradients of
-    every order.
+    Real data and complex matrices take the real-arithmetic path, about K / n of the work of a full
+    transform: `PlanesConvolution` where one matrix serves all channels, plain products where each
+    channel has its own, under torch.func and torch.compile, and for gradients of second order.
+    Everything else takes the reference path. All give the same values and gradients of every order.
     """
     matrices = [*analysis, *synthesis]
     alike = len({matrix.ndim for matrix in matrices}) == 1
-    if alike and not x.is_complex() and all(matrix.is_complex() for matrix in matrices):
-        return _real_products(x, weight, analysis, synthesis)
-    return reference_spectral_convolution(x, weight, analysis, synthesis)
+    if x.is_complex() or not alike or not all(matrix.is_complex() for matrix in matrices):
+        y = reference_spectral_convolution(x, weight, analysis, synthesis)
+        return y if bias is None else y + _per_channel(bias, len(analysis))
+    dtype = matrices[0].real.dtype
+    if torch.is_autocast_enabled(x.device.type):
+        x = x.to(torch.get_autocast_dtype(x.device.type))
+    if x.dtype not in (torch.bfloat16, torch.float16):
+        dtype = torch.promote_types(dtype, x.dtype)
+        x = x.to(dtype)
+    complex_dtype = torch.promote_types(dtype, torch.complex64)
+    matrices = [matrix.to(complex_dtype) for matrix in matrices]
+    weight = weight.to(complex_dtype)
+    bias = None if bias is None else bias.to(dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        if matrices[0].ndim == 2 and not _needs_plain_operations(x, weight, *matrices):
+            x = x.contiguous()
+            return PlanesConvolution.apply(_plain, x, weight, bias, *matrices)
+        return _plain(x, weight, bias, *matrices)
+
+
+def _needs_plain_operations(*tensors: Tensor) -> bool:
+    """Whether a transform of torch.func, forward-mode autograd or the compiler is at work."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return True
+    return any(torch.autograd.forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+
+
+def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, *matrices: Tensor) -> Tensor:
+    """Compute the convolution of real data by differentiable operations of torch."""
+    dims = len(matrices) // 2
+    y = _real_products(x, weight, matrices[:dims], matrices[dims:])
+    return y if bias is None else y + _per_channel(bias, dims).to(y.dtype)
+
+
+def _per_channel(bias: Tensor, dims: int) -> Tensor:
+    return bias.view(-1, *(1,) * dims)
 
 
 def reference_spectral_convolution(
@@ -114,7 +158,7 @@ def _real_products(
         modes = synthesis[axis].shape[-1]
         planes = planes.unflatten(2, (modes, -1)).movedim(2, -1)
         planes = _contract(planes, synthesis[axis]).flatten(3)
-    out = _modes_to_last_axis(planes, synthesis[-1])  # (G, S m_1 .. m_{d-1}, m_d)
+    out = _modes_to_last_axis(planes, synthesis[-1], x.dtype)  # (G, S m_1 .. m_{d-1}, m_d)
     sizes = [matrix.shape[-2] for matrix in synthesis]
     if per_channel:
         return out.view(out.shape[0], batch, *sizes).transpose(0, 1)
@@ -130,13 +174,14 @@ def _last_axis_to_modes(rows: Tensor, matrix: Tensor) -> Tensor:
     product.
     """
     stacked = torch.cat([matrix.real, matrix.imag], dim=-2)  # (G, 2K, n)
-    return (stacked @ rows.mT).unflatten(1, (2, -1))
+    product = stacked.to(rows.dtype) @ rows.mT
+    return product.to(stacked.dtype).unflatten(1, (2, -1))
 
 
-def _modes_to_last_axis(planes: Tensor, matrix: Tensor) -> Tensor:
+def _modes_to_last_axis(planes: Tensor, matrix: Tensor, dtype: torch.dtype) -> Tensor:
     """Planes (G, 2, K, S) -> real rows (G, S, m) = Re(matrix z)."""
     stacked = torch.cat([matrix.real, -matrix.imag], dim=-1)  # (G, m, 2K)
-    return planes.flatten(1, 2).mT @ stacked.mT
+    return planes.flatten(1, 2).mT.to(dtype) @ stacked.mT.to(dtype)
 
 
 def _contract(planes: Tensor, matrix: Tensor) -> Tensor:

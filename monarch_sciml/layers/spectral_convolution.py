@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.kernels import spectral_convolution
+from monarch_sciml.layers._placement import place_as_neuralop
 from monarch_sciml.transforms import (
     CosineTransform,
     DenseTransform,
@@ -73,12 +74,15 @@ class MonarchSpectralConv(nn.Module):
         (no last axis for cosine and sine bases).
     analysis, synthesis
         One `Transform` per axis.
+    placement
+        "exact"; "neuralop" in layers that `monarchize` made of neuralop's: see Notes.
 
     Notes
     -----
     Normalisation is neuralop's fft_norm="forward". On an output grid of another size every
-    frequency keeps its place (neuralop 2.0.0 misplaces negative ones there, and odd sizes on all
-    but the last axis).
+    frequency keeps its place (neuralop 2.0.0 misplaces negative ones there, and all on odd sizes of
+    any axis but the last and on the last axis of complex data). `layer.placement = "neuralop"`
+    misplaces them alike, for networks that were trained that way.
 
     References
     ----------
@@ -126,6 +130,7 @@ class MonarchSpectralConv(nn.Module):
         self.in_channels = positive_int("in_channels", in_channels)
         self.out_channels = positive_int("out_channels", out_channels)
         self.complex_data = complex_data
+        self.placement: Literal["exact", "neuralop"] = "exact"
         self._n_modes = _sizes("n_modes", n_modes)
         limits = self._n_modes if max_n_modes is None else _sizes("max_n_modes", max_n_modes)
         self.max_n_modes = limits
@@ -262,8 +267,10 @@ class MonarchSpectralConv(nn.Module):
         self._check_grid(target, self._n_modes)
         analysis = [self._matrix("analysis", axis, n) for axis, n in enumerate(grid)]
         synthesis = [self._matrix("synthesis", axis, n) for axis, n in enumerate(target)]
-        y = spectral_convolution(x, self._kept_weight(), analysis, synthesis)
-        return y if self.bias is None else y + self.bias
+        if self.placement == "neuralop":
+            analysis, synthesis = place_as_neuralop(analysis, synthesis, real=self._half)
+        bias = None if self.bias is None else self.bias.flatten()
+        return spectral_convolution(x, self._kept_weight(), analysis, synthesis, bias)
 
     def extra_repr(self) -> str:
         """Show the sizes."""

