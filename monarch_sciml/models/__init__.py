@@ -1,6 +1,7 @@
 """Networks that take their transform as an argument."""
 
+from monarch_sciml.models.convert import densify, monarchize
 from monarch_sciml.models.fno import FNO
 from monarch_sciml.models.sense import SENSE
 
-__all__ = ["FNO", "SENSE"]
+__all__ = ["FNO", "SENSE", "densify", "monarchize"]

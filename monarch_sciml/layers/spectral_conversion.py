@@ -1,0 +1,234 @@
+"""Turn one spectral convolution into another of the same function: neuralop's or a fixed one into
+a learnable one, and a learned Monarch one into a fixed or a dense one.
+
+Letters: d axes, K_i kept modes, I and O channels in and out.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monarch_sciml._checks import message
+from monarch_sciml.layers.spectral_convolution import MonarchSpectralConv, TransformName
+from monarch_sciml.transforms import DenseTransform, FixedTransform, MonarchTransform, Transform
+
+_FIXED: dict[str, TransformName] = {"dft": "fourier", "dct": "cosine", "dst": "sine"}
+
+
+def has_fixed_basis(layer: MonarchSpectralConv) -> bool:
+    """Return whether nothing but the weights of a layer is learned."""
+    return all(isinstance(transform, FixedTransform) for transform in _transforms(layer))
+
+
+def has_monarch_basis(layer: MonarchSpectralConv) -> bool:
+    """Return whether a layer holds a Monarch transform."""
+    return any(isinstance(transform, MonarchTransform) for transform in _transforms(layer))
+
+
+def learnable_from_fixed(
+    layer: MonarchSpectralConv, grid_shape: Sequence[int] | None = None, **options: Any
+) -> MonarchSpectralConv:
+    """Return the layer with Monarch transforms that start out as its fixed ones.
+
+    Parameters
+    ----------
+    layer
+        Layer with a fixed basis. Its weight and bias become those of the new layer: the same
+        parameters, not copies.
+    grid_shape
+        Grid of the transforms; that of the layer by default.
+    options
+        `per_channel`, `transform_rank`, `transform_order`, as for `MonarchSpectralConv`.
+    """
+    start = _transforms(layer)[0].kind.family
+    return _with_basis(layer, "monarch", grid_shape, init=start, **options)
+
+
+def fixed_or_dense(layer: MonarchSpectralConv) -> MonarchSpectralConv:
+    """Return a layer without Monarch transforms and of the same function.
+
+    The basis is the fixed one that the layer started from where no transform has left it, and
+    dense otherwise: every matrix multiplied out (in float64) into a `DenseTransform`. Weight and
+    bias become those of the new layer: the same parameters, not copies.
+    """
+    transforms = _transforms(layer)
+    start = transforms[0].kind.family
+    if start in _FIXED and all(_is_initial(transform) for transform in transforms):
+        return _with_basis(layer, _FIXED[start])
+    per_channel = any(transform.n_copies > 1 for transform in transforms)
+    start = start if start in _FIXED else "dft"  # a random one: all of it is a deviation
+    dense = _with_basis(layer, "dense", init=start, per_channel=per_channel)
+    for old, new in zip(transforms, _transforms(dense)):
+        if isinstance(new, DenseTransform):
+            _multiply_out(old, new)
+    return dense
+
+
+def learnable_from_neuralop(
+    layer: nn.Module, grid_shape: Sequence[int] | None = None, **options: Any
+) -> MonarchSpectralConv:
+    """Return a Monarch layer of the same function as neuralop's SpectralConv.
+
+    Parameters
+    ----------
+    layer
+        A `neuralop.layers.spectral_convolution.SpectralConv`. Factorised weights are multiplied
+        out; those of a separable layer become diagonal mixing matrices.
+    grid_shape
+        Grid of the transforms; see `MonarchSpectralConv`. Modes of the last axis that it has no
+        room for, kept in the weights by `max_n_modes` and not in use, are left out.
+    options
+        `per_channel`, `transform_rank`, `transform_order`, as for `MonarchSpectralConv`.
+
+    Raises
+    ------
+    ValueError
+        When `fno_block_precision` is not "full", or the layer does something else than
+        neuralop 2.0.0 (or a repaired version of it) does: both layers are run on one small odd
+        grid.
+    """
+    source: Any = layer
+    if source.fno_block_precision != "full":
+        rule = "`fno_block_precision` must be 'full' to convert a spectral convolution"
+        remedy = "Set it to 'full' on the layer, or use torch.autocast afterwards."
+        raise ValueError(message(rule, repr(source.fno_block_precision), remedy))
+    half = not source.complex_data
+    weight = _modes_first(source)
+    n_modes, limits = list(source.n_modes), list(weight.shape[:-2])
+    if half:  # neuralop holds the number of non-negative frequencies of the last axis
+        n_modes[-1], limits[-1] = _both_signs(n_modes[-1]), _both_signs(limits[-1])
+        if grid_shape is not None and len(grid_shape) == len(limits):
+            limits[-1] = max(n_modes[-1], min(limits[-1], grid_shape[-1]))
+            weight = weight.narrow(len(limits) - 1, 0, limits[-1] // 2 + 1)
+    with torch.random.fork_rng(devices=[]):
+        converted = MonarchSpectralConv(
+            source.in_channels,
+            source.out_channels,
+            n_modes,
+            source.resolution_scaling_factor,
+            limits,
+            complex_data=source.complex_data,
+            bias=False,
+            grid_shape=grid_shape,
+            **options,
+        )
+    dtype = weight.real.dtype
+    if source.bias is not None:
+        dtype = torch.promote_types(dtype, source.bias.dtype)
+        bias = source.bias if source.bias.dtype == dtype else _like(source.bias, dtype)
+        converted.bias = bias
+    trainable = any(p.requires_grad for name, p in source.named_parameters() if name != "bias")
+    weight = torch.view_as_real(weight.to(dtype.to_complex()).contiguous())
+    converted.weight = nn.Parameter(weight, requires_grad=trainable)
+    converted.to(device=weight.device, dtype=dtype).train(source.training)
+    _match_placement(source, converted)
+    return converted
+
+
+def _transforms(layer: MonarchSpectralConv) -> list[Transform]:
+    return [*layer.analysis, *layer.synthesis]  # type: ignore[list-item]
+
+
+def _with_basis(
+    layer: MonarchSpectralConv,
+    transform: TransformName,
+    grid_shape: Sequence[int] | None = None,
+    **options: Any,
+) -> MonarchSpectralConv:
+    """Return a layer with another basis around the same parameters."""
+    grid = [t.n for t in _transforms(layer)[: layer.order]] if grid_shape is None else grid_shape
+    with torch.random.fork_rng(devices=[]):
+        new = MonarchSpectralConv(
+            layer.in_channels,
+            layer.out_channels,
+            layer.n_modes,
+            layer.resolution_scaling_factor,
+            layer.max_n_modes,
+            complex_data=layer.complex_data,
+            bias=False,
+            transform=transform,
+            grid_shape=grid,
+            **options,
+        )
+    new.placement = layer.placement
+    new.weight, new.bias = layer.weight, layer.bias
+    return new.to(layer.weight).train(layer.training)
+
+
+def _is_initial(transform: Transform) -> bool:
+    """Return whether a transform is the one it is named after: no deviation learned."""
+    return not any(bool(parameter.any()) for parameter in transform.parameters())
+
+
+def _multiply_out(source: Transform, target: DenseTransform) -> None:
+    """Set the deviation of a dense transform so that its matrix is that of the source."""
+    exact = copy.deepcopy(source).cpu().double().matrix()
+    start = copy.deepcopy(target).cpu().double().matrix()
+    deviation = (exact - start).detach()
+    rows = deviation.mT if target.kind.synthesis else deviation  # (C?, K, n)
+    rows = rows / target.kind.row_scale[:, None]
+    with torch.no_grad():
+        target.weight.copy_(torch.view_as_real(rows) if rows.is_complex() else rows)
+
+
+def _both_signs(n_modes: int) -> int:
+    """Return the modes of both signs of which n_modes are not negative."""
+    return max(2 * (n_modes - 1), 1)
+
+
+def _like(parameter: Tensor, dtype: torch.dtype) -> nn.Parameter:
+    return nn.Parameter(parameter.detach().to(dtype), requires_grad=parameter.requires_grad)
+
+
+def _modes_first(source: Any) -> Tensor:
+    """Return neuralop's weight as (K_1, ..., K_d, I, O), complex."""
+    weight = source.weight.to_tensor() if hasattr(source.weight, "to_tensor") else source.weight
+    weight = weight.detach()
+    if source.separable:
+        weight = torch.diag_embed(weight.movedim(0, -1))  # (C, K..) -> (K.., C, C)
+    else:
+        weight = weight.movedim((0, 1), (-2, -1))  # (I, O, K..) -> (K.., I, O)
+    n_signed = source.order if source.complex_data else source.order - 1
+    for axis in range(n_signed):
+        # of an odd number of modes out of an even one, neuralop's weights stand one place lower
+        most, rows = weight.shape[axis], source.n_modes[axis]
+        shift = (most // 2 - rows // 2) - (most - rows) // 2
+        weight = weight.roll(shift, axis) if shift else weight
+    return weight
+
+
+@torch.no_grad()
+def _match_placement(source: nn.Module, converted: MonarchSpectralConv) -> None:
+    """Choose where frequencies are placed by running both layers on one small odd grid."""
+    factors = converted.resolution_scaling_factor or [1.0] * converted.order
+    grid = [
+        math.ceil(modes / min(1.0, factor)) | 1  # odd, and room for the modes on both grids
+        for modes, factor in zip(converted.max_n_modes, factors)
+    ]
+    weight = converted.weight
+    count = converted.in_channels * math.prod(grid)
+    # any field that reaches every frequency will do
+    x = torch.sin(torch.arange(count, dtype=torch.float64).square())
+    x = x.view(1, converted.in_channels, *grid).to(weight.device)
+    single = torch.complex64 if converted.complex_data else torch.float32
+    ours = weight.dtype.to_complex() if converted.complex_data else weight.dtype
+    expected = source.forward(x.to(single)).to(ours)  # neuralop takes single precision only
+    bias = 0 if converted.bias is None else converted.bias
+    scale = (expected - bias).abs().max()
+    tolerance = 1e-4 * scale + 1e-6 * expected.abs().max()
+    for placement in ("exact", "neuralop"):
+        converted.placement = placement
+        error = (converted(x.to(ours)) - expected).abs().max()
+        if bool(error <= tolerance):
+            converted._resampled.clear()
+            return
+    rule = "a spectral convolution must compute what neuralop 2.0.0 does to be converted"
+    remedy = "Convert the other parts of the model with inplace=True, or leave it as it is."
+    got = f"one that differs by {float(error / scale):.1g} of the largest value"
+    raise ValueError(message(rule, got, remedy))
