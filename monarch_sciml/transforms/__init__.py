@@ -1,8 +1,8 @@
 """Linear transforms along one or more axes, fixed and learnable, with one interface."""
 
-from monarch_sciml.transforms._base import LearnableTransform, Transform
+from monarch_sciml.transforms._base import Transform
 from monarch_sciml.transforms._kinds import Init, Norm
-from monarch_sciml.transforms._resampled import ResampledTransform
+from monarch_sciml.transforms._learnable import LearnableTransform, ResampledTransform
 from monarch_sciml.transforms.cosine import CosineTransform, SineTransform
 from monarch_sciml.transforms.dense import DenseTransform
 from monarch_sciml.transforms.fourier import FixedTransform, FourierTransform

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message
-from monarch_sciml.transforms._apply import apply_batched, apply_matrix
+from monarch_sciml.transforms._apply import apply_matrix
 from monarch_sciml.transforms._kinds import Kind
 
 
@@ -128,31 +128,9 @@ class Transform(nn.Module, ABC):
         )
 
 
-class LearnableTransform(Transform):
-    """A transform whose parameters are deviations from the transform it is named after.
-
-    Every parameter starts at zero, so weight decay on the parameters is a decay of the transform
-    towards its initial value, and the initial transform is exact in every dtype.
-    """
-
-    def deviation(self) -> Tensor:
-        """Return matrix() - initial_matrix(): what has been learned."""
-        return self.matrix() - self.initial_matrix()
-
-    def resampled(self, n: int) -> Transform:
-        """Return the same transform on n points: initial transform there plus deviation.
-
-        Shares the parameters with this transform, so gradients reach them. See
-        `ResampledTransform`.
-        """
-        from monarch_sciml.transforms._resampled import ResampledTransform
-
-        return self if n == self.n else ResampledTransform(self, n)
-
-
 def oriented(rows: Tensor, kind: Kind) -> Tensor:
     """Turn rows (..., K, n) into the matrix of the transform: transposed when it is a synthesis."""
     return rows.mT if kind.synthesis else rows
 
 
-__all__ = ["LearnableTransform", "Transform", "apply_batched", "oriented"]
+__all__ = ["Transform", "oriented"]

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
-from monarch_sciml.transforms._base import LearnableTransform, oriented
+from monarch_sciml.transforms._base import oriented
 from monarch_sciml.transforms._kinds import Init, Kind, Norm
+from monarch_sciml.transforms._learnable import LearnableTransform
 
 
 def leading(n_copies: int) -> tuple[int, ...]:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from monarch_sciml._checks import positive_int
 from monarch_sciml.monarch import digit_reversal, multiply
-from monarch_sciml.transforms._base import LearnableTransform, oriented
+from monarch_sciml.transforms._base import oriented
 from monarch_sciml.transforms._factors import initial_factors
 from monarch_sciml.transforms._kinds import Init, Kind, Norm
+from monarch_sciml.transforms._learnable import LearnableTransform
 from monarch_sciml.transforms.dense import ExactInitial, leading
 
 # Full complex transforms of at least this size go through two batched block products rather than

@@ -1,4 +1,4 @@
-"""A learned transform on another grid.
+"""Transforms that learn, and what they are on another grid.
 
 Letters: n and m grid sizes (old, new), K and J their modes, k mode.
 """
@@ -8,8 +8,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from monarch_sciml.transforms._base import LearnableTransform, Transform, oriented
+from monarch_sciml.transforms._base import Transform, oriented
 from monarch_sciml.transforms._kinds import Kind
+
+
+class LearnableTransform(Transform):
+    """A transform whose parameters are deviations from the transform it is named after.
+
+    Every parameter starts at zero, so weight decay on the parameters is a decay of the transform
+    towards its initial value, and the initial transform is exact in every dtype.
+    """
+
+    def deviation(self) -> Tensor:
+        """Return matrix() - initial_matrix(): what has been learned."""
+        return self.matrix() - self.initial_matrix()
+
+    def resampled(self, n: int) -> Transform:
+        """Return the same transform on n points: initial transform there plus deviation.
+
+        Shares the parameters with this transform, so gradients reach them. See
+        `ResampledTransform`.
+        """
+        return self if n == self.n else ResampledTransform(self, n)
 
 
 class ResampledTransform(Transform):
