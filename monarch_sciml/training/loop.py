@@ -113,6 +113,7 @@ def train(
     accelerator = make_accelerator(mixed_precision)
     result = TrainingResult(Path(output), Progress())
     check_output(result, resume=resume)
+    begun = find_checkpoint(result.last) is not None
     accelerator.wait_for_everyone()  # nobody writes before everybody has looked
     if not any(parameter.requires_grad for parameter in model.parameters()):
         if accelerator.is_main_process:  # saved all the same, to be evaluated as any other
@@ -132,7 +133,10 @@ def train(
         num_workers=num_workers,
     )
     try:
-        run.restore()
+        if begun:
+            run.restore()
+        else:
+            run.save(best=False)
         run.fit(progress=progress, tensorboard=tensorboard)
     finally:
         accelerator.unwrap_model(run.model, keep_fp32_wrapper=False)
@@ -191,10 +195,7 @@ class _Run:
         return self.accelerator.unwrap_model(self.model)
 
     def restore(self) -> None:
-        """Go on from the last checkpoint, or write the first one: the network as it is given."""
-        if find_checkpoint(self.result.last) is None:
-            self.save(best=False)
-            return
+        """Go on from the last checkpoint."""
         state = load_state(self.result.last)
         check_settings(state["settings"], self.settings)
         load_weights(self.network, self.result.last)

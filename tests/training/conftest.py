@@ -1,5 +1,6 @@
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -33,14 +34,21 @@ def program():
                 f"--nproc-per-node={processes}",
             ]
         environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-        return subprocess.run(
+        process = subprocess.Popen(
             [*command, str(WORKER), *map(str, arguments)],
             env=environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=300,
-            check=False,
+            start_new_session=True,
         )
+        try:
+            _, process.errors = process.communicate(timeout=100)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGTERM)  # torchrun ends its children
+            process.communicate()
+            pytest.fail("the processes wait for each other")
+        return process
 
     return start
 

@@ -76,7 +76,7 @@ def end_state(folder):
 def test_killed_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tiny, program, tmp_path):
     tiny.run(tmp_path / "whole")
     killed = program("train", tmp_path / "killed", 27)  # in the 3rd epoch of 10 samples each
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert killed.returncode == -signal.SIGKILL, killed.errors
     assert load_state(tmp_path / "killed" / "checkpoints" / "last")["progress"]["epoch"] == 2
     with pytest.raises(FileExistsError, match="must not hold a run yet"):
         tiny.run(tmp_path / "killed")

@@ -9,8 +9,8 @@ from monarch_sciml.training.runtime import training_loader
 def test_two_processes_train_and_evaluate_as_one(tiny, program, tmp_path):
     """Metrics of data sets of 1 to 9 samples in batches of 1 to 4: no sample twice, none lost."""
     started = program("evaluate", tmp_path / "two", processes=2)
-    assert started.returncode == 0, started.stderr[-3000:]
-    assert "Warning" not in started.stderr
+    assert started.returncode == 0, started.errors[-3000:]
+    assert "Warning" not in started.errors
     (tmp_path / "one").mkdir()
     tiny.evaluate(tmp_path / "one")
     one, first, second = (
