@@ -109,6 +109,25 @@ def train(
         When a run is resumed with other settings, or a data set is empty.
     TrainingDiverged
         When the loss or a weight becomes NaN or infinite.
+
+    Examples
+    --------
+    >>> import tempfile, types
+    >>> from monarch_sciml.training import RolloutObjective
+    >>> fields = torch.randn(8, 2, 1, 16)  # trajectories, steps, fields, grid
+    >>> samples = [{"input": u, "target": 0.5 * u[-1:]} for u in fields]
+    >>> data = types.SimpleNamespace(train=samples[:6], validation=samples[6:])
+    >>> result = train(
+    ...     nn.Conv1d(2, 1, 1),
+    ...     RolloutObjective(),
+    ...     data,
+    ...     optimisation=Optimisation(learning_rate=0.1),
+    ...     budget=Budget(epochs=20, batch_size=2),
+    ...     output=tempfile.mkdtemp(),
+    ...     progress=False,
+    ... )
+    >>> result.progress.history[-1]["validation_relative_l2"] < 0.1
+    True
     """
     accelerator = make_accelerator(mixed_precision)
     result = TrainingResult(Path(output), Progress())

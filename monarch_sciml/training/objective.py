@@ -116,11 +116,19 @@ class RolloutObjective(Objective):
         return torch.stack(steps, dim=1)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return `relative_l2` and `nrmse` of each whole roll-out."""
+        """Return `relative_l2` and `nrmse` of each whole roll-out.
+
+        Where a field of the target is zero everywhere at some time, `nrmse` is not finite.
+
+        Raises
+        ------
+        ValueError
+            When the whole target of a sample is zero.
+        """
         prediction, target = self.predict(model, batch), batch["target"]
         return {
             "relative_l2": relative_l2(prediction, target),
-            "nrmse": nrmse(prediction, target),
+            "nrmse": nrmse(prediction, target, check=False),
         }
 
 

@@ -84,6 +84,17 @@ def test_metrics_are_those_of_the_whole_rollout_of_each_sample(model):
     np.testing.assert_allclose(rows["nrmse"], (root / scale).mean(axis=(1, 2)))
 
 
+def test_a_field_at_rest_spoils_only_its_nrmse(model):
+    samples = batch()
+    samples["target"][1, 2, 0] = 0
+    rows = RolloutObjective().evaluate(model, samples)
+    assert rows["relative_l2"].isfinite().all()
+    assert rows["nrmse"].isfinite().tolist() == [True, False, True]
+    samples["target"][1] = 0
+    with pytest.raises(ValueError, match="needs a target that is not zero"):
+        RolloutObjective().evaluate(model, samples)
+
+
 def test_one_output_step_may_have_other_fields(model):
     darcy = batch(t_out=1, c_out=3)
     network = nn.Conv2d(T_IN * C, 3, 1).double()
