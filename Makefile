@@ -18,13 +18,17 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@ $(VENV)/.run
 
 quickstart: $(VENV)/.run
-	$(BIN)/monarch-sciml compare --config configs/quickstart_pde.yaml
-	$(BIN)/monarch-sciml compare --config configs/quickstart_mri.yaml
+	$(BIN)/monarch-sciml generate navier_stokes --output data/quickstart_navier_stokes.h5 \
+	    --viscosity 1e-3 --n_samples 260 --grid 64 --resolution 32 --t_end 15 --dt 0.02 --exist_ok true
+	$(BIN)/monarch-sciml compare --config configs/quickstart_pde.yaml --options.resume true
+	$(BIN)/monarch-sciml generate scans --output data/quickstart_scans --n_scans 14 \
+	    --grid_shape "[128, 128]" --n_slices 8
+	$(BIN)/monarch-sciml compare --config configs/quickstart_mri.yaml --options.resume true
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 test: lint
 	$(BIN)/python -m pytest -n auto
