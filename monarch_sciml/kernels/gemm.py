@@ -10,11 +10,15 @@ import functools
 import torch
 from torch import Tensor
 
+# oneDNN copies a left operand that is a transposed view; below this many results MKL, which does
+# not, is faster (measured on a Zen 5 core: 0.14 against 0.19 ms for 2^18, even at 2^20).
+_WORTH_A_COPY = 1 << 19
+
 
 def inner_products(a: Tensor, b: Tensor) -> Tensor:
     """Return a bᵀ, every row of a (m, k) with every row of b (n, k) -> (m, n), without autograd.
 
-    Both may be transposed views: nothing is copied.
+    Both may be transposed views.
 
     Notes
     -----
@@ -23,9 +27,10 @@ def inner_products(a: Tensor, b: Tensor) -> Tensor:
     16384 run 1.5 to 2.4 times faster. Everything else is `torch.mm`. Precision follows torch's own
     settings either way.
     """
-    single = a.dtype == b.dtype == torch.float32
-    if single and a.device.type == "cpu" and torch.backends.mkldnn.enabled and _has_onednn():
-        return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+    if a.dtype == torch.float32 and a.device.type == "cpu" and b.dtype == a.dtype:
+        rows_first = a.stride(1) == 1 or a.shape[0] * b.shape[0] > _WORTH_A_COPY
+        if rows_first and torch.backends.mkldnn.enabled and _has_onednn():
+            return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
     return torch.mm(a, b.t())
 
 

@@ -1,16 +1,21 @@
-"""The truncated spectral convolution of real data on a CPU: few large real products, own backward.
+"""The truncated spectral convolution of real data as a few large real products.
 
 Letters: B batch, I and O channels in and out, R = B I or B O rows, d axes, n_i sizes of an axis on
-the grid, K_i kept modes, M = K_1 ... K_d; c = 2 planes, real and imaginary.
+the grid, K_i kept modes, M = K_1 ... K_d; c = 2 planes.
 
-Modes stand first and rows last throughout, so that every axis is one matrix product of a small
-stack of real rows with a view of the data, and nothing is transposed. Only the first and the last
-product of a pass touch full-size data.
+A complex matrix is given by its planes (c, K, n), real part first: the rows of an analysis, the
+columns of a synthesis. Modes stand first and rows last, so that an axis is one product of a small
+stack of rows with a view of the data. Only the first and the last product of a pass touch full-size
+data.
+
+The backward pass of an analysis is a synthesis with the same planes and the reverse, up to
+conjugation on the kept modes. `synthesise` therefore carries the conjugate of its modes, which
+saves every change of sign.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,43 +25,42 @@ from monarch_sciml.kernels.gemm import inner_products
 
 
 def analyse(x: Tensor, matrices: Sequence[Tensor], *, sums: bool = False) -> list[Tensor]:
-    """Transform real x (R, n_1, ..., n_d) by complex matrices (K_i, n_i), last axis first.
+    """Transform real x (R, n_1, ..., n_d) by planes of rows (c, K_i, n_i), last axis first.
 
     Returns
     -------
     The planes after each axis, (c, K_i ... K_d, R n_1 ... n_{i-1}) for i = d, ..., 1; with `sums`
     followed by the sum of x over its last axis, (R n_1 ... n_{d-1},).
     """
-    last = matrices[-1]
-    parts = [last.real, last.imag]
+    *others, last = matrices
+    modes, n = last.shape[1:]
+    stack = last.reshape(2 * modes, n)
     if sums:
-        parts.append(last.real.new_ones(1, last.shape[-1]))
-    stack = torch.cat(parts)  # (2K [+ 1], n_d)
+        stack = torch.cat([stack, stack.new_ones(1, n)])
     # (2K [+ 1], R n_1 ... n_{d-1})
-    product = inner_products(stack.to(x.dtype), x.reshape(-1, x.shape[-1])).to(stack.dtype)
-    n_rows = 2 * last.shape[0]
-    planes = product[:n_rows].view(2, last.shape[0], -1)
+    product = inner_products(stack.to(x.dtype), x.reshape(-1, n)).to(last.dtype)
+    planes = product[: 2 * modes].view(2, modes, -1)
     stages = [planes]
-    for matrix in reversed(matrices[:-1]):
-        modes, n = matrix.shape
-        stack = torch.cat([matrix.real, matrix.imag])  # (2K, n)
-        both = inner_products(stack, planes.view(-1, n)).view(2, modes, 2, -1)  # (c, K, c, ..)
+    for matrix in reversed(others):
+        modes, n = matrix.shape[1:]
+        both = inner_products(matrix.reshape(2 * modes, n), planes.view(-1, n))
+        both = both.view(2, modes, 2, -1)  # (c of the matrix, K, c of the data, ..)
         planes = both.new_empty(2, modes, both.shape[-1])
         torch.sub(both[0, :, 0], both[1, :, 1], out=planes[0])
         torch.add(both[0, :, 1], both[1, :, 0], out=planes[1])
         stages.append(planes)
-    return [*stages, product[n_rows]] if sums else stages
+    return [*stages, product[-1]] if sums else stages
 
 
 def synthesise(
-    planes: Tensor, matrices: Sequence[Tensor], dtype: torch.dtype, rows: Tensor | None = None
+    modes: Tensor, matrices: Sequence[Tensor], dtype: torch.dtype, rows: Tensor | None = None
 ) -> tuple[Tensor, list[Tensor]]:
-    """Transform planes (c, K_1 ... K_d, R) by complex matrices (m_i, K_i), first axis first.
+    """Transform complex modes (M, R) by planes of columns (c, K_i, m_i), first axis first.
 
     Parameters
     ----------
-    planes, matrices
-        Real and imaginary parts of the modes; one matrix per axis.
+    modes, matrices
+        The modes, and one matrix per axis.
     dtype
         Of the result and of the last product, the one at full size.
     rows
@@ -64,60 +68,73 @@ def synthesise(
 
     Returns
     -------
-    Real part of the result, (R m_1 ... m_{d-1}, m_d), and the left operand of every product, (2
-    K_i, ...), which the gradients of the matrices need.
+    Real part of the result, (R m_1 ... m_{d-1}, m_d), and the left operand (2 K_i, ..) of every
+    product, which the gradients of the matrices need.
     """
+    pairs = torch.view_as_real(modes)
+    real, minus_imag = pairs[..., 0], -pairs[..., 1]
     operands = []
+    planes = None
     for matrix in matrices[:-1]:
-        modes = matrix.shape[-1]
-        real, imag = planes.view(2, modes, -1)  # (K, K_{i+1} ... K_d R m_1 ..)
-        block = real.new_empty(2, modes, 2, real.shape[-1])  # (c, K, c, ..): one complex product
-        block[0, :, 0], block[1, :, 1], block[0, :, 1] = real, real, imag
-        torch.neg(imag, out=block[1, :, 0])
-        block = block.view(2 * modes, -1)
-        operands.append(block)
-        planes = inner_products(block.t(), torch.cat([matrix.real, matrix.imag], dim=1))
+        n_modes, n = matrix.shape[1:]
+        # (K_i ... K_d, R m_1 ..) -> (K_{i+1} ... K_d R m_1 .., K_i)
+        real, minus_imag = real.reshape(n_modes, -1).t(), minus_imag.reshape(n_modes, -1).t()
+        block = real.new_empty(2, real.shape[0], 2, n_modes)  # one complex product as a real one
+        block[0, :, 0], block[0, :, 1], block[1, :, 0] = real, minus_imag, minus_imag
+        torch.neg(real, out=block[1, :, 1])
+        block = block.view(-1, 2 * n_modes)
+        operands.append(block.t())
+        planes = inner_products(block, matrix.reshape(2 * n_modes, n).t())
+        real, minus_imag = planes.view(2, -1, n)
     last = matrices[-1]
-    planes = planes.view(2 * last.shape[-1], -1)  # (2K, R m_1 ... m_{d-1})
+    n_modes, n = last.shape[1:]
+    planes = torch.cat([real, minus_imag]) if planes is None else planes
+    planes = planes.view(2 * n_modes, -1)  # (2K, R m_1 ... m_{d-1})
     operands.append(planes)
-    parts = [last.real, -last.imag]
+    stack = last.reshape(2 * n_modes, n)
     if rows is not None:
-        parts.append(last.real.new_ones(last.shape[0], 1))
+        stack = torch.cat([stack, stack.new_ones(1, n)])
         planes = torch.cat([planes, rows.unsqueeze(0)])
-    stack = torch.cat(parts, dim=1)  # (m_d, 2K [+ 1])
-    return inner_products(planes.to(dtype).t(), stack.to(dtype)), operands
+    return inner_products(planes.to(dtype).t(), stack.to(dtype).t()), operands
 
 
-def outer(operand: Tensor, planes: Tensor) -> Tensor:
-    """Return (2K, n), the products of an operand (2K, ..) with the data (.., n) it has met."""
-    n = planes.shape[-1]
-    return inner_products(operand.to(planes.dtype), planes.reshape(-1, n).t()).to(operand.dtype)
+def matrix_gradient(operand: Tensor, data: Tensor, matrix: Tensor) -> Tensor:
+    """Return the gradient (c, K, n) of a matrix from its operand (2K, ..) and the data it met."""
+    n = matrix.shape[-1]
+    product = inner_products(operand.to(data.dtype), data.reshape(-1, n).t())
+    return product.to(matrix.dtype).view_as(matrix)
 
 
 class PlanesConvolution(torch.autograd.Function):
-    """y = Re(S W A x) + b for real x and complex matrices shared by all channels.
+    """y = Re(S W A x) + b for real x, with matrices shared by all channels.
 
-    The backward pass of an analysis is a synthesis by the conjugate transposes and the reverse, so
-    it runs on the same two functions. Asked for a graph, it differentiates `plain` instead.
+    What the backward pass needs on the kept modes and between the axes is stored, nothing of full
+    size but x itself. Asked for a graph, the backward pass differentiates `plain` instead.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, plain: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *matrices: Tensor
+        ctx: Any,
+        plain: Callable[..., Tensor],
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        *matrices: Tensor,
     ) -> Tensor:
-        """Take x (B, I, n_1 .. n_d), weight (K_1, ..., K_d, I, O) complex, bias (O,), d analysis
-        (K_i, n_i) and d synthesis (m_i, K_i) matrices; `plain` is the slow path.
+        """Take x (B, I, n_1 .. n_d), weight (K_1, ..., K_d, I, O) complex, bias (O,), planes of d
+        analysis (c, K_i, n_i) and d synthesis (c, K_i, m_i) matrices; `plain` is the slow path.
         """
-        dims = len(matrices) // 2
+        dims, batch = len(matrices) // 2, x.shape[0]
+        sizes = [matrix.shape[-1] for matrix in matrices[dims:]]
         mixing = weight.flatten(0, dims - 1)  # (M, I, O)
-        batch = x.shape[0]
-        sizes = [matrix.shape[0] for matrix in matrices[dims:]]
         stages = analyse(x.flatten(0, 1), matrices[:dims])
-        planes = stages.pop()  # (c, M, B I)
-        modes = torch.complex(planes[0], planes[1]).view(mixing.shape[0], batch, -1)
-        mixed = torch.view_as_real(torch.bmm(modes, mixing)).flatten(1, 2)  # (M, B O, c)
-        rows = None if bias is None else _rows(bias, batch, sizes)
-        y, operands = synthesise(mixed.movedim(-1, 0).contiguous(), matrices[dims:], x.dtype, rows)
+        modes = torch.complex(*stages.pop().unbind()).view(mixing.shape[0], batch, -1)  # (M, B, I)
+        mixed = torch.bmm(modes, mixing).flatten(1)  # (M, B O)
+        rows = None
+        if bias is not None:  # (B O m_1 ... m_{d-1},)
+            n_rows = mixed.shape[1] * torch.Size(sizes[:-1]).numel()
+            rows = bias.view(1, -1, 1).expand(batch, -1, n_rows // (batch * len(bias))).reshape(-1)
+        y, operands = synthesise(mixed, matrices[dims:], x.dtype, rows)
         ctx.plain, ctx.dims, ctx.n_stages = plain, dims, len(stages)
         ctx.save_for_backward(x, weight, bias, *matrices, modes, *stages, *operands)
         return y.view(batch, -1, *sizes)
@@ -126,68 +143,59 @@ class PlanesConvolution(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of the arguments of `forward`."""
         (gradient,) = gradients
-        dims = ctx.dims
+        dims, n_stages = ctx.dims, ctx.n_stages
         x, weight, bias, *rest = ctx.saved_tensors
         matrices, rest = rest[: 2 * dims], rest[2 * dims :]
         if torch.is_grad_enabled():
-            return (None, *_again(ctx, [x, weight, bias, *matrices], gradient))
-        modes, stages, operands = rest[0], rest[1 : 1 + ctx.n_stages], rest[1 + ctx.n_stages :]
-        analysis, synthesis = matrices[:dims], matrices[dims:]
-        _, _, needs_weight, needs_bias, *needs_matrices = ctx.needs_input_grad
-        batch = x.shape[0]
-        # back through the synthesis: an analysis by the conjugate transposes
-        gradient = gradient.contiguous()
-        adjoint = [matrix.mH for matrix in synthesis]
-        back = analyse(gradient.flatten(0, 1), adjoint, sums=needs_bias)
-        grad_bias = None
-        if needs_bias:
-            grad_bias = back.pop().view(batch, bias.shape[0], -1).sum((0, 2))
-        planes = back.pop()  # (c, M, B O)
-        seen = [*(stage for stage in reversed(back)), gradient]  # what met each operand
-        grad_matrices: list[Tensor | None] = [None] * (2 * dims)
-        for axis, matrix in enumerate(synthesis):
-            if needs_matrices[dims + axis]:
-                data = _last(seen[axis], matrix.shape[0])
-                real, imag = outer(operands[axis], data).chunk(2)  # (K, m) each
-                sign = -1 if axis == dims - 1 else 1
-                grad_matrices[dims + axis] = torch.complex(real, sign * imag).mT
-        mixed = torch.complex(planes[0], planes[1]).view(modes.shape[0], batch, -1)
-        grad_weight = torch.bmm(modes.mH, mixed).view_as(weight) if needs_weight else None
-        if not (ctx.needs_input_grad[1] or any(needs_matrices[:dims])):
-            return (None, None, grad_weight, grad_bias, *grad_matrices)
-        # back through the analysis: a synthesis
-        planes = torch.view_as_real(torch.bmm(mixed, weight.flatten(0, dims - 1).mH)).flatten(
-            1, 2
-        )  # (M, B I, c)
-        planes = planes.movedim(-1, 0).contiguous()
-        grad_x, operands = synthesise(planes, [matrix.mH for matrix in analysis], x.dtype)
-        seen = [*reversed(stages), x]
-        for axis, matrix in enumerate(analysis):
-            if needs_matrices[axis]:
-                data = _last(seen[axis], matrix.shape[1])
-                real, imag = outer(operands[axis], data).chunk(2)  # (K, n) each
-                sign = 1 if axis == dims - 1 else -1
-                grad_matrices[axis] = torch.complex(real, sign * imag)
-        return (None, grad_x.view_as(x), grad_weight, grad_bias, *grad_matrices)
+            return (None, *_with_graph(ctx, [x, weight, bias, *matrices], gradient))
+        modes, stages, operands = rest[0], rest[1 : 1 + n_stages], rest[1 + n_stages :]
+        with torch.autocast(x.device.type, enabled=False):
+            return _gradients(ctx, gradient, x, weight, bias, matrices, modes, stages, operands)
 
 
-def _rows(bias: Tensor, batch: int, sizes: Sequence[int]) -> Tensor:
-    """Repeat a bias (O,) for every row but the last axis: (B O m_1 ... m_{d-1},)."""
-    inner = 1
-    for size in sizes[:-1]:
-        inner *= size
-    return bias.view(1, -1, 1).expand(batch, -1, inner).reshape(-1)
+def _gradients(
+    ctx: Any,
+    gradient: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    matrices: Sequence[Tensor],
+    modes: Tensor,
+    stages: Sequence[Tensor],
+    operands: Sequence[Tensor],
+) -> tuple[Tensor | None, ...]:
+    """Go back through synthesis, mixing and analysis."""
+    dims, batch = ctx.dims, x.shape[0]
+    analysis, synthesis = matrices[:dims], matrices[dims:]
+    _, needs_x, needs_weight, needs_bias, *needs = ctx.needs_input_grad
+    grads: list[Tensor | None] = [None] * (2 * dims)
+    grad_x = grad_weight = grad_bias = None
+    gradient = gradient.contiguous()
+    # the conjugate of the gradient on the modes
+    back = analyse(gradient.flatten(0, 1), synthesis, sums=needs_bias)
+    if needs_bias and bias is not None:
+        grad_bias = back.pop().view(batch, len(bias), -1).sum((0, 2))
+    mixed = torch.complex(*back.pop().unbind()).view(modes.shape[0], batch, -1)  # (M, B, O)
+    for axis, data in enumerate([*reversed(back), gradient]):
+        if needs[dims + axis]:
+            grads[dims + axis] = matrix_gradient(operands[axis], data, synthesis[axis])
+    if needs_weight:
+        grad_weight = torch.bmm(modes.mH, mixed.conj_physical()).view_as(weight)
+    if needs_x or any(needs[:dims]):
+        mixed = torch.bmm(mixed, weight.flatten(0, dims - 1).mT).flatten(1)  # (M, B I)
+        grad_x, operands = synthesise(mixed, analysis, x.dtype)
+        grad_x = grad_x.view_as(x)
+        for axis, data in enumerate([*reversed(stages), x]):
+            if needs[axis]:
+                grads[axis] = matrix_gradient(operands[axis], data, analysis[axis])
+    return (None, grad_x, grad_weight, grad_bias, *grads)
 
 
-def _last(data: Tensor, n: int) -> Tensor:
-    return data.reshape(-1, n)
-
-
-def _again(ctx: Any, inputs: list[Tensor | None], gradient: Tensor) -> tuple[Tensor | None, ...]:
-    """Differentiate the plain path with a graph."""
-    x, weight, bias, *matrices = inputs
+def _with_graph(
+    ctx: Any, inputs: Sequence[Tensor | None], gradient: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Differentiate the plain path."""
     needs = ctx.needs_input_grad[1:]
     wanted = [value for value, need in zip(inputs, needs) if need and value is not None]
-    y = ctx.plain(x, weight, bias, *matrices)
-    found = iter(torch.autograd.grad(y, wanted, gradient, create_graph=True))
+    found = iter(torch.autograd.grad(ctx.plain(*inputs), wanted, gradient, create_graph=True))
     return tuple(next(found) if need else None for need in needs)

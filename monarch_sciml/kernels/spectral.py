@@ -60,21 +60,44 @@ def spectral_convolution(
     if x.is_complex() or not alike or not all(matrix.is_complex() for matrix in matrices):
         y = reference_spectral_convolution(x, weight, analysis, synthesis)
         return y if bias is None else y + _per_channel(bias, len(analysis))
-    dtype = matrices[0].real.dtype
+    rows = [*analysis, *(matrix.mT for matrix in synthesis)]
+    planes = [torch.stack([matrix.real, matrix.imag], dim=-3) for matrix in rows]
+    return real_spectral_convolution(
+        x, weight, planes[: len(analysis)], planes[len(analysis) :], bias
+    )
+
+
+def real_spectral_convolution(
+    x: Tensor,
+    weight: Tensor,
+    analysis: Sequence[Tensor],
+    synthesis: Sequence[Tensor],
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Compute `spectral_convolution` of real data with matrices given as planes.
+
+    Parameters
+    ----------
+    x, weight, bias
+        As there; x is real and weight complex.
+    analysis
+        Real and imaginary part of one matrix per axis, (2, K_i, n_i) or (I, 2, K_i, n_i).
+    synthesis
+        The same of the transposed matrices, (2, K_i, m_i) or (O, 2, K_i, m_i).
+    """
+    dtype = analysis[0].dtype
     if torch.is_autocast_enabled(x.device.type):
         x = x.to(torch.get_autocast_dtype(x.device.type))
     if x.dtype not in (torch.bfloat16, torch.float16):
         dtype = torch.promote_types(dtype, x.dtype)
         x = x.to(dtype)
-    complex_dtype = torch.promote_types(dtype, torch.complex64)
-    matrices = [matrix.to(complex_dtype) for matrix in matrices]
-    weight = weight.to(complex_dtype)
+    planes = [matrix.to(dtype) for matrix in (*analysis, *synthesis)]
+    weight = weight.to(torch.promote_types(dtype, torch.complex64))
     bias = None if bias is None else bias.to(dtype)
     with torch.autocast(x.device.type, enabled=False):
-        if matrices[0].ndim == 2 and not _needs_plain_operations(x, weight, *matrices):
-            x = x.contiguous()
-            return PlanesConvolution.apply(_plain, x, weight, bias, *matrices)
-        return _plain(x, weight, bias, *matrices)
+        if planes[0].ndim == 3 and not _needs_plain_operations(x, weight, *planes):
+            return PlanesConvolution.apply(_plain, x.contiguous(), weight, bias, *planes)
+        return _plain(x, weight, bias, *planes)
 
 
 def _needs_plain_operations(*tensors: Tensor) -> bool:
@@ -84,9 +107,11 @@ def _needs_plain_operations(*tensors: Tensor) -> bool:
     return any(torch.autograd.forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
-def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, *matrices: Tensor) -> Tensor:
+def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, *planes: Tensor) -> Tensor:
     """Compute the convolution of real data by differentiable operations of torch."""
-    dims = len(matrices) // 2
+    dims = len(planes) // 2
+    matrices = [torch.complex(*matrix.unbind(-3)) for matrix in planes]
+    matrices[dims:] = [matrix.mT for matrix in matrices[dims:]]
     y = _real_products(x, weight, matrices[:dims], matrices[dims:])
     return y if bias is None else y + _per_channel(bias, dims).to(y.dtype)
 
