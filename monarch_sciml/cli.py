@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -124,8 +125,36 @@ def _saved(parser: ArgumentParser, configuration: Namespace, command: str) -> st
 
 def _fail(text: str, status: int) -> int:
     """Say in one line what went wrong."""
-    line = " ".join(text.split())
-    print(
-        f"{PROGRAM}: error: {line.split(' Got value: Namespace', maxsplit=1)[0]}", file=sys.stderr
-    )
+    print(f"{PROGRAM}: error: {_plain(text)}", file=sys.stderr)
     return status
+
+
+_REPHRASED = (
+    (r" Got value: Namespace.*", ""),
+    (r"Does not validate against any of the Union subtypes Subtypes: .*? Errors: - ", ""),
+    (r" - Expected a <class 'NoneType'>", ""),
+    (
+        r" Given value type: .*? Given value: (NestedArg\(key='(.*?)', val='(.*?)'\)|)",
+        r", got \2 \3",
+    ),
+    (r"Type collections\.abc\.Callable\S* .*? expects a function or a callable class: ", ""),
+    (r"Problem with given class_path 'monarch_sciml\.commands\.\w+\.\w+': ", ""),
+    (r"[Ee]xpected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
+    (r"<class '(?:\w+\.)*(\w+)'>", r"\1"),
+    (r"Parser key \"(.*?)\":", r"`\1`:"),
+    (r" - Expected a", " or a"),
+    (r" - Problem", "; problem"),
+    (r"Expected an? ", "expected "),
+    (r"\. Got value: ", ", got "),
+    (r"dot import path string: \S+?(?=,| |$)", "class name"),
+    (r", got +", ", got "),
+)
+"""How jsonargparse's explanations of its types are turned into words of the command line."""
+
+
+def _plain(text: str) -> str:
+    """Return an error as one line without the types of Python."""
+    line = " ".join(text.split())
+    for pattern, replacement in _REPHRASED:
+        line = re.sub(pattern, replacement, line)
+    return line.strip()

@@ -45,6 +45,8 @@ def info(path: Path, *, axes: str | None = None, variable: str | None = None) ->
         When it is of no known format, truncated, or holds NaN where it is read.
     """
     path = Path(path)
+    if path.is_dir():
+        existing_file(path)  # says that a file is needed
     scan = bool(axes or variable) or _kind(path) == "scan"
     found = _scan(path, axes, variable) if scan else _fields(path)
     shown = {key: value for key, value in found.items() if value is not None}

@@ -11,8 +11,14 @@ from typing import Literal
 import torch
 from torch import nn
 
-from monarch_sciml._checks import message, one_of
-from monarch_sciml.commands.reconstruction import Problem, Reconstruction, prepare, run_method
+from monarch_sciml._checks import existing_file, message, one_of
+from monarch_sciml.commands.reconstruction import (
+    MapsSource,
+    Problem,
+    Reconstruction,
+    prepare,
+    run_method,
+)
 from monarch_sciml.commands.reconstruction_report import (
     Destination,
     report,
@@ -38,7 +44,7 @@ def reconstruct(
     acceleration: float | None = None,
     calibration: int = 24,
     axis: Literal["columns", "rows"] = "columns",
-    coil_maps: Literal["espirit", "stored"] = "espirit",
+    coil_maps: MapsSource = "espirit",
     regularization: float = 0.01,
     wavelet_regularization: float = 0.003,
     slices: tuple[int, int] | None = None,
@@ -76,7 +82,8 @@ def reconstruct(
     axis
         Leave out columns, the last axis of k-space, or rows.
     coil_maps
-        espirit: estimated from the undersampled data; stored: those of the file.
+        espirit: estimated from the undersampled data; stored: those of the scan's file; or a file
+        of maps, as `bart ecalib -m1` writes it.
     regularization
         Tikhonov weight of cg_sense.
     wavelet_regularization
@@ -126,6 +133,8 @@ def reconstruct(
     if not names and not networks:
         rule = "there must be a method or a run to reconstruct with"
         raise ValueError(message(rule, "none", "Pass --method all, say."))
+    if path.is_dir():
+        existing_file(path)  # says that a file is needed
     full = read_scan(path, axes=axes, variable=variable)
     full = full if slices is None else cut(full, slices)
     if mask_file is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -14,13 +15,14 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from monarch_sciml._checks import message
+from monarch_sciml.data.kspace import read_scan
 from monarch_sciml.data.scan import Scan
 from monarch_sciml.data.scan_samples import Normalization, _level
 from monarch_sciml.metrics.images import image_statistics, volume_metrics
 from monarch_sciml.physics import center_crop, combine, estimate_coil_maps, ifft2c
 
 Shape = tuple[int, int]
-MapsSource = Literal["espirit", "stored"]
+MapsSource = Literal["espirit", "stored"] | Path
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def prepare(
         The same, undersampled as it will be reconstructed.
     source
         "espirit": maps are estimated from the calibration region of `scan`; "stored": those of
-        the file. A single coil has the map 1, an empty slice has none.
+        its file; otherwise a .cfl/.hdr pair or a .npy file (c, H, W) of maps. ESPIRiT gives a
+        single coil the map 1 and an empty slice none.
     calibration
         Largest side of the block that ESPIRiT uses, in samples.
     progress
@@ -104,13 +107,16 @@ def prepare(
     Raises
     ------
     ValueError
-        When the file stores no maps, or there is no calibration region to estimate them from.
+        When there are no such maps, they do not fit k-space, or there is no calibration region to
+        estimate them from.
     """
     if source == "stored":
         if scan.coil_maps is None:
             rule = f"{scan.name} must hold coil maps to use the stored ones"
             raise ValueError(message(rule, "none", "Use --coil_maps espirit."))
         maps, origin = scan.coil_maps, "stored in the file"
+    elif isinstance(source, Path):
+        maps, origin = _maps_in(source, scan), f"{source.name}"
     elif scan.n_coils == 1:
         maps, origin = torch.ones_like(scan.kspace), "one coil, map 1"
     else:
@@ -237,6 +243,15 @@ def errors_of(image: Tensor, reference: Tensor) -> dict[str, float]:
     pieces = image_statistics(image, reference, reference.amax().expand(n_slices))
     metrics = volume_metrics(pieces, torch.zeros(n_slices, dtype=torch.int64))
     return {name: float(metrics[name][0]) for name in ("nmse", "psnr", "ssim")}
+
+
+def _maps_in(path: Path, scan: Scan) -> Tensor:
+    """Return the coil maps (s, c, H, W) in a file, refusing those of another scan."""
+    maps = read_scan(path).kspace  # the layout of a file of maps is that of k-space
+    if maps.shape != scan.kspace.shape:
+        rule = f"the coil maps in {path} must have the shape {tuple(scan.kspace.shape)} of k-space"
+        raise ValueError(message(rule, tuple(maps.shape), "Use the maps of this scan."))
+    return maps
 
 
 def _magnitude(image: Tensor, shape: Shape) -> Tensor:

@@ -47,10 +47,10 @@ class Destination:
             When a file has an ending of another format.
         """
         if images is not None:
-            one_of("the ending of `output`", images.suffix, (".h5", ".hdf5"))
+            one_of("output.suffix", images.suffix, (".h5", ".hdf5"))
             figure = images.with_suffix(".png") if figure is None else figure
         if figure is not None:
-            one_of("the ending of `figure`", figure.suffix, (".png", ".pdf", ".svg"))
+            one_of("figure.suffix", figure.suffix, (".png", ".pdf", ".svg"))
         for path in (images, figure):
             if path is None or not path.exists():
                 continue

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file
 from monarch_sciml.benchmark.environment import environment
 from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec
@@ -21,6 +22,8 @@ from monarch_sciml.training import (
     Objective,
     Optimisation,
     Progress,
+    ReconstructionObjective,
+    RolloutObjective,
     evaluate_model,
     load_weights,
     mean_metrics,
@@ -119,6 +122,7 @@ def run_network(
     options: LoopOptions,
 ) -> Run:
     """Train a network in `output`, load its best checkpoint, and measure it on the test samples."""
+    _check_objective(objective, data.spec)
     model = build(contender.network, data, seed=seed)
     result = train(
         model,
@@ -139,6 +143,16 @@ def run_network(
     load_weights(model, result.best)
     metrics = evaluate_model(model, objective, data.test, batch_size=budget.batch_size)
     return Run(name, seed, model, result.progress, metrics)
+
+
+def _check_objective(objective: Objective, spec: FieldSpec | ScanSpec) -> None:
+    """Refuse an objective for data of another kind, before anything is written."""
+    wanted, other = ("RolloutObjective or OneStepObjective", ReconstructionObjective)
+    if isinstance(spec, ScanSpec):
+        wanted, other = ("ReconstructionObjective", RolloutObjective)
+    if isinstance(objective, other):
+        rule = f"`objective` must be {wanted} for data of this kind ({type(spec).__name__})"
+        raise ValueError(message(rule, type(objective).__name__, "Change objective or data."))
 
 
 def describe_run(output: Path, configuration: str) -> None:

@@ -57,9 +57,15 @@ def load_run(run: Path) -> Namespace:
     ValueError
         When config.yaml is not the one of a run, or names classes of other packages.
     """
+    values = _configuration(run)
+    if "networks" in values:
+        rule = "a run of one network must be named"
+        example = next((str(path) for _, path in _runs_in(run)), "NETWORK/seed-0")
+        got = f"{run}, a comparison"
+        raise ValueError(message(rule, got, f"Name one of its runs, as '{example}'."))
     parser = ArgumentParser(exit_on_error=False)
     parser.add_function_arguments(train_network, skip={"configuration", "output"})
-    return _instantiated(parser, _configuration(run), run)
+    return _instantiated(parser, values, run)
 
 
 def load_mri_networks(runs: Sequence[Path], *, checkpoint: str = "best") -> list[SavedNetwork]:
