@@ -1,5 +1,6 @@
 """Fast paths behind transforms and layers, each with a slow reference."""
 
+from monarch_sciml.kernels.rows import monarch_planes, reference_monarch_planes
 from monarch_sciml.kernels.spectral import (
     real_spectral_convolution,
     reference_spectral_convolution,
@@ -7,7 +8,9 @@ from monarch_sciml.kernels.spectral import (
 )
 
 __all__ = [
+    "monarch_planes",
     "real_spectral_convolution",
+    "reference_monarch_planes",
     "reference_spectral_convolution",
     "spectral_convolution",
 ]

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from monarch_sciml.kernels._dispatch import needs_plain_operations
 from monarch_sciml.kernels.planes import PlanesConvolution
 
 
@@ -95,16 +96,9 @@ def real_spectral_convolution(
     weight = weight.to(torch.promote_types(dtype, torch.complex64))
     bias = None if bias is None else bias.to(dtype)
     with torch.autocast(x.device.type, enabled=False):
-        if planes[0].ndim == 3 and not _needs_plain_operations(x, weight, *planes):
+        if planes[0].ndim == 3 and not needs_plain_operations(x, weight, *planes):
             return PlanesConvolution.apply(_plain, x.contiguous(), weight, bias, *planes)
         return _plain(x, weight, bias, *planes)
-
-
-def _needs_plain_operations(*tensors: Tensor) -> bool:
-    """Whether a transform of torch.func, forward-mode autograd or the compiler is at work."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return True
-    return any(torch.autograd.forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
 def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, *planes: Tensor) -> Tensor:

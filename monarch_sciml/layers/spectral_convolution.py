@@ -12,7 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of, positive_int
-from monarch_sciml.kernels import spectral_convolution
+from monarch_sciml.kernels import (
+    monarch_planes,
+    real_spectral_convolution,
+    spectral_convolution,
+)
 from monarch_sciml.layers._placement import place_as_neuralop
 from monarch_sciml.transforms import (
     CosineTransform,
@@ -199,16 +203,32 @@ class MonarchSpectralConv(nn.Module):
                 )
                 raise ValueError(message(rule, modes, "Lower `n_modes` or refine the grid."))
 
+    def _on_grid(self, which: str, axis: int, n: int) -> Transform:
+        """Transform of one axis on a grid of n points."""
+        transform: Transform = getattr(self, which)[axis]
+        if transform.n == n:
+            return transform
+        key = (which, axis, n)
+        if key not in self._resampled:
+            self._resampled[key] = transform.resampled(n)
+        return self._resampled[key].to(self.weight)
+
+    def _planes(self, which: str, axis: int, n: int) -> Tensor:
+        """Real and imaginary part of `_matrix`, (2, K, n) with modes first for synthesis too."""
+        transform = self._on_grid(which, axis, n)
+        if isinstance(transform, MonarchTransform):
+            keep = self._rows(axis, self._n_modes[axis])
+            factors = transform.row_factors(keep, ascending=self._signed(axis))
+            if factors is not None:
+                return monarch_planes(*factors)
+        matrix = self._matrix(which, axis, n)
+        matrix = matrix if which == "analysis" else matrix.mT
+        return torch.stack([matrix.real, matrix.imag], dim=-3)
+
     def _matrix(self, which: str, axis: int, n: int) -> Tensor:
         """Matrix of one axis on a grid of n points, its modes ascending and those in use only."""
-        transform: Transform = getattr(self, which)[axis]
-        if transform.n != n:
-            key = (which, axis, n)
-            if key not in self._resampled:
-                self._resampled[key] = transform.resampled(n)
-            transform = self._resampled[key].to(self.weight)
         dim = -2 if which == "analysis" else -1
-        matrix = transform.matrix()
+        matrix = self._on_grid(which, axis, n).matrix()
         most, keep = matrix.shape[dim], self._rows(axis, self._n_modes[axis])
         if not self._signed(axis):
             return matrix.narrow(dim, 0, keep)
@@ -265,11 +285,16 @@ class MonarchSpectralConv(nn.Module):
         target = self._output_grid(grid, output_shape)
         self._check_grid(grid, self._n_modes)
         self._check_grid(target, self._n_modes)
+        bias = None if self.bias is None else self.bias.flatten()
+        complex_basis = self.weight.ndim == self.order + 3
+        if complex_basis and not x.is_complex() and self.placement == "exact":
+            rows = [self._planes("analysis", axis, n) for axis, n in enumerate(grid)]
+            columns = [self._planes("synthesis", axis, n) for axis, n in enumerate(target)]
+            return real_spectral_convolution(x, self._kept_weight(), rows, columns, bias)
         analysis = [self._matrix("analysis", axis, n) for axis, n in enumerate(grid)]
         synthesis = [self._matrix("synthesis", axis, n) for axis, n in enumerate(target)]
         if self.placement == "neuralop":
             analysis, synthesis = place_as_neuralop(analysis, synthesis, real=self._half)
-        bias = None if self.bias is None else self.bias.flatten()
         return spectral_convolution(x, self._kept_weight(), analysis, synthesis, bias)
 
     def extra_repr(self) -> str:

@@ -128,6 +128,8 @@ class MonarchTransform(LearnableTransform):
         for i, index in enumerate(initial.index):
             self.register_buffer(f"_index_{i}", index, persistent=False)
         self.register_buffer("_columns", initial.columns, persistent=False)
+        self._entries: dict[tuple[int, bool, torch.device], tuple[Tensor | None, Tensor | None]]
+        self._entries = {}
 
     _columns: Tensor
 
@@ -167,6 +169,49 @@ class MonarchTransform(LearnableTransform):
         if self.kind.family != "random":
             return super().initial_matrix()
         return oriented(self._rows(self._scaled(self._initial_values())), self.kind)
+
+    def row_factors(
+        self, n_modes: int, *, ascending: bool
+    ) -> tuple[Tensor, Tensor, tuple[Tensor | None, Tensor | None]] | None:
+        """Return what `kernels.monarch_planes` multiplies out to the rows of the lowest modes.
+
+        Parameters
+        ----------
+        n_modes
+            Rows wanted, J <= K.
+        ascending
+            In the order of ascending frequency, the -(J // 2) ... first, instead of FFT order.
+
+        Returns
+        -------
+        Left factor (K, N_2, 2), right factor (U_1, N_2, N_1, 2) and for each the entries (J,) that
+        the rows take (None: all in order); None for a transform of another form than two complex
+        factors, one term and one copy.
+        """
+        if self.order != 2 or self.rank != 1 or self.kind.is_real or self.n_copies > 1:
+            return None
+        left, right = (s + change for s, change in zip(self._initial_values(), self.factors))
+        scale = self._row_scale.like(left)[0].view(-1, 1, 1)
+        key = (n_modes, ascending, left.device)
+        if key not in self._entries:
+            self._entries[key] = self._entries_of(n_modes, ascending=ascending)
+        # (1, K, 1, N_2, 2) and (1, U_1, N_2, N_1, 2)
+        return left[0, :, 0] * scale, right[0], self._entries[key]
+
+    def _entries_of(self, n_modes: int, *, ascending: bool) -> tuple[Tensor | None, Tensor | None]:
+        everything = torch.arange(self.n_modes, device=self._columns.device)
+        n_negative = n_modes // 2
+        rows = everything[:n_modes]
+        if ascending:  # in FFT order the negative frequencies stand last
+            negative = everything[self.n_modes - n_negative :]
+            rows = torch.cat([negative, everything[: n_modes - n_negative]])
+        entries = rows, self.get_buffer("_index_1")[rows]
+        sizes = (factor.shape[1] for factor in self.factors)
+        left, right = (
+            None if torch.equal(entry, torch.arange(size, device=entry.device)) else entry
+            for entry, size in zip(entries, sizes)
+        )
+        return left, right
 
     @property
     def left_right(self) -> tuple[Tensor, Tensor] | None:
