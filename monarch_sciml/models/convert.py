@@ -59,7 +59,8 @@ def monarchize(
         Blocks of the factors of every `MonarchLinear`.
     rank
         Rank of their slices, lowered to the size of the slices where a layer is smaller. By
-        default the one that holds about half of the dense parameters: the paper's 4 blocks.
+        default the largest that holds at most half of the dense parameters (the paper's 4 blocks),
+        or 1 where none does.
     inplace
         Change `model` rather than a copy of it. A model that is a layer itself is never changed.
 
@@ -253,7 +254,7 @@ def _monarch_linear(
     n_p, n_s = -(-linear.in_features // n_right), -(-linear.out_features // n_left)
     if rank is None:
         # a rank holds l n_in + k n_out = k l (p + s) numbers
-        rank = round(linear.weight.numel() / (2 * n_right * n_left * (n_p + n_s)))
+        rank = linear.weight.numel() // (2 * n_right * n_left * (n_p + n_s))
     layer = MonarchLinear.from_linear(linear, n_blocks, max(1, min(rank, n_p, n_s)))
     return _as_before(layer, linear)
 
