@@ -25,7 +25,13 @@ from monarch_sciml.commands.reconstruction_report import (
     write_images,
 )
 from monarch_sciml.commands.saved import SavedNetwork, load_mri_networks
-from monarch_sciml.commands.undersampling import MaskName, apply_mask_file, cut, undersample
+from monarch_sciml.commands.undersampling import (
+    MaskName,
+    apply_mask_file,
+    cut,
+    shared_mask,
+    undersample,
+)
 from monarch_sciml.data.kspace import read_scan
 from monarch_sciml.models import SENSE
 from monarch_sciml.physics import SamplingMask
@@ -135,7 +141,7 @@ def reconstruct(
         raise ValueError(message(rule, "none", "Pass --method all, say."))
     if path.is_dir():
         existing_file(path)  # says that a file is needed
-    full = read_scan(path, axes=axes, variable=variable)
+    full = shared_mask(read_scan(path, axes=axes, variable=variable))
     full = full if slices is None else cut(full, slices)
     if mask_file is None:
         scan, sampling = undersample(

@@ -68,6 +68,19 @@ def named_mask(name: MaskName, acceleration: float, calibration: int, n_lines: i
     return masks[name](calibration / n_lines, acceleration)
 
 
+def shared_mask(scan: Scan) -> Scan:
+    """Return the scan with one mask (H, W) when all slices that hold a signal share one.
+
+    Otherwise the scan is returned as it is. An empty slice at the end of a volume would make a
+    mask of its own, and the volume appear undersampled.
+    """
+    if scan.mask.ndim == 2:
+        return scan
+    filled = scan.kspace.flatten(1).any(dim=1)  # (s, c, H, W) -> (s,)
+    masks = scan.mask[filled]
+    return replace(scan, mask=masks[0]) if bool((masks == masks[:1]).all()) else scan
+
+
 def undersample(
     scan: Scan,
     mask: MaskName | SamplingMask | None,
@@ -108,7 +121,7 @@ def undersample(
             raise ValueError(message(rule, got, "Set the acceleration of the mask itself."))
         words = str(mask)
     elif mask is None and acceleration is None:
-        return _one_mask(scan), "as acquired"
+        return scan, "as acquired"
     else:
         name: MaskName = mask or "uniform"
         rate = ACCELERATION if acceleration is None else acceleration
@@ -117,7 +130,7 @@ def undersample(
         words += "" if name == "poisson" else f", along {axis}"
     drawn = mask(size, volume_mask_seed(scan.name, seed))
     drawn = drawn if axis == "columns" else drawn.mT  # (W, H) -> (H, W)
-    return _one_mask(scan).undersampled(drawn), f"{words}, seed {seed}"
+    return scan.undersampled(drawn), f"{words}, seed {seed}"
 
 
 def apply_mask_file(scan: Scan, path: Path) -> tuple[Scan, str]:
@@ -149,7 +162,7 @@ def apply_mask_file(scan: Scan, path: Path) -> tuple[Scan, str]:
         rule = f"the mask in {path} must fit k-space and have shape (H, W) = {scan.matrix} or (W,)"
         raise ValueError(message(rule, values.shape, "Use the mask of this scan."))
     mask = torch.from_numpy(np.broadcast_to(values != 0, scan.matrix).copy())
-    return _one_mask(scan).undersampled(mask), f"mask {path.name}"
+    return scan.undersampled(mask), f"mask {path.name}"
 
 
 def cut(scan: Scan, slices: tuple[int, int]) -> Scan:
@@ -174,12 +187,3 @@ def cut(scan: Scan, slices: tuple[int, int]) -> Scan:
         scan, kspace=kspace, mask=mask, coil_maps=part(scan.coil_maps), target=part(scan.target)
     )
     return kept.validate()
-
-
-def _one_mask(scan: Scan) -> Scan:
-    """Return the scan with one mask (H, W) when its slices that hold a signal share one."""
-    if scan.mask.ndim == 2:
-        return scan
-    filled = scan.kspace.flatten(1).any(dim=1)  # (s, c, H, W) -> (s,)
-    masks = scan.mask[filled]
-    return replace(scan, mask=masks[0]) if bool((masks == masks[:1]).all()) else scan

@@ -1,0 +1,29 @@
+"""Scans small enough to reconstruct in no time."""
+
+import pytest
+import torch
+
+from monarch_sciml.data.scan import Scan
+from monarch_sciml.physics.mri import SenseOperator
+
+SHAPE = (40, 36)
+
+
+def smooth_scan(seed=0, *, n_slices=2, n_coils=4, shape=SHAPE, noise=0.0):
+    """A discs-and-waves object seen by smooth coils, exactly in the model of SENSE."""
+    generator = torch.Generator().manual_seed(seed)
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in shape), indexing="ij")
+    angle = 2 * torch.pi * torch.arange(n_coils)[:, None, None] / n_coils
+    distance = (x - 1.3 * angle.cos()) ** 2 + (y - 1.3 * angle.sin()) ** 2
+    maps = torch.polar(torch.exp(-0.5 * distance), angle + 0.5 * x)
+    maps = (maps / maps.abs().square().sum(0).sqrt()).expand(n_slices, -1, -1, -1).clone()
+    waves = 1 + 0.3 * torch.sin(7 * x + torch.arange(n_slices)[:, None, None]) * torch.cos(5 * y)
+    image = torch.polar(waves * (x**2 + y**2 < 0.7) * (seed + 1), 0.4 * y + 0 * waves)
+    kspace = SenseOperator(torch.ones(shape), maps).forward(image)
+    kspace = kspace + noise * torch.randn(kspace.shape, dtype=kspace.dtype, generator=generator)
+    return Scan(kspace, coil_maps=maps, target=image, name="smooth")
+
+
+@pytest.fixture
+def make_scan():
+    return smooth_scan
