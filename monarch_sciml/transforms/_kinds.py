@@ -134,6 +134,8 @@ class Kind:
             turns = ((k - offset) * (x - offset)) % self.n  # exact integers
             angle = (2 * math.pi / self.n) * turns.double()
             rows = torch.polar(torch.ones_like(angle), angle if self.synthesis else -angle)
+        elif self.family == "random":  # its factors are drawn; there are no rows to name
+            return torch.zeros(self.n_modes, self.n, dtype=torch.complex128)
         elif self.family == "hadamard":
             rows = 1.0 - 2.0 * (_popcount(k & x) % 2).double()
         else:
@@ -144,11 +146,15 @@ class Kind:
         return rows * self.row_scale[:, None]
 
     def on_grid(self, n: int) -> Kind:
-        """Return the same transform on a grid of n points; every mode stays every mode."""
+        """Return the same transform on a grid of n points, with the modes that it has room for.
+
+        A transform that keeps every mode keeps every mode there too.
+        """
+        largest = n // 2 + 1 if self.real_input else n
         return Kind.create(
             self.init,
             n,
-            None if self.is_full else self.n_modes,
+            None if self.is_full else min(self.n_modes, largest),
             real_input=self.real_input,
             centered=self.centered,
             norm=self.norm,

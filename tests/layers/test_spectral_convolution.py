@@ -108,6 +108,15 @@ def test_fewer_modes_at_run_time_equals_neuralop(fewer):
     torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
 
 
+def test_a_grid_with_room_for_the_modes_in_use_is_enough():
+    torch.manual_seed(0)
+    theirs, ours = SpectralConv(2, 2, (12, 12)), MonarchSpectralConv(2, 2, (12, 12))
+    copy_weights(theirs, ours)
+    theirs.n_modes = ours.n_modes = (6, 6)
+    x = torch.randn(2, 2, 8, 8)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("transform", ["fourier", "monarch"])
 def test_complex_fields_equal_torch_fft(transform):
     # neuralop 2.0.0 keeps the wrong end of the last axis of complex data: use torch.fft

@@ -140,6 +140,21 @@ def test_a_learned_smooth_deviation_transfers_as_a_function(centered):
         torch.testing.assert_close(moved.matrix(), expected + rows(n), **TOLERANCE)
 
 
+def test_a_random_transform_is_interpolated_as_a_whole():
+    transform = MonarchTransform(24, 5, init="random", norm="forward").double()
+    rows = transform.matrix()
+    spectrum = torch.fft.fft(rows)[:, torch.arange(-11, 12)]  # without the Nyquist mode
+    x = torch.arange(40, dtype=torch.float64)[:, None] * torch.arange(-11, 12) / 40
+    expected = spectrum @ torch.exp(2j * torch.pi * x).mT / 40
+    torch.testing.assert_close(transform.resampled(40).matrix(), expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"real_input": True}], ids=str)
+def test_a_coarse_grid_keeps_the_modes_it_has_room_for(options):
+    moved = MonarchTransform(64, 20, **options).double().resampled(16)
+    torch.testing.assert_close(moved.matrix(), FourierTransform(16, **options).double().matrix())
+
+
 def test_gradients_reach_the_source_of_a_resampled_transform():
     transform = MonarchTransform(16, 6)
     transform.resampled(32)(torch.randn(2, 32)).abs().square().sum().backward()
