@@ -14,7 +14,8 @@ PACKAGE = ROOT / "monarch_sciml"
 # A file imports from a lower layer or from its own folder.
 LAYERS = [
     {"monarch"},
-    {"transforms", "metrics", "kernels"},
+    {"kernels"},  # the fast paths that transforms and layers call
+    {"transforms", "metrics"},
     {"layers", "physics"},
     {"solvers"},  # below data, which generates its sets with them
     {"models", "data"},

@@ -1,5 +1,7 @@
 """Fast paths behind transforms and layers, each with a slow reference."""
 
+from monarch_sciml.kernels._dispatch import needs_plain_operations
+from monarch_sciml.kernels.blocks import monarch_blocks, reference_monarch_blocks
 from monarch_sciml.kernels.rows import monarch_planes, reference_monarch_planes
 from monarch_sciml.kernels.spectral import (
     real_spectral_convolution,
@@ -8,8 +10,11 @@ from monarch_sciml.kernels.spectral import (
 )
 
 __all__ = [
+    "monarch_blocks",
     "monarch_planes",
+    "needs_plain_operations",
     "real_spectral_convolution",
+    "reference_monarch_blocks",
     "reference_monarch_planes",
     "reference_spectral_convolution",
     "spectral_convolution",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import positive_int
+from monarch_sciml.kernels import monarch_blocks, needs_plain_operations
 from monarch_sciml.monarch import digit_reversal, multiply
 from monarch_sciml.transforms._base import oriented
 from monarch_sciml.transforms._factors import initial_factors
@@ -267,11 +268,15 @@ class MonarchTransform(LearnableTransform):
 
     def _to_modes(self, x: Tensor, left: Tensor, right: Tensor) -> Tensor:
         """Apply P L P^T R to x in 4-step order."""
+        if left.ndim == 3 and not needs_plain_operations(x, left, right):
+            return monarch_blocks(x, right, left, synthesis=False)
         order = digit_reversal(self.sizes).to(x.device)
         return multiply(x.to(left.dtype)[..., order], left, right)
 
     def _from_modes(self, y: Tensor, left: Tensor, right: Tensor) -> Tensor:
         """Apply R' P L' P^T, the transposed or inverse structure: output in natural order."""
+        if left.ndim == 3 and not needs_plain_operations(y, left, right):
+            return monarch_blocks(y, left, right, synthesis=True)
         first, second = self.sizes
         # k = k_1 + N_1 k_2: view (k_2, k_1), swap, flatten
         swapped = y.to(left.dtype).unflatten(-1, (second, first)).mT.flatten(-2)
