@@ -12,6 +12,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from monarch_sciml import __version__
+from monarch_sciml._checks import message
 
 PROGRAM = "monarch-sciml"
 POSITIONAL = ("evaluate", "reconstruct", "info")
@@ -31,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configuration = parser.parse_args(given)
     except argparse.ArgumentError as error:
         return _fail(str(error), 2)
+    except UnicodeDecodeError:
+        rule = "`config` must be a YAML file"
+        return _fail(message(rule, "one that is no text", "Check the path."), 2)
     try:
         text = run(parser, configuration)
     except KeyboardInterrupt:
@@ -116,7 +120,7 @@ def _command(name: str, function: Callable[..., Any]) -> ArgumentParser:
 
 def _saved(parser: ArgumentParser, configuration: Namespace, command: str) -> str:
     """The options of the command as YAML, without the file they came from."""
-    dumped = yaml.safe_load(parser.dump(configuration, skip_none=False))[command]
+    dumped = yaml.safe_load(parser.dump(configuration, skip_unset=False))[command]
     dumped.pop("config", None)
     if command == "train":
         dumped.pop("output", None)  # a run directory may be moved

@@ -16,8 +16,7 @@ from monarch_sciml._files import whole_file
 from monarch_sciml.commands.reconstruction import Problem, Reconstruction, errors_of
 from monarch_sciml.data.fastmri import write_fastmri
 from monarch_sciml.data.scan import Scan
-from monarch_sciml.evaluation import reconstruction_figure, save
-from monarch_sciml.evaluation.figures_images import images_figure
+from monarch_sciml.evaluation import images_figure, reconstruction_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,6 +1,7 @@
 """Tables, figures and the HTML report."""
 
 from monarch_sciml.evaluation._style import save as save
+from monarch_sciml.evaluation.figures_images import images_figure as images_figure
 from monarch_sciml.evaluation.figures_mri import detailed_square as detailed_square
 from monarch_sciml.evaluation.figures_mri import reconstruction_figure as reconstruction_figure
 from monarch_sciml.evaluation.figures_pde import error_over_time_figure as error_over_time_figure
