@@ -48,7 +48,7 @@ def finite(name: str, value: torch.Tensor, *, remedy: str) -> torch.Tensor:
 
 
 def existing_file(path: str | Path) -> Path:
-    """Return `path`; FileNotFoundError when there is no such file, IsADirectoryError for a folder."""
+    """Return `path`; FileNotFoundError when it is missing, IsADirectoryError for a folder."""
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(message("a file is needed", f"the folder {path}", "Name a file."))

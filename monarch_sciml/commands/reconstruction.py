@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from monarch_sciml._checks import message
 from monarch_sciml.data.kspace import read_scan
 from monarch_sciml.data.scan import Scan
-from monarch_sciml.data.scan_samples import Normalization, _level
+from monarch_sciml.data.scan_samples import Normalization, normalization_level
 from monarch_sciml.metrics.images import image_statistics, volume_metrics
 from monarch_sciml.physics import center_crop, combine, estimate_coil_maps, ifft2c
 
@@ -187,7 +187,9 @@ def scale_of(problem: Problem, normalization: Normalization) -> float:
     """
     pairs = zip(problem.scan.kspace, problem.coil_maps)
     scale = float(
-        _level(torch.stack([combine(ifft2c(y), s).abs() for y, s in pairs]), normalization)
+        normalization_level(
+            torch.stack([combine(ifft2c(y), s).abs() for y, s in pairs]), normalization
+        )
     )
     if not scale > 0:
         rule = f"the zero-filled images of {problem.scan.name} must not be zero"

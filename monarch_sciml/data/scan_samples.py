@@ -138,7 +138,7 @@ class ScanDataset(Dataset[dict[str, Any]]):
             zero_filled.append(images.abs())
             largest = torch.maximum(largest, sample["target"].abs().max())
             samples += [sample] if in_memory else []
-        scale = _level(torch.stack(zero_filled), self.normalization)
+        scale = normalization_level(torch.stack(zero_filled), self.normalization)
         if not float(scale) > 0:
             rule = f"the images of {self.paths[volume]} must not be zero"
             raise ValueError(message(rule, "a zero-filled image of 0", "Check maps and mask."))
@@ -199,7 +199,7 @@ class ScanDataset(Dataset[dict[str, Any]]):
         }
 
 
-def _level(images: torch.Tensor, normalization: Normalization) -> torch.Tensor:
+def normalization_level(images: torch.Tensor, normalization: Normalization) -> torch.Tensor:
     """Return what a volume of magnitudes (s, H, W) is divided by, shape ()."""
     if normalization == "p95":  # torch.quantile refuses more than 2^24 values
         return images.flatten().kthvalue(max(1, round(0.95 * images.numel()))).values

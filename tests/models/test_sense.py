@@ -65,7 +65,7 @@ def test_random_initialisation_is_not_the_inverse_fft():
     [
         (lambda k, m, s: SENSE((16, 12))(k, m[:, :-1], s), "must have the size of the k-space"),
         (lambda k, m, s: SENSE((16, 12))(k, m, s[:, :-1]), "must have the size of the k-space"),
-        (lambda k, m, s: SENSE((8, 8), kspace_weighting=True)(k, m, s), "weighting needs its training"),
+        (lambda k, m, s: SENSE((8, 8), kspace_weighting=True)(k, m, s), "needs its training mat"),
         (lambda k, m, s: SENSE((16,)), "must be the two sizes"),
         (lambda k, m, s: SENSE((16, 12), transform="wavelet"), "`transform` must be one of"),
     ],
