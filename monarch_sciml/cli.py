@@ -61,6 +61,11 @@ def build_parser() -> ArgumentParser:
     problems = generate.add_subcommands(dest="problem")
     for name, function in _generators().items():
         problems.add_subcommand(name, _command(name, function))
+    benchmark = _parser("Measure speed and memory against the baselines of the same run.")
+    commands.add_subcommand("benchmark", benchmark)
+    subjects = benchmark.add_subcommands(dest="subject")
+    for name, function in _benchmarks().items():
+        subjects.add_subcommand(name, _command(name, function))
     return parser
 
 
@@ -71,6 +76,9 @@ def run(parser: ArgumentParser, configuration: Namespace) -> str | None:
     if command == "generate":
         function = _generators()[options.problem]
         options = options[options.problem]
+    elif command == "benchmark":
+        function = _benchmarks()[options.subject]
+        options = options[options.subject]
     else:
         function = _functions()[command]
     values = {key: value for key, value in vars(options).items() if key != "config"}
@@ -100,6 +108,13 @@ def _generators() -> dict[str, Callable[..., Any]]:
     from monarch_sciml.data import generate_navier_stokes, generate_scans
 
     return {"navier_stokes": generate_navier_stokes, "scans": generate_scans}
+
+
+def _benchmarks() -> dict[str, Callable[..., Any]]:
+    from monarch_sciml.commands import benchmark
+
+    names = ("layer", "transform", "model", "mri", "generate", "load")
+    return {name: getattr(benchmark, f"benchmark_{name}") for name in names}
 
 
 def _parser(description: str) -> ArgumentParser:
