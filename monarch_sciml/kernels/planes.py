@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monarch_sciml.kernels._dispatch import without_autocast
 from monarch_sciml.kernels.gemm import inner_products
 
 
@@ -149,7 +150,7 @@ class PlanesConvolution(torch.autograd.Function):
         if torch.is_grad_enabled():
             return (None, *_with_graph(ctx, [x, weight, bias, *matrices], gradient))
         modes, stages, operands = rest[0], rest[1 : 1 + n_stages], rest[1 + n_stages :]
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             return _gradients(ctx, gradient, x, weight, bias, matrices, modes, stages, operands)
 
 

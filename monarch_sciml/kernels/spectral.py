@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monarch_sciml.kernels._dispatch import needs_plain_operations
+from monarch_sciml.kernels._dispatch import needs_plain_operations, without_autocast
 from monarch_sciml.kernels.planes import PlanesConvolution
 
 
@@ -95,7 +95,7 @@ def real_spectral_convolution(
     planes = [matrix.to(dtype) for matrix in (*analysis, *synthesis)]
     weight = weight.to(torch.promote_types(dtype, torch.complex64))
     bias = None if bias is None else bias.to(dtype)
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x.device):
         if planes[0].ndim == 3 and not needs_plain_operations(x, weight, *planes):
             return PlanesConvolution.apply(_plain, x.contiguous(), weight, bias, *planes)
         return _plain(x, weight, bias, *planes)

@@ -251,7 +251,10 @@ class MonarchSpectralConv(nn.Module):
                 start = most // 2 - rows // 2 if self._signed(axis) else 0
                 weight = weight.narrow(axis, start, rows)
         has_pairs = weight.ndim == self.order + 3
-        return torch.view_as_complex(weight.contiguous()) if has_pairs else weight
+        if not has_pairs:
+            return weight
+        half = weight.dtype in (torch.bfloat16, torch.float16)  # no complex number is that short
+        return torch.view_as_complex((weight.float() if half else weight).contiguous())
 
     def _output_grid(self, grid: Sequence[int], output_shape: Sequence[int] | None) -> list[int]:
         if output_shape is not None:

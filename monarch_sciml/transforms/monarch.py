@@ -137,17 +137,22 @@ class MonarchTransform(LearnableTransform):
     def _initial_values(self) -> list[Tensor]:
         if self.kind.family == "random":
             return [self.get_buffer(f"initial_{i}") for i in range(self.order)]
-        return self._initial.like(self.factors[0])
+        return self._initial.like(self._deviations()[0])
+
+    def _deviations(self) -> list[Tensor]:
+        """The parameters, in single precision at least: no complex number is shorter."""
+        half = (torch.bfloat16, torch.float16)
+        return [change.float() if change.dtype in half else change for change in self.factors]
 
     def learned_factors(self) -> list[Tensor]:
         """Return initial values plus deviations, leftmost first, (C?, r, U_j, T_j, N_j)."""
         return self._scaled(
-            [start + change for start, change in zip(self._initial_values(), self.factors)]
+            [start + change for start, change in zip(self._initial_values(), self._deviations())]
         )
 
     def _scaled(self, values: list[Tensor]) -> list[Tensor]:
         """Put the scale of the rows into the leftmost factor, (C?, r, K, 1, N_p)."""
-        scale = self._row_scale.like(self.factors[0])[0].view(-1, 1, 1)
+        scale = self._row_scale.like(values[0])[0].view(-1, 1, 1)
         if not self.kind.is_real:
             values = [torch.view_as_complex(value) for value in values]
         return [values[0] * scale, *values[1:]]
@@ -191,7 +196,7 @@ class MonarchTransform(LearnableTransform):
         """
         if self.order != 2 or self.rank != 1 or self.kind.is_real or self.n_copies > 1:
             return None
-        left, right = (s + change for s, change in zip(self._initial_values(), self.factors))
+        left, right = (s + change for s, change in zip(self._initial_values(), self._deviations()))
         scale = self._row_scale.like(left)[0].view(-1, 1, 1)
         key = (n_modes, ascending, left.device)
         if key not in self._entries:

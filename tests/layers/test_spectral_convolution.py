@@ -221,3 +221,19 @@ def test_all_transform_parameters_receive_gradients():
 def test_bad_input_is_named(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+@pytest.mark.parametrize("transform", ["monarch", "fourier", "cosine"])
+def test_half_precision_and_autocast(transform):
+    torch.manual_seed(0)
+    layer = MonarchSpectralConv(3, 2, (6, 6), transform=transform, grid_shape=(16, 16))
+    x = torch.randn(2, 3, 16, 16)
+    exact = layer(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (layer(x) - exact).norm() < 0.02 * exact.norm()
+    if transform == "monarch":
+        half = layer.bfloat16()(x.bfloat16())
+        assert half.dtype == torch.bfloat16
+        assert (half - exact).norm() < 0.03 * exact.norm()
+        half.float().square().sum().backward()
+        assert all(p.grad.dtype == torch.bfloat16 for p in layer.parameters())
