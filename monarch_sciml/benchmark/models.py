@@ -5,6 +5,7 @@ Letters: B batch, C coils, H x W matrix.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -16,10 +17,14 @@ from monarch_sciml.models import FNO, SENSE
 from monarch_sciml.physics.mri import SenseOperator, combine, fft2c, ifft2c
 
 
-def operator_pair(
+def operators(
     grid: Sequence[int], n_modes: Sequence[int], channels: int, n_layers: int
 ) -> dict[str, nn.Module]:
-    """Return neuralop's FNO and Monarch-NO with the same weights: equal outputs at first."""
+    """Return neuralop's FNO and Monarch-NO with the same weights: equal outputs at first.
+
+    The third entry is the FNO without its spectral layers: no faster layer makes a network faster
+    than that.
+    """
     torch.manual_seed(0)
 
     def build(transform: str) -> FNO:
@@ -36,7 +41,20 @@ def operator_pair(
                 name = name.removesuffix(".tensor")
                 value = torch.view_as_real(value.movedim((0, 1), (-2, -1)).contiguous())
             target[name].copy_(value)
-    return {"neuralop FNO": theirs, "Monarch-NO": ours}
+    rest = copy.deepcopy(theirs)
+    for block in (module for module in rest.modules() if hasattr(module, "convs")):
+        block.convs = nn.ModuleList(_NoConvolution() for _ in range(n_layers))
+    return {"neuralop FNO": theirs, "Monarch-NO": ours, "no spectral layer": rest}
+
+
+class _NoConvolution(nn.Module):
+    """Nothing in place of a spectral convolution: what is left is the rest of the network."""
+
+    def forward(self, x: Tensor, output_shape: Sequence[int] | None = None) -> Tensor:
+        return x
+
+    def transform(self, x: Tensor, output_shape: Sequence[int] | None = None) -> Tensor:
+        return x
 
 
 def training_step(model: nn.Module, x: Tensor, y: Tensor) -> Call:
@@ -62,7 +80,7 @@ def benchmark_model_case(
     device: str = "cpu",
 ) -> list[Row]:
     """Time a training step and inference of both networks."""
-    models = {k: m.to(device) for k, m in operator_pair(grid, n_modes, channels, n_layers).items()}
+    models = {k: m.to(device) for k, m in operators(grid, n_modes, channels, n_layers).items()}
     x = torch.randn(batch, 1, *grid, device=device)
     about = {"grid": grid[0], "modes": n_modes[0], "channels": channels, "batch": batch}
     rows = []

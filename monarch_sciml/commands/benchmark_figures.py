@@ -106,7 +106,7 @@ def roofline_figure(rows: Rows, machine: Machine) -> Figure:
 
 def _logarithmic(axes: Axes, ticks: Sequence[float]) -> None:
     """Make both axes logarithmic, with the measured sizes as ticks."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -114,3 +114,8 @@ def _logarithmic(axes: Axes, ticks: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    low, high = axes.get_ylim()
+    if high < 30 * low:  # less than two powers of ten: label what stands between them
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.tick_params(which="minor", labelsize=FONT)
