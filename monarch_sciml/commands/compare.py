@@ -146,7 +146,7 @@ def publish(
         title=title,
         summary=_summary(data, runs, seeds),
         tables={"Test results": table},
-        figures={_CAPTIONS.get(name, name): figure for name, figure in figures.items()},
+        figures={_caption(name): figure for name, figure in figures.items()},
         environment=environment(),
         configuration=configuration,
         command="monarch-sciml compare --config config.yaml",
@@ -165,6 +165,13 @@ _CAPTIONS = {
 }
 
 
+def _caption(figure: str) -> str:
+    """Say what a figure shows."""
+    learned = "The first learned transform of each network against its initialisation"
+    name = figure.removeprefix("transform-")
+    return _CAPTIONS.get(figure, f"{learned}: {name}.")
+
+
 def _seeds_of(contender: Contender, data: DataModule, seeds: Sequence[int]) -> Sequence[int]:
     """Measure what has nothing to learn once."""
     model = build(contender.network, data, seed=0)
@@ -172,7 +179,11 @@ def _seeds_of(contender: Contender, data: DataModule, seeds: Sequence[int]) -> S
 
 
 def _summary(data: DataModule, runs: Sequence[Run], seeds: Sequence[int]) -> str:
-    spec = ", ".join(f"{name} {value}" for name, value in asdict(data.spec).items())
+    sizes = asdict(data.spec).items()
+    spec = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in sizes
+    )
     units = len(next(iter(runs[0].metrics.values())))
     return (
         f"Every network saw the same data, budget and seeds ({len(seeds)}). Errors are means over "
