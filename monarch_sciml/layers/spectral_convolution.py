@@ -290,9 +290,10 @@ class MonarchSpectralConv(nn.Module):
         self._check_grid(target, self._n_modes)
         bias = None if self.bias is None else self.bias.flatten()
         complex_basis = self.weight.ndim == self.order + 3
-        # neuralop misplaces frequencies on odd or resized axes only, and never on the last
-        in_place = all(n == m and n % 2 == 0 for n, m in zip(grid[:-1], target[:-1]))
-        in_place = in_place or self.placement == "exact"
+        # neuralop misplaces frequencies on odd or resized axes only, and for real data never on
+        # the last
+        even = all(n == m and n % 2 == 0 for n, m in zip(grid[:-1], target[:-1]))
+        in_place = self.placement == "exact" or (self._half and even)
         if complex_basis and not x.is_complex() and in_place:
             rows = [self._planes("analysis", axis, n) for axis, n in enumerate(grid)]
             columns = [self._planes("synthesis", axis, n) for axis, n in enumerate(target)]
