@@ -17,6 +17,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e ".[phantom,dev]"
 	touch $@ $(VENV)/.run
 
+# One thread: the networks are small, and threads that wait for each other cost more than they bring.
+quickstart: export OMP_NUM_THREADS = 1
 quickstart: $(VENV)/.run
 	$(BIN)/monarch-sciml generate navier_stokes --output data/quickstart_navier_stokes.h5 \
 	    --viscosity 1e-3 --n_samples 260 --grid 64 --resolution 32 --t_end 15 --dt 0.02 --exist_ok true
@@ -30,8 +32,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+test: export OMP_NUM_THREADS = 1
 test: lint
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto -q
 
 clean:
 	rm -rf $(VENV) runs
