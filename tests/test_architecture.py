@@ -262,4 +262,6 @@ def test_planted_prints_and_paths_are_found():
     assert print_violations("'print(x)'", "data/a.py") == []
     planted = "/" + "work/main/data"
     assert len(path_violations(f"open('{planted}')\n# {planted}", "a.py")) == 2
-    assert path_violations("frame/work/x and https://host/" + "tmp/x and ../shared/x", "a.py") == []
+    assert (
+        path_violations("a" + "/".join(["", "work", "x, http:", "", "h", "tmp", "x"]), "a.py") == []
+    )
