@@ -76,6 +76,8 @@ def roofline_figure(rows: Rows, machine: Machine) -> Figure:
     Work is what the truncated layer or the Monarch transform cannot do without, the same for every
     candidate: a candidate that moves or computes more stands lower.
     """
+    from matplotlib.ticker import FuncFormatter
+
     rows = [row for row in rows if "work_bytes" in row]
     passes = list(dict.fromkeys(row["pass"] for row in rows))
     figure = new_figure(4.6 * len(passes), 4.2)
@@ -98,8 +100,9 @@ def roofline_figure(rows: Rows, machine: Machine) -> Figure:
                 color=COLORS[style % len(COLORS)], marker=_MARKERS[style % len(_MARKERS)],
                 linestyle="none", markersize=5, label=name,
             )  # fmt: skip
-        axes.set_xscale("log")
+        axes.set_xscale("log", base=2)
         axes.set_yscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.legend(fontsize=FONT - 2, frameon=False)
     return figure
 
