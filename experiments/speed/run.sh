@@ -16,6 +16,7 @@ bench layer --output results/layer-2d-2threads --sizes "[32, 64, 128, 256, 512]"
     export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296
     bench layer --output results/layer-2d-kept-memory --sizes "[32, 64, 128, 256]" \
         --candidates '["pruned FFT", "Monarch"]' --max_seconds 8
+    bench mri --output results/mri-kept-memory --max_seconds 8
 )
 bench layer --output results/layer-2d-two-bmm --sizes "[32, 64, 128]" \
     --candidates '["two-bmm Monarch", "Monarch"]' --max_seconds 5

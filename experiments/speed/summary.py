@@ -181,6 +181,8 @@ def main():
     parts += ["# Full transforms of 16 images", plain_table("transform", ["size"])]
     parts += ["# Whole networks, 64² and 128²", plain_table("model", ["grid", "batch"])]
     parts += ["# MRI, 16 coils", plain_table("mri", ["matrix"], ["slices_per_second"])]
+    kept = plain_table("mri-kept-memory", ["matrix"], ["slices_per_second"])
+    parts += ["# MRI, 16 coils, glibc told to keep freed memory", kept]
     generation = plain_table("generate", ["grid"], ["trajectories_per_minute", "error"])
     parts += ["# Navier-Stokes", generation]
     parts += ["# Loading", plain_table("load", ["grid", "batch"], ["samples_per_second"])]
