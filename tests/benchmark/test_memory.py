@@ -47,7 +47,7 @@ def test_machine():
     machine = measure_machine(repeats=2, size=1 << 20)
     numbers = machine.as_dict()
     assert set(numbers) == {"copy", "cached_copy", "gemm", "gemm_fast"}
-    assert all(1e8 < value < 1e14 for value in numbers.values())
+    assert all(1e6 < value < 1e15 for value in numbers.values())
 
 
 @pytest.mark.parametrize(("n_bytes", "n_operations", "expected"), [(10, 1, 5), (10, 400, 20)])
