@@ -57,7 +57,7 @@ def train_network(
         A table of the test metrics.
     """
     run = run_network(
-        type(objective).__name__,
+        "network",
         Contender(network=network, optimisation=optimisation),
         data=data,
         objective=objective,

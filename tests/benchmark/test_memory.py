@@ -1,5 +1,8 @@
 """Peak memory of calls whose allocations are known, and the machine's limits."""
 
+import itertools
+import time
+
 import pytest
 import torch
 
@@ -43,11 +46,15 @@ def test_what_was_held_before_does_not_count():
     assert peak_memory(call) == 4 * x.numel()
 
 
-def test_machine():
+def test_machine(monkeypatch):
+    ticks = itertools.count()  # every call takes one second: rates are bytes and operations
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
     machine = measure_machine(repeats=2, size=1 << 20)
     numbers = machine.as_dict()
     assert set(numbers) == {"copy", "cached_copy", "gemm", "gemm_fast"}
-    assert all(1e6 < value < 1e15 for value in numbers.values())
+    assert numbers["copy"] == 8 * 2**20
+    assert numbers["cached_copy"] == 8 * 2**16
+    assert numbers["gemm"] == numbers["gemm_fast"] == 2 * 1024**3
 
 
 @pytest.mark.parametrize(("n_bytes", "n_operations", "expected"), [(10, 1, 5), (10, 400, 20)])
