@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
+from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile
 
 from monarch_sciml.benchmark.timing import Call
@@ -23,7 +26,8 @@ def peak_memory(call: Call, device: torch.device | str = "cpu") -> int:
     Notes
     -----
     On a CPU the sum of torch's own allocations is followed by its profiler: exact and the same
-    every time. Scratch memory inside MKL and oneDNN is not part of it.
+    every time. Releasing what was held before the call does not count against it. Scratch memory
+    inside MKL and oneDNN is not part of it.
 
     Examples
     --------
@@ -43,9 +47,22 @@ def peak_memory(call: Call, device: torch.device | str = "cpu") -> int:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         call()
     results = profiler.profiler.kineto_results if profiler.profiler is not None else None
-    events = [] if results is None else [e for e in results.events() if e.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()  # pyright: ignore[reportAttributeAccessIssue]
-        peak = max(peak, held)
+    roots = [] if results is None else results.experimental_event_tree()
+    held: dict[int, int] = {}  # bytes by address; what was held before the call is not in it
+    total = peak = 0
+    for event in sorted(_allocations(roots), key=lambda event: event.start_time_ns):
+        address, n_bytes = event.extra_fields.ptr, event.extra_fields.alloc_size
+        total -= held.pop(address, 0)
+        if n_bytes > 0:
+            held[address] = n_bytes
+            total += n_bytes
+        peak = max(peak, total)
     return peak
+
+
+def _allocations(events: Iterable[Any]) -> Iterator[Any]:
+    """Yield the allocations and releases in a tree of the profiler's events."""
+    for event in events:
+        if event.tag == _EventType.Allocation:
+            yield event
+        yield from _allocations(event.children)

@@ -35,9 +35,18 @@ def test_counts_the_backward_pass():
     assert 2 * 4 * x.numel() <= peak_memory(call) <= 3 * 4 * x.numel() + 4096
 
 
-def test_what_was_held_before_does_not_count():
+@pytest.mark.parametrize("profiled", [False, True])
+def test_what_was_held_before_does_not_count(profiled):
     x = torch.zeros(1 << 16)
-    held = [torch.ones(1 << 16)]
+    held = []
+
+    def allocate():
+        held.append(torch.ones(1 << 16))
+
+    if profiled:
+        peak_memory(allocate)  # the profiler then knows the size of what is released below
+    else:
+        allocate()
 
     def call():
         held.clear()
