@@ -1,0 +1,97 @@
+"""What the convolutional networks share: layers in one to three dimensions, named by strings.
+
+Letters: B batch, C channels, d = 1, 2 or 3 grid axes, n_i grid sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import EllipsisType
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from monarch_sciml._checks import message, one_of, positive_int
+
+Norm = Literal["instance", "batch", "group", "none"]
+Activation = Literal["leaky_relu", "relu", "gelu", "silu", "tanh"]
+PaddingMode = Literal["zeros", "circular"]
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
+
+def layer(name: str, dims: int) -> type[nn.Module]:
+    """Return the layer of torch.nn for d axes: ("Conv", 2) is nn.Conv2d."""
+    return getattr(nn, f"{name}{dims}d")
+
+
+def n_axes(grid_shape: Sequence[int]) -> int:
+    """Return d; ValueError when it is not 1, 2 or 3."""
+    if not 1 <= len(grid_shape) <= 3:
+        rule = "`grid_shape` must have 1, 2 or 3 sizes"
+        raise ValueError(message(rule, tuple(grid_shape), "Give one size per axis."))
+    return len([positive_int("grid_shape", n) for n in grid_shape])
+
+
+def activation_layer(name: Activation, slope: float = 0.2) -> nn.Module:
+    """Return an activation; `slope` is that of leaky_relu."""
+    one_of("activation", name, get_args(Activation))
+    return nn.LeakyReLU(slope) if name == "leaky_relu" else _ACTIVATIONS[name]()
+
+
+def norm_layer(name: Norm, channels: int, dims: int) -> nn.Module:
+    """Return a normalisation: instance norm without weights, or one with a weight and a bias.
+
+    Group norm takes eight groups, or the most below that divide the channels.
+    """
+    one_of("norm", name, get_args(Norm))
+    if name == "none":
+        return nn.Identity()
+    if name == "group":
+        groups = next(k for k in range(min(8, channels), 0, -1) if channels % k == 0)
+        return nn.GroupNorm(groups, channels)
+    return layer("InstanceNorm" if name == "instance" else "BatchNorm", dims)(channels)
+
+
+def check_field(x: Tensor, channels: int, dims: int) -> None:
+    """Raise ValueError unless x is (B, channels, n_1, ..., n_d)."""
+    if x.ndim != dims + 2 or x.shape[1] != channels:
+        rule = f"the input must be (batch, {channels}, {dims} grid axes)"
+        remedy = "Check `in_channels` and `grid_shape`."
+        raise ValueError(message(rule, tuple(x.shape), remedy))
+
+
+def extend(
+    x: Tensor, multiple: int, padding_mode: PaddingMode, minimum: int = 1
+) -> tuple[Tensor, tuple[EllipsisType | slice, ...]]:
+    """Extend every axis to a multiple of `multiple` points, at both ends, for networks that halve.
+
+    Periodic fields ("circular") go on periodically; others repeat their outermost value.
+
+    Parameters
+    ----------
+    x
+        Field (B, C, n_1, ..., n_d).
+    minimum
+        Smallest size, in units of `multiple`.
+
+    Returns
+    -------
+    The extended field, and the slices of the last d axes that crop it again.
+    """
+    crop = []
+    for axis, n in enumerate(x.shape[2:], start=2):
+        size = multiple * max(minimum, -(-n // multiple))
+        before = (size - n) // 2
+        crop.append(slice(before, before + n))
+        if size > n:
+            index = torch.arange(-before, size - before, device=x.device)
+            index = index % n if padding_mode == "circular" else index.clamp(0, n - 1)
+            x = x.index_select(axis, index)
+    return x, (..., *crop)
