@@ -64,10 +64,11 @@ class Objective(ABC):
 
 @dataclass(frozen=True)
 class RolloutObjective(Objective):
-    """Train and evaluate a network that predicts one step on roll-outs of itself.
+    """Train and evaluate a network that predicts one step, or k at once, on roll-outs of itself.
 
     The network sees the last T_in steps as channels, its prediction is appended, the window moves
-    on. The loss is that of the FNO paper's 2-D code,
+    on. With k = T_out there is no feedback: the FNO paper's 3-D protocol, all frames at once. The
+    loss is that of the FNO paper's 2-D code,
 
         sum_t ||u_t - v_t||_2 / ||v_t||_2, averaged over the batch,
 
@@ -93,6 +94,8 @@ class RolloutObjective(Objective):
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the roll-out (B, T_out, C, *grid); channels of the network are steps-major.
 
+        The network returns (B, k C, *grid), k steps at once, with k a divisor of T_out.
+
         Raises
         ------
         ValueError
@@ -103,17 +106,15 @@ class RolloutObjective(Objective):
         n_steps, n_fields = target.shape[1], target.shape[2]
         _check_feedback(batch["input"], target)
         window = batch["input"].flatten(1, 2)  # (B, T_in C, *grid)
-        steps = []
-        for _ in range(n_steps):
-            step = model(window)  # (B, C, *grid)
-            if step.shape != target[:, 0].shape:
-                rule = f"the network must return {tuple(target[:, 0].shape)}"
-                remedy = "Set the network's out_channels to the number of fields."
-                raise ValueError(message(rule, tuple(step.shape), remedy))
-            steps.append(step)
+        n_seen = window.shape[1]
+        chunks: list[Tensor] = []
+        while sum(chunk.shape[1] for chunk in chunks) < n_steps:
+            chunk = model(window)  # (B, k C, *grid)
+            _check_chunk(chunk, target)
+            chunks.append(chunk.unflatten(1, (-1, n_fields)))
             if n_steps > 1:
-                window = torch.cat([window[:, n_fields:], step], dim=1)
-        return torch.stack(steps, dim=1)
+                window = torch.cat([window, chunk], dim=1)[:, -n_seen:]
+        return torch.cat(chunks, dim=1)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return `relative_l2` and `nrmse` of each whole roll-out.
@@ -176,6 +177,10 @@ class OneStepObjective(RolloutObjective):
             size = windows.square().mean(dim=axes, keepdim=True).sqrt()  # (B T_out, 1, C, 1...)
             windows = windows + self.noise * size * torch.randn_like(windows)
         steps = model(windows.flatten(1, 2))  # (B T_out, C, *grid)
+        if steps.shape[1] != target.shape[2]:
+            rule = f"the network must return one step of {target.shape[2]} channels"
+            remedy = "Set its out_channels to that, or train it with RolloutObjective."
+            raise ValueError(message(rule, steps.shape[1], remedy))
         return _summed_steps(steps.unflatten(0, (-1, n_out)), target)
 
 
@@ -236,3 +241,16 @@ def _check_feedback(past: Tensor, target: Tensor) -> None:
         rule = "fields of input and target must agree when there is more than one step"
         got = f"{past.shape[2]} and {target.shape[2]}"
         raise ValueError(message(rule, got, "Ask the data set for one output step."))
+
+
+def _check_chunk(chunk: Tensor, target: Tensor) -> None:
+    """Refuse an output (B, k C, *grid) of which a whole number does not fill the target."""
+    n_steps, n_fields = target.shape[1], target.shape[2]
+    if chunk[:, :n_fields].shape != target[:, 0].shape or chunk.shape[1] % n_fields:
+        rule = f"the network must return {tuple(target[:, 0].shape)}"
+        remedy = "Set the network's out_channels to the number of fields, or to k times that."
+        raise ValueError(message(rule, tuple(chunk.shape), remedy))
+    n_at_once = chunk.shape[1] // n_fields
+    if n_steps % n_at_once:
+        rule = f"the steps a network returns at once must divide the roll-out of {n_steps} steps"
+        raise ValueError(message(rule, n_at_once, "Change out_channels, or n_steps_out."))

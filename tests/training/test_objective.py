@@ -114,6 +114,28 @@ def test_wrong_number_of_output_channels_is_named():
         RolloutObjective().loss(nn.Conv2d(T_IN * C, 1, 1).double(), batch())
 
 
+@pytest.mark.parametrize(("k", "t_out"), [(5, 5), (2, 6), (3, 6), (6, 6)])
+def test_several_steps_at_once_are_fed_back_as_the_window_moves(k, t_out):
+    torch.manual_seed(0)
+    network = nn.Conv2d(T_IN * C, k * C, 3, padding=1).double()
+    samples = batch(t_out=t_out)
+    history = [samples["input"][:, t] for t in range(T_IN)]
+    while len(history) < T_IN + t_out:
+        out = network(torch.cat(history[-T_IN:], dim=1))
+        history += [out[:, C * i : C * (i + 1)] for i in range(k)]  # steps-major
+    expected = torch.stack(history[T_IN:], dim=1)
+    torch.testing.assert_close(RolloutObjective().predict(network, samples), expected)
+
+
+def test_steps_that_do_not_fill_the_rollout_are_refused():
+    for k, text in [(3, "divide the roll-out of 5 steps, got 3"), (10, "got 10")]:
+        network = nn.Conv2d(T_IN * C, k * C, 1).double()
+        with pytest.raises(ValueError, match=text):
+            RolloutObjective().loss(network, batch())
+    with pytest.raises(ValueError, match=r"one step of 2 channels, got 10\. .* RolloutObjective"):
+        OneStepObjective().loss(nn.Conv2d(T_IN * C, 5 * C, 1).double(), batch())
+
+
 @pytest.mark.parametrize("t_out", [1, 2, T_OUT])
 def test_one_step_loss_starts_every_step_from_the_true_history(model, t_out):
     samples = batch(t_out=t_out)
