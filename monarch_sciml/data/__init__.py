@@ -14,7 +14,9 @@ from monarch_sciml.data.field_source import FieldSource as FieldSource
 from monarch_sciml.data.field_writer import FieldWriter as FieldWriter
 from monarch_sciml.data.fields import FieldFile as FieldFile
 from monarch_sciml.data.fno_mat import FnoMatFile as FnoMatFile
-from monarch_sciml.data.generate import generate_navier_stokes as generate_navier_stokes
+from monarch_sciml.data.generation import Problem as Problem
+from monarch_sciml.data.generation import generate as generate
+from monarch_sciml.data.generators import generate_navier_stokes as generate_navier_stokes
 from monarch_sciml.data.kspace import describe_scan as describe_scan
 from monarch_sciml.data.kspace import read_scan as read_scan
 from monarch_sciml.data.kspace import recognise as recognise

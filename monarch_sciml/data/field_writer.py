@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ class FieldWriter:
         torch.float32 or torch.float64, of the stored values.
     overwrite
         Replace `path` when it exists.
+    coordinates
+        Grid points along each axis; by default they go from 0 to the domain's extent, without it
+        on a periodic axis.
 
     Raises
     ------
@@ -69,8 +72,9 @@ class FieldWriter:
         seed: int,
         dtype: torch.dtype = torch.float32,
         overwrite: bool = False,
+        coordinates: Sequence[np.ndarray] | None = None,
     ) -> None:
-        self.path, self.layout = Path(path), layout
+        self.path, self.layout, self.dtype = Path(path), layout, dtype
         if self.path.exists() and not overwrite:
             rule = "the output file must not exist yet"
             raise FileExistsError(message(rule, str(path), "Remove it, or pass another name."))
@@ -78,7 +82,7 @@ class FieldWriter:
         self.part = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
         attributes = _attributes(layout, generator, parameters, seed)
         if not self.part.exists():
-            _create(self.part, layout, attributes, dtype)
+            _create(self.part, layout, attributes, dtype, coordinates or _grid_points(layout))
         self._file = _open_part(self.part, layout, attributes, dtype)
 
     @property
@@ -86,6 +90,11 @@ class FieldWriter:
         """Number of samples written without a gap from the first one."""
         marks = self._file["completed"][()]
         return int(marks.argmin()) if (marks == 0).any() else len(marks)
+
+    @property
+    def missing(self) -> list[range]:
+        """The samples not yet written, as unbroken ranges in order."""
+        return runs(self._file["completed"][()] == 0)
 
     def write(self, start: int, values: Tensor) -> None:
         """Write samples `start`, `start` + 1, ...
@@ -112,7 +121,7 @@ class FieldWriter:
             raise ValueError(message(rule, got, "Write what the layout declares."))
         if not torch.isfinite(values).all():
             rule = "`values` must be finite"
-            raise ValueError(message(rule, "NaN or infinity", "Choose a smaller `dt`."))
+            raise ValueError(message(rule, "NaN or infinity", "Take smaller steps."))
         array = values.detach().cpu().numpy()
         try:
             for index, name in enumerate(layout.fields):
@@ -133,11 +142,11 @@ class FieldWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        n_completed = self.n_completed
+        n_missing = sum(len(gap) for gap in self.missing)
         self._file.close()
-        if kind is None and n_completed == self.layout.n_samples:
+        if kind is None and not n_missing:
             os.replace(self.part, self.path)
-        elif not n_completed:
+        elif n_missing == self.layout.n_samples:
             self.part.unlink(missing_ok=True)
 
 
@@ -160,8 +169,17 @@ def _attributes(
     }
 
 
+def _grid_points(layout: FieldLayout) -> list[np.ndarray]:
+    axes = zip(layout.grid_shape, layout.domain_extent, layout.boundary)
+    return [np.linspace(0.0, extent, n, endpoint=kind != "periodic") for n, extent, kind in axes]
+
+
 def _create(
-    part: Path, layout: FieldLayout, attributes: dict[str, Any], dtype: torch.dtype
+    part: Path,
+    layout: FieldLayout,
+    attributes: dict[str, Any],
+    dtype: torch.dtype,
+    grid_points: Sequence[np.ndarray],
 ) -> None:
     """Make a file with all its space claimed and no sample written; all of it or nothing."""
     import h5py
@@ -179,11 +197,8 @@ def _create(
             coordinates, fields = file.create_group("coordinates"), file.create_group("fields")
             times = layout.times or range(layout.n_times)
             coordinates.create_dataset("time", data=np.array(times, dtype=np.float64))
-            for axis, n, extent, kind in zip(
-                _AXES, layout.grid_shape, layout.domain_extent, layout.boundary
-            ):
-                points = np.linspace(0.0, extent, n, endpoint=kind != "periodic")
-                coordinates.create_dataset(axis, data=points)
+            for axis, points in zip(_AXES, grid_points):
+                coordinates.create_dataset(axis, data=np.asarray(points, dtype=np.float64))
             file.create_dataset("completed", data=np.zeros(layout.n_samples, dtype=np.uint8))
             stored = h5py.h5t.py_create(_numpy_type(dtype))
             for name in layout.fields:
@@ -229,6 +244,13 @@ def _open_part(
         remedy = "Repeat the earlier command, or remove that file."
         raise ValueError(message(rule, f"another `{odd[0]}`", remedy))
     return file
+
+
+def runs(marks: np.ndarray, start: int = 0) -> list[range]:
+    """Return the unbroken runs of true `marks` (N,) from index `start` on."""
+    padded = np.concatenate([[False], marks[start:], [False]]).astype(np.int8)
+    changes = start + np.flatnonzero(np.diff(padded))
+    return [range(int(a), int(b)) for a, b in zip(changes[::2], changes[1::2])]
 
 
 def _equal(first: Any, second: Any) -> bool:

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 
 from monarch_sciml import __version__
 from monarch_sciml.data import FieldFile, FieldLayout, FieldWriter, describe_fields, open_fields
-from monarch_sciml.data import generate as generate_module
-from monarch_sciml.data.generate import generate_navier_stokes
+from monarch_sciml.data.generators import generate_navier_stokes
+from monarch_sciml.data.generators import navier_stokes as generate_module
 from monarch_sciml.solvers import solve_navier_stokes
 
 ABOUT = {"generator": "noise", "parameters": {"power": 2}, "seed": 7}

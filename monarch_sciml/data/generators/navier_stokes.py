@@ -1,28 +1,22 @@
-"""Generate data sets with the reference solvers, resumable and reproducible sample by sample."""
+"""Forced two-dimensional turbulence on the torus, the FNO paper's data."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.data.field_source import FieldLayout
-from monarch_sciml.data.field_writer import FieldWriter
-from monarch_sciml.data.fields import FieldFile
+from monarch_sciml.data.generation import Advance, Problem, few_threads, generate, sample_generator
 from monarch_sciml.solvers.navier_stokes import NavierStokes2d
 from monarch_sciml.solvers.random_fields import gaussian_random_field
 
 ALPHA, TAU = 2.5, 7.0
 """Smoothness and inverse length scale of the initial vorticity."""
-
-_SMALL = 2**18  # points of a batch that one thread advances as fast as several
 
 
 def generate_navier_stokes(
@@ -39,6 +33,7 @@ def generate_navier_stokes(
     dtype: Literal["float32", "float64"] = "float32",
     batch_size: int = 20,
     device: str = "cpu",
+    shard: str | None = None,
     progress: bool = True,
     exist_ok: bool = False,
 ) -> Path:
@@ -74,56 +69,39 @@ def generate_navier_stokes(
         Trajectories solved together.
     device
         Where to solve, "cpu" or "cuda".
-    progress
-        Show a bar that counts trajectories.
-    exist_ok
-        Return at once when `output` holds just these samples.
+    shard, progress, exist_ok
+        As in `monarch_sciml.data.generation.generate`: "2/4" makes the second of four shares.
 
     Returns
     -------
     Path
-        `output`.
+        `output`, or the file of the share.
 
     Raises
     ------
-    FileExistsError
-        When `output` exists and `exist_ok` is false.
+    FileExistsError, OSError
+        As `generate`.
     ValueError
-        When an argument is out of range, a solution diverges, or `output` or the unfinished file
-        beside it holds something else.
-    OSError
-        When the disk has no room; nothing written is lost.
+        When an argument is out of range, a solution diverges, or as `generate`.
     """
     layout, parameters = _plan(viscosity, n_samples, grid, resolution, t_end, n_times, dt, dtype)
-    output, precision = Path(output), _precision(dtype)
-    batch_size, seed = positive_int("batch_size", batch_size), positive_int("seed", seed, minimum=0)
+    seed, batch_size = positive_int("seed", seed, minimum=0), positive_int("batch_size", batch_size)
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         rule = "`device` must be there"
         raise ValueError(message(rule, f"{device!r} and no CUDA device", "Pass cpu."))
-    about: dict[str, Any] = {"generator": "navier_stokes", "parameters": parameters, "seed": seed}
-    if exist_ok and output.exists():
-        _check_same(FieldFile(output), layout, about)
-        return output
+    precision = torch.float64 if dtype == "float64" else torch.float32
     solver = NavierStokes2d((grid, grid), viscosity=viscosity, dtype=precision, device=device)
     step = grid // layout.grid_shape[0]
-    with FieldWriter(output, layout, dtype=precision, **about) as writer:
-        first = writer.n_completed
-        with (
-            _few_threads(batch_size * grid**2),
-            _trajectory_bar(n_samples, first, progress) as advance,
-        ):
-            for start in range(first, n_samples, batch_size):
-                size = min(batch_size, n_samples - start)
-                w0 = _initial_fields(seed, range(start, start + size), grid, precision)
-                w, _ = solver.solve(
-                    w0,
-                    dt=dt,
-                    record_times=layout.times,
-                    progress=lambda done, size=size: advance(size * done),
-                )
-                # (n, T, grid, grid) -> (n, T, 1, resolution, resolution)
-                writer.write(start, w[:, :, None, ::step, ::step])
-    return output
+
+    def solve(samples: range, advance: Advance) -> Tensor:
+        w0 = _initial_fields(seed, samples, grid, precision)
+        with few_threads(batch_size * grid**2):
+            w, _ = solver.solve(w0, dt=dt, record_times=layout.times, progress=advance)
+        # (n, T, grid, grid) -> (n, T, 1, resolution, resolution)
+        return w[:, :, None, ::step, ::step]
+
+    problem = Problem("navier_stokes", layout, parameters, solve, batch_size, precision)
+    return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
 
 
 def _plan(
@@ -169,59 +147,13 @@ def _plan(
     return layout, parameters
 
 
-def _precision(dtype: str) -> torch.dtype:
-    return torch.float64 if dtype == "float64" else torch.float32
-
-
 def _initial_fields(seed: int, samples: range, grid: int, dtype: torch.dtype) -> Tensor:
     """Draw the initial vorticity of these samples (n, grid, grid), each from its own generator."""
     fields = []
     for sample in samples:
-        entropy = np.random.SeedSequence([seed, sample]).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(entropy >> np.uint64(1)))
+        generator = sample_generator(seed, sample)
         field = gaussian_random_field(
             1, (grid, grid), alpha=ALPHA, tau=TAU, generator=generator, dtype=torch.float64
         )
         fields.append(field.to(dtype))
     return torch.cat(fields)
-
-
-def _check_same(found: FieldFile, layout: FieldLayout, about: dict[str, Any]) -> None:
-    """Raise ValueError when an existing file does not hold what would be generated."""
-    odd = [key for key, value in about.items() if found.about[key] != value]
-    odd += [
-        key
-        for key in ("fields", "n_samples", "n_times", "grid_shape")
-        if getattr(found.layout, key) != getattr(layout, key)
-    ]
-    if odd:
-        rule = f"{found.path} must hold the samples asked for"
-        raise ValueError(message(rule, f"another `{odd[0]}`", "Remove it, or pass another name."))
-
-
-@contextmanager
-def _few_threads(n_points: int) -> Iterator[None]:
-    """Use one CPU thread for small batches.
-
-    A step is a dozen operations of some 50 µs; threads that wait for one another at each cost more
-    than they give, 30 times more on a busy machine.
-    """
-    before = torch.get_num_threads()
-    if n_points <= _SMALL:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _trajectory_bar(total: int, first: int, shown: bool) -> Iterator[Callable[[float], object]]:
-    """Yield the function that advances the bar by a number of trajectories, fractions allowed."""
-    from tqdm import tqdm
-
-    counter = "{l_bar}{bar}| {n:.0f}/{total_fmt} trajectories [{elapsed}<{remaining}]"
-    with tqdm(
-        total=total, initial=first, bar_format=counter, disable=not shown, desc="Generating"
-    ) as bar:
-        yield lambda share: bar.update(min(share, total - bar.n))  # never above, by rounding
