@@ -1,6 +1,7 @@
 """Errors of fields and of images."""
 
-from monarch_sciml.metrics.fields import boundary_rmse as boundary_rmse
+from monarch_sciml.metrics.boundary import boundary_profile as boundary_profile
+from monarch_sciml.metrics.boundary import boundary_rmse as boundary_rmse
 from monarch_sciml.metrics.fields import max_error as max_error
 from monarch_sciml.metrics.fields import nrmse as nrmse
 from monarch_sciml.metrics.fields import relative_l2 as relative_l2
@@ -13,5 +14,8 @@ from monarch_sciml.metrics.images import psnr as psnr
 from monarch_sciml.metrics.images import psnr_skm_tea as psnr_skm_tea
 from monarch_sciml.metrics.images import ssim as ssim
 from monarch_sciml.metrics.images import volume_metrics as volume_metrics
+from monarch_sciml.metrics.named import FIELD_METRICS as FIELD_METRICS
+from monarch_sciml.metrics.named import FieldMetric as FieldMetric
+from monarch_sciml.metrics.named import field_metrics as field_metrics
 from monarch_sciml.metrics.spectrum import energy_spectrum as energy_spectrum
 from monarch_sciml.metrics.spectrum import fourier_rmse as fourier_rmse

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from monarch_sciml._checks import message
 from monarch_sciml.metrics._shapes import check_shapes
+from monarch_sciml.metrics.boundary import boundary_profile as boundary_profile
+from monarch_sciml.metrics.boundary import boundary_rmse as boundary_rmse
 from monarch_sciml.metrics.spectrum import energy_spectrum as energy_spectrum
 from monarch_sciml.metrics.spectrum import fourier_rmse as fourier_rmse
 
@@ -194,44 +196,6 @@ def max_error(prediction: Tensor, target: Tensor) -> Tensor:
     """
     check_shapes(prediction, target, minimum=2)
     return (prediction - target).abs().flatten(1).amax(dim=1)
-
-
-def boundary_rmse(prediction: Tensor, target: Tensor) -> Tensor:
-    """Compute the RMSE over the outermost grid points, averaged over times and fields.
-
-    Parameters
-    ----------
-    prediction, target
-        Fields (B, T, F, *grid), same unit, at least 2 points along each grid axis.
-
-    Returns
-    -------
-    Tensor
-        Errors (B,), in the unit of the fields.
-
-    Raises
-    ------
-    ValueError
-        When the shapes differ or there is no grid axis.
-
-    Notes
-    -----
-    Every face counts all its points, so that a corner of a square counts twice.
-
-    References
-    ----------
-    Takamoto et al., PDEBench, NeurIPS 2022, appendix B (bRMSE).
-    """
-    check_shapes(prediction, target)
-    squared = (prediction - target).abs().square()
-    total = torch.zeros_like(squared.flatten(3)[..., 0])
-    n_points = 0
-    for axis in range(3, squared.ndim):
-        for end in (0, -1):
-            face = squared.select(axis, end).reshape(*total.shape, -1)  # (B, T, F, face points)
-            total = total + face.sum(dim=-1)
-            n_points += face.shape[-1]
-    return (total / n_points).sqrt().mean(dim=(1, 2))
 
 
 def _ratio(prediction: Tensor, target: Tensor, check: bool) -> Tensor:

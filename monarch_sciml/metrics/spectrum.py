@@ -6,10 +6,13 @@ Shapes: B samples, T time steps, F fields, then the grid: (B, T, F, *grid). Real
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from monarch_sciml._checks import message
 from monarch_sciml.metrics._shapes import check_shapes
 
 BANDS = (4, 12)
@@ -51,13 +54,10 @@ def fourier_rmse(prediction: Tensor, target: Tensor, *, bands: tuple[int, int] =
     Takamoto et al., PDEBench, NeurIPS 2022, appendix B (fRMSE low, mid, high).
     """
     check_shapes(prediction, target)
-    error, n_dims = prediction - target, prediction.ndim - 3
+    error = prediction - target
     grid_shape = error.shape[3:]
     spectrum = torch.fft.fftn(error, dim=tuple(range(3, error.ndim))).abs().square()
-    if n_dims == 1:
-        kept = (grid_shape[0] // 2 + 1,)
-    else:
-        kept = tuple(size // 2 for size in grid_shape)
+    kept = _kept(grid_shape)
     for axis, size in enumerate(kept):
         spectrum = spectrum.narrow(3 + axis, 0, size)
     waves = [torch.arange(size, dtype=torch.float64, device=error.device) for size in kept]
@@ -68,13 +68,29 @@ def fourier_rmse(prediction: Tensor, target: Tensor, *, bands: tuple[int, int] =
     return torch.stack([part.mean(dim=-1).mean(dim=(1, 2)) for part in parts], dim=-1)
 
 
-def energy_spectrum(field: Tensor) -> Tensor:
+def band_sizes(grid_shape: Sequence[int], *, bands: tuple[int, int] = BANDS) -> tuple[int, ...]:
+    """Return how many shells the three bands of `fourier_rmse` have on a grid.
+
+    Examples
+    --------
+    >>> band_sizes((64, 64)), band_sizes((16, 16))
+    ((4, 8, 20), (4, 4, 0))
+    """
+    n_shells = min(_kept(grid_shape))
+    edges = [0, *(min(edge, n_shells) for edge in bands), n_shells]
+    return tuple(after - before for before, after in pairwise(edges))
+
+
+def energy_spectrum(field: Tensor, *, domain_extent: Sequence[float] | None = None) -> Tensor:
     """Compute E(κ) = ½ Σ |û(k)|² over the modes with round(|k|) = κ, û = FFT(u) / n.
 
     Parameters
     ----------
     field
         Fields (B, T, F, *grid); of a velocity this is its energy, of a vorticity its enstrophy.
+    domain_extent
+        Length of each grid axis, any unit: wavenumbers then count the waves along the LONGEST axis,
+        so that shells are spheres on a domain that is no cube. By default waves along each axis.
 
     Returns
     -------
@@ -85,17 +101,34 @@ def energy_spectrum(field: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        When there is no grid axis.
+        When there is no grid axis, or `domain_extent` does not hold a positive length for each.
+
+    Notes
+    -----
+    The jump of a field that is not periodic shows as a tail ~ κ⁻² that no network put there.
     """
     check_shapes(field, field)
     grid_shape = field.shape[3:]
+    lengths = [1.0] * len(grid_shape) if domain_extent is None else list(domain_extent)
+    if len(lengths) != len(grid_shape) or not all(length > 0 for length in lengths):
+        rule = f"`domain_extent` must hold {len(grid_shape)} positive lengths, one per grid axis"
+        raise ValueError(message(rule, tuple(lengths), "Pass that of the data's spec."))
     spectrum = torch.fft.fftn(field, dim=tuple(range(3, field.ndim)), norm="forward")
     waves = [
-        torch.fft.fftfreq(n, 1 / n, dtype=torch.float64, device=field.device) for n in grid_shape
+        torch.fft.fftfreq(n, 1 / n, dtype=torch.float64, device=field.device)
+        * (max(lengths) / length)
+        for n, length in zip(grid_shape, lengths)
     ]
     shell = _radius(waves).round().long().flatten()
     power = 0.5 * spectrum.abs().square().flatten(3)
     return _sum_shells(power, shell, int(shell.max()) + 1)
+
+
+def _kept(grid_shape: Sequence[int]) -> tuple[int, ...]:
+    """Wavenumbers along each axis that PDEBench's code counts."""
+    if len(grid_shape) == 1:
+        return (grid_shape[0] // 2 + 1,)
+    return tuple(size // 2 for size in grid_shape)
 
 
 def _radius(waves: list[Tensor]) -> Tensor:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of
-from monarch_sciml.metrics.fields import nrmse, relative_l2, relative_l2_over_time
+from monarch_sciml.metrics.fields import relative_l2_over_time
 from monarch_sciml.metrics.images import image_statistics, volume_metrics
+from monarch_sciml.metrics.named import FIELD_METRICS, FieldMetric, field_metrics
 
 Batch = Mapping[str, Tensor]
 """A dict of samples stacked along a leading batch axis."""
@@ -73,10 +74,17 @@ class RolloutObjective(Objective):
         sum_t ||u_t - v_t||_2 / ||v_t||_2, averaged over the batch,
 
     with norms over fields and grid; the gradient runs through the whole roll-out. The metrics are
-    those of the whole roll-out: `relative_l2` (norms over steps, fields and grid) and `nrmse`.
+    those of the whole roll-out.
 
     Batches hold `input` (B, T_in, C, *grid) and `target` (B, T_out, C, *grid). With T_out = 1
     nothing is fed back and the fields of `target` may differ from those of `input` (Darcy).
+
+    Attributes
+    ----------
+    metrics
+        What is reported, names of `monarch_sciml.metrics.FIELD_METRICS`. `relative_l2` (norms over
+        steps, fields and grid) chooses the best checkpoint and is reported always, first. They may
+        be changed when a run is resumed or evaluated again.
 
     References
     ----------
@@ -86,6 +94,12 @@ class RolloutObjective(Objective):
     """
 
     monitor: ClassVar[str] = "relative_l2"
+
+    metrics: tuple[FieldMetric, ...] = field(default=("relative_l2", "nrmse"), kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name in self.metrics:
+            one_of("metrics", name, FIELD_METRICS)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the sum over steps of relative L2 errors, averaged over the batch."""
@@ -117,9 +131,10 @@ class RolloutObjective(Objective):
         return torch.cat(chunks, dim=1)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return `relative_l2` and `nrmse` of each whole roll-out.
+        """Return the metrics of each whole roll-out; see `metrics.field_metrics`.
 
-        Where a field of the target is zero everywhere at some time, `nrmse` is not finite.
+        A prediction that is not finite has metrics that are not; where a field of the target is
+        zero everywhere at some time, `nrmse` is not finite either.
 
         Raises
         ------
@@ -127,10 +142,7 @@ class RolloutObjective(Objective):
             When the whole target of a sample is zero.
         """
         prediction, target = self.predict(model, batch), batch["target"]
-        return {
-            "relative_l2": relative_l2(prediction, target),
-            "nrmse": nrmse(prediction, target, check=False),
-        }
+        return field_metrics(prediction, target, dict.fromkeys((self.monitor, *self.metrics)))
 
 
 @dataclass(frozen=True)
@@ -161,6 +173,7 @@ class OneStepObjective(RolloutObjective):
     noise: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (math.isfinite(self.noise) and self.noise >= 0):
             raise ValueError(message("`noise` must be at least 0", self.noise, "Raise `noise`."))
 

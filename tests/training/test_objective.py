@@ -246,3 +246,21 @@ def test_settings_name_the_class_and_its_numbers():
         "objective": "OneStepObjective",
         "objective.noise": 0.5,
     }
+
+
+def test_chosen_metrics_are_reported_after_the_monitored_one(model):
+    samples = batch()
+    model.requires_grad_(False)
+    chosen = RolloutObjective(metrics=("max_error", "boundary_rmse"))
+    rows = chosen.evaluate(model, samples)
+    assert list(rows) == ["relative_l2", "max_error", "boundary_rmse"]
+    gap = (chosen.predict(model, samples) - samples["target"]).abs()
+    torch.testing.assert_close(rows["max_error"], gap.flatten(1).amax(1))
+    assert list(OneStepObjective(0.1, metrics=("rmse",)).evaluate(model, samples))[1:] == ["rmse"]
+
+
+def test_unknown_metrics_are_refused_and_known_ones_may_change_in_a_resumed_run():
+    for objective in (RolloutObjective, OneStepObjective):
+        with pytest.raises(ValueError, match=r"`metrics` must be one of 'relative_l2'.* got 'l2'"):
+            objective(metrics=("l2",))
+    assert RolloutObjective(metrics=("rmse",)).settings() == RolloutObjective().settings()
