@@ -1,11 +1,16 @@
 """Measurement models: MRI sampling, coils and the SENSE operator."""
 
+from monarch_sciml.physics.coil_maps_walsh import walsh as walsh
 from monarch_sciml.physics.coils import espirit as espirit
 from monarch_sciml.physics.coils import estimate_coil_maps as estimate_coil_maps
+from monarch_sciml.physics.compression import coil_compression as coil_compression
+from monarch_sciml.physics.compression import compress_coils as compress_coils
 from monarch_sciml.physics.mri import SenseOperator as SenseOperator
 from monarch_sciml.physics.mri import center_crop as center_crop
 from monarch_sciml.physics.mri import combine as combine
+from monarch_sciml.physics.mri import combine_map_sets as combine_map_sets
 from monarch_sciml.physics.mri import fft2c as fft2c
+from monarch_sciml.physics.mri import has_map_sets as has_map_sets
 from monarch_sciml.physics.mri import ifft2c as ifft2c
 from monarch_sciml.physics.mri import rss as rss
 from monarch_sciml.physics.sampling import EquispacedFractionMask as EquispacedFractionMask
@@ -14,6 +19,7 @@ from monarch_sciml.physics.sampling import FullMask as FullMask
 from monarch_sciml.physics.sampling import PoissonDiscMask as PoissonDiscMask
 from monarch_sciml.physics.sampling import RandomMask as RandomMask
 from monarch_sciml.physics.sampling import SamplingMask as SamplingMask
+from monarch_sciml.physics.sampling import StoredMask as StoredMask
 from monarch_sciml.physics.sampling import UniformMask as UniformMask
 from monarch_sciml.physics.sampling import achieved_acceleration as achieved_acceleration
 from monarch_sciml.physics.sampling import calibration_size as calibration_size

@@ -92,6 +92,44 @@ def rss(images: torch.Tensor, dim: int = -3) -> torch.Tensor:
     return torch.linalg.vector_norm(images, dim=dim)
 
 
+def combine_map_sets(images: torch.Tensor) -> torch.Tensor:
+    r"""Return one image of the images of several map sets.
+
+    .. math:: x = e^{i \arg x_1} \sqrt{\sum_m |x_m|^2}
+
+    Parameters
+    ----------
+    images
+        (..., M, H, W), complex, one image of every map set, any unit.
+
+    Returns
+    -------
+    torch.Tensor
+        (..., H, W), complex image in the unit of `images`: the root of the sum of squares with the
+        phase of the first set; for M = 1 that image itself.
+
+    Notes
+    -----
+    Where an object does not fit into the field of view, two places of it fall on one pixel; the
+    second set holds what the first cannot explain, in the fold-over as well as near tissue edges.
+    Its gradient is finite where all images are zero.
+    """
+    first = images.select(-3, 0)
+    if images.shape[-3] == 1:
+        return first
+    power = images.real.square() + images.imag.square()  # (..., M, H, W)
+    total = power.sum(dim=-3)
+    lit = total > 0
+    # sqrt has no finite gradient at 0
+    magnitude = torch.where(lit, torch.where(lit, total, 1.0).sqrt(), 0.0)
+    return torch.polar(magnitude, _angle(first))
+
+
+def _angle(x: torch.Tensor) -> torch.Tensor:
+    """Return the angle of `x`, 0 with a gradient of 0 where `x` is zero."""
+    return torch.where(x == 0, 1.0, x).angle()
+
+
 def center_crop(x: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
     """Return the central part of the last two axes, from index (N - n) // 2 on, as fastMRI does.
 

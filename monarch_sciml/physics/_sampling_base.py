@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -45,6 +46,17 @@ class SamplingMask(ABC):
         drawn = self.draw(height, width, seed)
         # (W,) or (H, W) -> (H, W)
         return torch.from_numpy(np.broadcast_to(drawn, (height, width)).astype(np.float32))
+
+    def of_volume(self, path: str | Path) -> SamplingMask:
+        """Return the mask of one file of scans; the same for all files unless a file has its own.
+
+        Parameters
+        ----------
+        path
+            The file that k-space is read from.
+        """
+        del path
+        return self
 
     @abstractmethod
     def draw(self, height: int, width: int, seed: int | Sequence[int]) -> np.ndarray:

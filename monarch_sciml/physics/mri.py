@@ -1,6 +1,6 @@
 """The Cartesian multi-coil MRI measurement: mask, centred Fourier transform, coil maps.
 
-Shapes: B leading (batch) axes, any number; C coils; H, W image rows and columns.
+Shapes: B leading (batch) axes, any number; M map sets; C coils; H, W image rows and columns.
 """
 
 from __future__ import annotations
@@ -12,9 +12,26 @@ from typing import Protocol
 import torch
 
 from monarch_sciml._checks import message
-from monarch_sciml.physics._images import center_crop, combine, fft2c, ifft2c, rss
+from monarch_sciml.physics._images import (
+    center_crop,
+    combine,
+    combine_map_sets,
+    fft2c,
+    ifft2c,
+    rss,
+)
 
-__all__ = ["LinearTransform", "SenseOperator", "center_crop", "combine", "fft2c", "ifft2c", "rss"]
+__all__ = [
+    "LinearTransform",
+    "SenseOperator",
+    "center_crop",
+    "combine",
+    "combine_map_sets",
+    "fft2c",
+    "has_map_sets",
+    "ifft2c",
+    "rss",
+]
 
 _AXES = (-2, -1)
 
@@ -31,10 +48,22 @@ class LinearTransform(Protocol):
         ...
 
 
+def has_map_sets(masked_kspace: torch.Tensor, coil_maps: torch.Tensor) -> bool:
+    """Return whether maps (..., M, C, H, W) hold several sets for k-space (..., C, H, W).
+
+    Networks take both forms: the maps of a sample are (C, H, W), or (M, C, H, W) where
+    `n_maps` was above one. One axis more than k-space has means sets.
+    """
+    return coil_maps.dim() == masked_kspace.dim() + 1
+
+
 class SenseOperator:
     r"""Map an image to undersampled multi-coil k-space.
 
     .. math:: y_c = M \, F (S_c x), \qquad A^H y = \sum_c S_c^* F^H M y_c
+
+    With several map sets (soft SENSE) there is an image for each of them, and
+    y_c = M F sum_m S_mc x_m.
 
     Parameters
     ----------
@@ -46,6 +75,9 @@ class SenseOperator:
     transform
         A pair of `.forward` and `.adjoint` on the last two axes that takes the place of F;
         None for the centred orthonormal FFT (`fft2c`).
+    map_sets
+        The maps are (..., M, C, H, W) and images (..., M, H, W); k-space and mask have no such
+        axis. `combine_map_sets` makes one image of the M.
 
     Raises
     ------
@@ -84,16 +116,22 @@ class SenseOperator:
         mask: torch.Tensor,
         coil_maps: torch.Tensor,
         transform: LinearTransform | None = None,
+        *,
+        map_sets: bool = False,
     ) -> None:
         if not coil_maps.is_complex():
             raise TypeError(
                 message("`coil_maps` must be complex", coil_maps.dtype, "Convert with `.to()`.")
             )
-        if coil_maps.dim() < 3 or mask.dim() < 2 or mask.shape[-2:] != coil_maps.shape[-2:]:
+        if (
+            coil_maps.dim() < 3 + map_sets
+            or mask.dim() < 2
+            or mask.shape[-2:] != coil_maps.shape[-2:]
+        ):
             rule = "`mask` (..., H, W) must match the last two axes of `coil_maps` (..., C, H, W)"
             got = f"{tuple(mask.shape)} and {tuple(coil_maps.shape)}"
             raise ValueError(message(rule, got, "Draw the mask for the shape of the k-space."))
-        self.coil_maps = coil_maps
+        self.coil_maps, self.map_sets = coil_maps, map_sets
         # (..., H, W) -> (..., 1, H, W): one mask for all coils, in the real dtype of the maps
         self.mask = mask.to(coil_maps.device, coil_maps.real.dtype).unsqueeze(-3)
         self.transform = transform
@@ -111,11 +149,11 @@ class SenseOperator:
         torch.Tensor
             (..., C, H, W), complex k-space in the unit of `x`, zero where the mask is.
         """
-        self._check(x, n_axes=2)
+        self._check_image(x)
         if self.transform is not None:
-            return self.mask * self.transform.forward(self.coil_maps * x.unsqueeze(-3))
+            return self.mask * self.transform.forward(self._expand(x, self.coil_maps))
         ramped_mask, ramped_maps = self._ramped
-        return ramped_mask * torch.fft.fft2(ramped_maps * x.unsqueeze(-3), norm="ortho")
+        return ramped_mask * torch.fft.fft2(self._expand(x, ramped_maps), norm="ortho")
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """Return A^H y, the zero-filled SENSE image.
@@ -130,11 +168,12 @@ class SenseOperator:
         torch.Tensor
             (..., H, W), complex image in the unit of `y`.
         """
-        self._check(y, n_axes=3)
+        self._check_kspace(y)
         if self.transform is not None:
-            return combine(self.transform.adjoint(self.mask * y), self.coil_maps)
+            return self._combine(self.transform.adjoint(self.mask * y), self.coil_maps)
         ramped_mask, ramped_maps = self._ramped
-        return combine(torch.fft.ifft2(ramped_mask.conj() * y, norm="ortho"), ramped_maps)
+        images = torch.fft.ifft2(ramped_mask.conj() * y, norm="ortho")
+        return self._combine(images, ramped_maps)
 
     def normal(self, x: torch.Tensor) -> torch.Tensor:
         """Return A^H A x, equal to `adjoint(forward(x))` at lower cost.
@@ -151,15 +190,26 @@ class SenseOperator:
         """
         if self.transform is not None:
             return self.adjoint(self.forward(x))
-        self._check(x, n_axes=2)
+        self._check_image(x)
         axes, weight = self._convolution
-        coil_images = self.coil_maps * x.unsqueeze(-3)
+        coil_images = self._expand(x, self.coil_maps)
         if axes:
             spectrum = torch.fft.fftn(coil_images, dim=axes, norm="ortho")
             coil_images = torch.fft.ifftn(weight * spectrum, dim=axes, norm="ortho")
         else:
             coil_images = weight * coil_images
-        return combine(coil_images, self.coil_maps)
+        return self._combine(coil_images, self.coil_maps)
+
+    def _expand(self, x: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+        """Return the coil images (..., C, H, W) of an image, or of the M images of the sets."""
+        images = maps * x.unsqueeze(-3)  # (..., M?, C, H, W)
+        if not self.map_sets:
+            return images
+        return images.squeeze(-4) if images.shape[-4] == 1 else images.sum(dim=-4)
+
+    def _combine(self, coil_images: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+        """Return the adjoint of `_expand`, (..., M?, H, W)."""
+        return combine(coil_images.unsqueeze(-4) if self.map_sets else coil_images, maps)
 
     @cached_property
     def _ramped(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -195,10 +245,19 @@ class SenseOperator:
                 weight = weight.narrow(axis, 0, 1)
         return axes, torch.fft.ifftshift(weight, dim=axes) if axes else weight
 
-    def _check(self, value: torch.Tensor, *, n_axes: int) -> None:
-        """Refuse a tensor whose trailing axes do not fit the maps."""
-        expected = tuple(self.coil_maps.shape[-n_axes:] if n_axes == 3 else self.mask.shape[-2:])
-        if tuple(value.shape[-n_axes:]) != expected:
-            name = "(H, W) of the image" if n_axes == 2 else "(coils, H, W) of the k-space"
-            rule = f"the last {n_axes} axes {name} must be {expected} as in `coil_maps`"
+    def _check_image(self, x: torch.Tensor) -> None:
+        """Refuse an image whose trailing axes do not fit the maps."""
+        shape = self.coil_maps.shape
+        sets = (shape[-4],) if self.map_sets else ()
+        name = "(map sets, H, W)" if self.map_sets else "(H, W)"
+        self._check(x, (*sets, *shape[-2:]), f"{name} of the image")
+
+    def _check_kspace(self, y: torch.Tensor) -> None:
+        """Refuse k-space whose trailing axes do not fit the maps."""
+        self._check(y, tuple(self.coil_maps.shape[-3:]), "(coils, H, W) of the k-space")
+
+    @staticmethod
+    def _check(value: torch.Tensor, expected: tuple[int, ...], name: str) -> None:
+        if tuple(value.shape[-len(expected) :]) != expected:
+            rule = f"the last {len(expected)} axes {name} must be {expected} as in `coil_maps`"
             raise ValueError(message(rule, tuple(value.shape), "Check the order of the axes."))

@@ -21,6 +21,7 @@ from monarch_sciml.physics._sampling_fastmri import (
     volume_seed,
 )
 from monarch_sciml.physics._sampling_poisson import PoissonDiscMask
+from monarch_sciml.physics._sampling_stored import StoredMask
 
 __all__ = [
     "EquispacedFractionMask",
@@ -29,6 +30,7 @@ __all__ = [
     "PoissonDiscMask",
     "RandomMask",
     "SamplingMask",
+    "StoredMask",
     "UniformMask",
     "achieved_acceleration",
     "calibration_size",

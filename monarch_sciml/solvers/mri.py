@@ -1,7 +1,7 @@
 """Conventional reconstructions to hold networks against: CG-SENSE and l1-wavelet.
 
-Shapes: B batch; C coils; H, W image rows and columns. Both are called like an MRI network, have no
-trainable parameters, and are evaluated, never trained.
+Shapes: B batch; M map sets; C coils; H, W image rows and columns. Both are called like an MRI
+network, have no trainable parameters, and are evaluated, never trained.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import torch
 from torch import nn
 
 from monarch_sciml._checks import finite, message, one_of, positive_int
-from monarch_sciml.physics.mri import SenseOperator
+from monarch_sciml.physics.mri import SenseOperator, combine_map_sets, has_map_sets
+
+_IMAGE = (-3, -2, -1)
+"""Axes (M, H, W) of the images of one sample."""
 
 
 class CGSENSE(nn.Module):
@@ -25,7 +28,8 @@ class CGSENSE(nn.Module):
     Parameters
     ----------
     grid_shape
-        (H, W), image size in pixels.
+        (H, W), image size in pixels that a network in its place would be built for; the solver
+        takes k-space of any size.
     regularization
         Tikhonov weight lambda, relative to A^H A, whose norm is 1 for maps of unit norm; at
         least 0.
@@ -81,29 +85,29 @@ class CGSENSE(nn.Module):
         mask
             (..., H, W), 1 where k-space was sampled, 0 elsewhere.
         coil_maps
-            (..., C, H, W), complex coil sensitivities, dimensionless.
+            (..., C, H, W), complex coil sensitivities, dimensionless; with several map sets
+            (..., M, C, H, W).
 
         Returns
         -------
         torch.Tensor
-            (..., H, W), complex image in the unit of k-space.
+            (..., H, W), complex image in the unit of k-space; the images of several map sets are
+            solved for together and then combined (`combine_map_sets`).
 
         Raises
         ------
         ValueError
-            When the sizes do not fit `grid_shape` or one another, or when k-space or maps are not
-            finite.
+            When the sizes do not fit one another, or when k-space or maps are not finite.
         """
-        _fits(masked_kspace, coil_maps, self.grid_shape)
-        physics = SenseOperator(mask, coil_maps)
+        physics = _physics(masked_kspace, mask, coil_maps)
         x, _ = self._solve(physics, physics.adjoint(masked_kspace))
-        return x
+        return combine_map_sets(x)
 
     def _solve(self, physics: SenseOperator, b: torch.Tensor) -> tuple[torch.Tensor, int]:
-        """Return the solution x of (A^H A + lambda) x = b and the number of iterations."""
+        """Return the solution x (..., M, H, W) of (A^H A + lambda) x = b, and the iterations."""
         x = torch.zeros_like(b)
         residual, direction = b, b
-        energy = _dot(b, b)  # (..., 1, 1), real
+        energy = _dot(b, b)  # (..., 1, 1, 1), real
         goal = self.tolerance**2 * energy
         for iteration in range(self.n_iterations):
             active = energy > goal
@@ -130,7 +134,8 @@ class L1Wavelet(nn.Module):
     Parameters
     ----------
     grid_shape
-        (H, W), image size in pixels.
+        (H, W), image size in pixels that a network in its place would be built for; the solver
+        takes k-space of any size.
     regularization
         lambda, relative to the brightest pixel of the zero-filled image; at least 0.
     n_iterations
@@ -150,7 +155,8 @@ class L1Wavelet(nn.Module):
     Notes
     -----
     The wavelets are computed on the CPU in the precision of the data; there are no gradients. The
-    step length is 1 / max sum_c |S_c|^2, which bounds A^H A for a mask of 0 and 1.
+    step length is 1 / max sum_c |S_c|^2, which bounds A^H A for a mask of 0 and 1. With several map
+    sets the penalty is the sum over their images, as in `bart pics -R W:3:0:LAMBDA`.
 
     References
     ----------
@@ -180,13 +186,12 @@ class L1Wavelet(nn.Module):
         self, masked_kspace: torch.Tensor, mask: torch.Tensor, coil_maps: torch.Tensor
     ) -> torch.Tensor:
         """Return the image of every sample; arguments, result and errors as in `CGSENSE`."""
-        _fits(masked_kspace, coil_maps, self.grid_shape)
-        physics = SenseOperator(mask, coil_maps)
-        b = physics.adjoint(masked_kspace)  # (..., H, W)
-        norm = coil_maps.abs().square().sum(dim=-3).amax(dim=(-2, -1), keepdim=True)
-        step = 1 / norm.clamp_min(torch.finfo(norm.dtype).tiny)  # (..., 1, 1)
-        threshold = self.regularization * step * b.abs().amax(dim=(-2, -1), keepdim=True)
-        span = 2 ** _pywt().dwtn_max_level(self.grid_shape, self.wavelet)
+        physics = _physics(masked_kspace, mask, coil_maps)
+        b = physics.adjoint(masked_kspace)  # (..., M, H, W)
+        norm = _largest_gram(physics.coil_maps)
+        step = 1 / norm.clamp_min(torch.finfo(norm.dtype).tiny)  # (..., 1, 1, 1)
+        threshold = self.regularization * step * b.abs().amax(dim=_IMAGE, keepdim=True)
+        span = 2 ** _pywt().dwtn_max_level(b.shape[-2:], self.wavelet)
         generator = torch.Generator().manual_seed(0)
         x, extrapolated, momentum = torch.zeros_like(b), torch.zeros_like(b), 1.0
         for _ in range(self.n_iterations):
@@ -199,10 +204,10 @@ class L1Wavelet(nn.Module):
             following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
             extrapolated = x + (momentum - 1) / following * (x - previous)
             momentum = following
-        return x
+        return combine_map_sets(x)
 
     def _shrink(self, image: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
-        """Return (..., H, W) with its wavelet coefficients shrunk by `threshold` (..., 1, 1)."""
+        """Return (..., M, H, W) with coefficients shrunk by `threshold` (..., 1, 1, 1)."""
         bound = threshold.cpu().numpy()
 
         def soft(coefficients: np.ndarray) -> np.ndarray:
@@ -212,7 +217,7 @@ class L1Wavelet(nn.Module):
         levels = _pywt().wavedec2(image.cpu().numpy(), self.wavelet, mode="zero")
         shrunk = [soft(levels[0]), *(tuple(map(soft, level)) for level in levels[1:])]
         result = _pywt().waverec2(shrunk, self.wavelet, mode="zero")
-        height, width = self.grid_shape  # one row or column more comes back where they are odd
+        height, width = image.shape[-2:]  # one row or column more comes back where they are odd
         return torch.from_numpy(result[..., :height, :width]).to(image.device, image.dtype)
 
 
@@ -227,9 +232,35 @@ def _pywt() -> Any:
     return pywt
 
 
+def _physics(
+    masked_kspace: torch.Tensor, mask: torch.Tensor, coil_maps: torch.Tensor
+) -> SenseOperator:
+    """Return the operator of (..., M, H, W) images, M = 1 for maps without an axis of sets.
+
+    Raises
+    ------
+    ValueError
+        When the sizes do not fit one another, or k-space or maps have NaN or infinity.
+    """
+    finite("masked_kspace", masked_kspace, remedy="Check the file and its scaling.")
+    finite("coil_maps", coil_maps, remedy="Estimate them anew.")
+    if not has_map_sets(masked_kspace, coil_maps):
+        coil_maps = coil_maps.unsqueeze(-4)  # (..., C, H, W) -> (..., 1, C, H, W)
+    return SenseOperator(mask, coil_maps, map_sets=True)
+
+
+def _largest_gram(maps: torch.Tensor) -> torch.Tensor:
+    """Return a bound of S^H S over the pixels of maps (..., M, C, H, W): (..., 1, 1, 1), real.
+
+    The largest row sum of the M x M matrix bounds its norm; it is the norm for orthogonal sets.
+    """
+    gram = torch.einsum("...achw,...bchw->...abhw", maps.conj(), maps).abs()
+    return gram.sum(dim=-3).amax(dim=_IMAGE, keepdim=True)  # (..., M, H, W) -> (..., 1, 1, 1)
+
+
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Return the real part of the inner product over (H, W), keeping both axes at size 1."""
-    return (a.real * b.real + a.imag * b.imag).sum(dim=(-2, -1), keepdim=True)
+    """Return the real part of the inner product over (M, H, W), keeping the axes at size 1."""
+    return (a.real * b.real + a.imag * b.imag).sum(dim=_IMAGE, keepdim=True)
 
 
 def _grid(grid_shape: tuple[int, ...]) -> tuple[int, int]:
@@ -247,14 +278,3 @@ def _not_negative(name: str, value: float) -> float:
         rule = f"`{name}` must be zero or positive"
         raise ValueError(message(rule, value, f"Raise `{name}`."))
     return float(value)
-
-
-def _fits(
-    masked_kspace: torch.Tensor, coil_maps: torch.Tensor, grid_shape: tuple[int, int]
-) -> None:
-    """Refuse k-space of another grid, and k-space or maps with NaN or infinity."""
-    if tuple(masked_kspace.shape[-2:]) != grid_shape:
-        rule = f"`masked_kspace` must end in the grid {grid_shape}"
-        raise ValueError(message(rule, tuple(masked_kspace.shape), "Build for this grid."))
-    finite("masked_kspace", masked_kspace, remedy="Check the file and its scaling.")
-    finite("coil_maps", coil_maps, remedy="Estimate them anew.")

@@ -125,7 +125,7 @@ def test_batches_chunks_and_scaling_change_nothing(scene, dtype, monkeypatch):
     whole = espirit(kspace)
     assert whole.dtype == dtype and whole.shape == kspace.shape
     assert torch.allclose(espirit(kspace[1] * 1e-4), whole[1], atol=tolerance)
-    monkeypatch.setattr("monarch_sciml.physics.coils._CHUNK_ELEMENTS", 7 * 32 * 36)
+    monkeypatch.setattr("monarch_sciml.physics._espirit.CHUNK_ELEMENTS", 7 * 32 * 36)
     assert torch.allclose(espirit(kspace), whole, atol=tolerance)
     volume = estimate_coil_maps(kspace, chunk_size=1)
     assert torch.allclose(volume, whole, atol=tolerance)

@@ -214,8 +214,8 @@ def test_bad_input(small, solver):
             solver((12, 10), **options)
     with pytest.raises(ValueError, match=r"`grid_shape` must be \(H, W\), got \(4, 4, 4\)"):
         solver((4, 4, 4))
-    with pytest.raises(ValueError, match=r"end in the grid \(10, 12\), got \(3, 4, 12, 10\)"):
-        solver((10, 12))(kspace, mask, maps)
+    with pytest.raises(ValueError, match=r"must be \(4, 12, 10\) as in `coil_maps`, got \(3, 3"):
+        solver((12, 10))(kspace[:, :3], mask, maps)
     with pytest.raises(ValueError, match="must match the last two axes"):
         solver((12, 10))(kspace, mask[..., :5], maps)
     with pytest.raises(ValueError, match="`masked_kspace` must be finite"):
