@@ -157,8 +157,9 @@ def _with_basis(
             **options,
         )
     new.placement = layer.placement
+    del new.weight  # a parameter; the layer's may be a module of factors
     new.weight, new.bias = layer.weight, layer.bias
-    return new.to(layer.weight).train(layer.training)
+    return new.to(next(layer.parameters())).train(layer.training)
 
 
 def _is_initial(transform: Transform) -> bool:

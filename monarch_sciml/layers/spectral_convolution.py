@@ -18,14 +18,17 @@ from monarch_sciml.kernels import (
     spectral_convolution,
 )
 from monarch_sciml.layers._placement import place_as_neuralop
-from monarch_sciml.transforms import (
-    CosineTransform,
-    DenseTransform,
-    FourierTransform,
-    MonarchTransform,
-    SineTransform,
-    Transform,
+from monarch_sciml.layers._spectral_parts import (
+    axis_transform,
+    check_modes,
+    default_grid,
+    mixing_weight,
+    multiplied_out,
+    refuse,
+    scaling_factors,
+    sizes,
 )
+from monarch_sciml.transforms import MonarchTransform, Transform
 
 TransformName = Literal["fourier", "cosine", "sine", "monarch", "dense"]
 
@@ -66,16 +69,19 @@ class MonarchSpectralConv(nn.Module):
         Output points per input point, one number or one per axis.
     bias
         Add one learned number per output channel.
-    separable, factorization, fno_block_precision, rank, fixed_rank_modes, implementation,
-    decomposition_kwargs
-        As neuralop passes them. Only dense, full-precision weights exist here: `separable=True`, a
-        factorisation or another precision is refused; the rest has no meaning then and is ignored.
+    factorization, rank, fixed_rank_modes, decomposition_kwargs
+        Hold the weights as a product of small tensors: "tucker" (TFNO), "cp" or "tt", at `rank`
+        times the dense parameters, as neuralop does; None for dense weights.
+    separable, fno_block_precision, implementation
+        As neuralop passes them. `separable=True` or a precision other than "full" is refused;
+        `implementation` only names how neuralop multiplies and is ignored.
 
     Attributes
     ----------
     weight
         (K_1, ..., K_d, I, O, 2): modes first, ascending frequency, real and imaginary parts last
-        (no last axis for cosine and sine bases).
+        (no last axis for cosine and sine bases). Factorised weights are neuralop's own
+        tltorch.FactorizedTensor of shape (I, O, K_1, ..., K_d).
     analysis, synthesis
         One `Transform` per axis.
     placement
@@ -127,33 +133,32 @@ class MonarchSpectralConv(nn.Module):
         transform_order: int = 2,
     ) -> None:
         super().__init__()
-        _refuse("separable", separable, (False,))
-        _refuse("factorization", factorization, (None, "dense", "Dense"))
-        _refuse("fno_block_precision", fno_block_precision, ("full",))
+        refuse("separable", separable, (False,))
+        refuse("fno_block_precision", fno_block_precision, ("full",))
         one_of("transform", transform, get_args(TransformName))
         self.in_channels = positive_int("in_channels", in_channels)
         self.out_channels = positive_int("out_channels", out_channels)
         self.complex_data = complex_data
         self.placement: Literal["exact", "neuralop"] = "exact"
-        self._n_modes = _sizes("n_modes", n_modes)
-        limits = self._n_modes if max_n_modes is None else _sizes("max_n_modes", max_n_modes)
+        self._n_modes = sizes("n_modes", n_modes)
+        limits = self._n_modes if max_n_modes is None else sizes("max_n_modes", max_n_modes)
         self.max_n_modes = limits
         self.order = len(limits)
         self.n_modes = self._n_modes  # checks it against max_n_modes
-        self.resolution_scaling_factor = _factors(resolution_scaling_factor, self.order)
+        self.resolution_scaling_factor = scaling_factors(resolution_scaling_factor, self.order)
         fixed = {"fourier": "dft", "cosine": "dct", "sine": "dst"}
         start: str = fixed.get(transform, init)
-        real_basis = start in ("dct", "dst")
-        self._half = not (complex_data or real_basis)  # last axis keeps half of the spectrum
-        grid = tuple(_default_grid(n) for n in limits) if grid_shape is None else tuple(grid_shape)
+        self._real_basis = start in ("dct", "dst")
+        self._half = not (complex_data or self._real_basis)  # last axis keeps half of the spectrum
+        grid = tuple(default_grid(n) for n in limits) if grid_shape is None else tuple(grid_shape)
         if len(grid) != self.order:
             rule = f"`grid_shape` must have {self.order} sizes, one per entry of `n_modes`"
             raise ValueError(message(rule, grid, "Give one size per axis."))
-        self._check_grid(grid, limits)
+        check_modes(limits, grid)
 
         def build(name: str, n_copies: int) -> nn.ModuleList:
             return nn.ModuleList(
-                _transform(
+                axis_transform(
                     transform,
                     name,
                     n,
@@ -168,12 +173,16 @@ class MonarchSpectralConv(nn.Module):
 
         self.analysis = build(start, in_channels)
         self.synthesis = build("i" + start, out_channels)
-        std = (2 / (in_channels + out_channels)) ** 0.5
-        modes = [self._rows(axis, limit) for axis, limit in enumerate(limits)]
-        dtype = torch.get_default_dtype() if real_basis else torch.get_default_dtype().to_complex()
-        weight = std * torch.randn(*modes, in_channels, out_channels, dtype=dtype)
-        self.weight = nn.Parameter(weight if real_basis else torch.view_as_real(weight))
-        ones = (1,) * self.order
+        self.weight: Any = mixing_weight(
+            (in_channels, out_channels),
+            [self._rows(axis, limit) for axis, limit in enumerate(limits)],
+            real=self._real_basis,
+            factorization=factorization,
+            rank=rank,
+            fixed_rank_modes=fixed_rank_modes,
+            options=decomposition_kwargs,
+        )
+        std, ones = (2 / (in_channels + out_channels)) ** 0.5, (1,) * self.order
         self.bias = nn.Parameter(std * torch.randn(out_channels, *ones)) if bias else None
         self._resampled: dict[tuple[str, int, int], Transform] = {}
 
@@ -184,24 +193,15 @@ class MonarchSpectralConv(nn.Module):
 
     @n_modes.setter
     def n_modes(self, n_modes: int | Sequence[int]) -> None:
-        sizes = _sizes("n_modes", n_modes)
-        if len(sizes) != self.order or any(a > b for a, b in zip(sizes, self.max_n_modes)):
+        modes = sizes("n_modes", n_modes)
+        if len(modes) != self.order or any(a > b for a, b in zip(modes, self.max_n_modes)):
             rule = f"`n_modes` must be at most max_n_modes={tuple(self.max_n_modes)} on every axis"
-            raise ValueError(message(rule, tuple(sizes), "Build the layer with more max_n_modes."))
-        self._n_modes = sizes
+            raise ValueError(message(rule, tuple(modes), "Build the layer with more max_n_modes."))
+        self._n_modes = modes
 
     def _rows(self, axis: int, n_modes: int) -> int:
         """Rows of the transform for n_modes modes of both signs."""
         return n_modes // 2 + 1 if self._half and axis == self.order - 1 else n_modes
-
-    def _check_grid(self, grid: Sequence[int], n_modes: Sequence[int]) -> None:
-        for axis, (n, modes) in enumerate(zip(grid, n_modes)):
-            if modes > n:
-                rule = (
-                    f"`n_modes` must be at most {n} along axis {axis - self.order} "
-                    f"for a grid of {n} points"
-                )
-                raise ValueError(message(rule, modes, "Lower `n_modes` or refine the grid."))
 
     def _on_grid(self, which: str, axis: int, n: int) -> Transform:
         """Transform of one axis on a grid of n points."""
@@ -211,7 +211,7 @@ class MonarchSpectralConv(nn.Module):
         key = (which, axis, n)
         if key not in self._resampled:
             self._resampled[key] = transform.resampled(n)
-        return self._resampled[key].to(self.weight)
+        return self._resampled[key].to(next(self.parameters()))
 
     def _planes(self, which: str, axis: int, n: int) -> Tensor:
         """Real and imaginary part of `_matrix`, (2, K, n) with modes first for synthesis too."""
@@ -238,23 +238,18 @@ class MonarchSpectralConv(nn.Module):
 
     def _signed(self, axis: int) -> bool:
         """Whether an axis keeps frequencies of both signs."""
-        complex_basis = self.weight.ndim == self.order + 3
-        return complex_basis and not (self._half and axis == self.order - 1)
+        return not (self._real_basis or (self._half and axis == self.order - 1))
 
     def _kept_weight(self) -> Tensor:
         """Weights of the modes in use, (K_1, ..., K_d, I, O)."""
-        weight = self.weight
+        weight = multiplied_out(self.weight, real=self._real_basis)
         for axis in range(self.order):
             rows = self._rows(axis, self._n_modes[axis])
             most = weight.shape[axis]
             if rows < most:
                 start = most // 2 - rows // 2 if self._signed(axis) else 0
                 weight = weight.narrow(axis, start, rows)
-        has_pairs = weight.ndim == self.order + 3
-        if not has_pairs:
-            return weight
-        half = weight.dtype in (torch.bfloat16, torch.float16)  # no complex number is that short
-        return torch.view_as_complex((weight.float() if half else weight).contiguous())
+        return weight
 
     def _output_grid(self, grid: Sequence[int], output_shape: Sequence[int] | None) -> list[int]:
         if output_shape is not None:
@@ -286,15 +281,14 @@ class MonarchSpectralConv(nn.Module):
             rule = f"the input must be (batch, {self.in_channels}, {self.order} grid axes)"
             raise ValueError(message(rule, tuple(x.shape), "Check `in_channels` and `n_modes`."))
         target = self._output_grid(grid, output_shape)
-        self._check_grid(grid, self._n_modes)
-        self._check_grid(target, self._n_modes)
+        check_modes(self._n_modes, grid)
+        check_modes(self._n_modes, target)
         bias = None if self.bias is None else self.bias.flatten()
-        complex_basis = self.weight.ndim == self.order + 3
         # neuralop misplaces frequencies on odd or resized axes only, and for real data never on
         # the last
         even = all(n == m and n % 2 == 0 for n, m in zip(grid[:-1], target[:-1]))
         in_place = self.placement == "exact" or (self._half and even)
-        if complex_basis and not x.is_complex() and in_place:
+        if not (self._real_basis or x.is_complex()) and in_place:
             rows = [self._planes("analysis", axis, n) for axis, n in enumerate(grid)]
             columns = [self._planes("synthesis", axis, n) for axis, n in enumerate(target)]
             return real_spectral_convolution(x, self._kept_weight(), rows, columns, bias)
@@ -307,55 +301,3 @@ class MonarchSpectralConv(nn.Module):
     def extra_repr(self) -> str:
         """Show the sizes."""
         return f"{self.in_channels}, {self.out_channels}, n_modes={tuple(self._n_modes)}"
-
-
-def _transform(
-    transform: str,
-    init: Any,
-    n: int,
-    n_modes: int,
-    *,
-    real_input: bool,
-    n_copies: int,
-    rank: int,
-    order: int,
-) -> Transform:
-    """Build one axis' transform with neuralop's normalisation."""
-    inverse = init.startswith("i")
-    if transform == "fourier":
-        return FourierTransform(n, n_modes, real_input=real_input, norm="forward", inverse=inverse)
-    if transform in ("cosine", "sine"):
-        fixed = CosineTransform if transform == "cosine" else SineTransform
-        return fixed(n, n_modes, norm="forward", inverse=inverse)
-    if transform == "dense":
-        return DenseTransform(n, n_modes, init, real_input, norm="forward", n_copies=n_copies)
-    return MonarchTransform(
-        n, n_modes, init, real_input, norm="forward", rank=rank, n_copies=n_copies, order=order
-    )
-
-
-def _default_grid(n_modes: int) -> int:
-    return 1 << (4 * n_modes - 1).bit_length()
-
-
-def _sizes(name: str, value: int | Sequence[int]) -> list[int]:
-    values = [value] if hasattr(value, "__index__") else list(value)  # type: ignore[arg-type]
-    return [positive_int(name, size) for size in values]
-
-
-def _factors(value: float | Sequence[Any] | None, order: int) -> list[float] | None:
-    """Accept one number, one per axis, or neuralop's nested list for one layer."""
-    if value is None:
-        return None
-    if isinstance(value, (int, float)):
-        return [float(value)] * order
-    flat = list(value)
-    if len(flat) == 1 and isinstance(flat[0], (list, tuple)):
-        flat = list(flat[0])
-    return [float(factor) for factor in (flat * order if len(flat) == 1 else flat)]
-
-
-def _refuse(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    if value not in allowed:
-        rule = f"`{name}` must be {allowed[0]!r} for MonarchSpectralConv"
-        raise ValueError(message(rule, repr(value), "Use neuralop's SpectralConv for that."))

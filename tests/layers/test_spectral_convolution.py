@@ -209,7 +209,7 @@ def test_all_transform_parameters_receive_gradients():
             "at most 32 along axis -1",
         ),
         (lambda: MonarchSpectralConv(2, 1, (4, 4))(torch.zeros(1, 3, 8, 8)), r"must be \(batch, 2"),
-        (lambda: MonarchSpectralConv(2, 1, (4, 4), factorization="tucker"), "`factorization` must"),
+        (lambda: MonarchSpectralConv(2, 1, (4, 4), factorization="svd"), "`factorization` must"),
         (lambda: MonarchSpectralConv(2, 1, (4, 4), transform="wavelet"), "`transform` must be one"),
         (lambda: MonarchSpectralConv(2, 1, (4, 4), grid_shape=(8,)), "`grid_shape` must have 2"),
         (
