@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from monarch_sciml._checks import existing_file, message
-from monarch_sciml.data.field_source import FieldSource, reading
+from monarch_sciml.data.field_source import FieldSource
 from monarch_sciml.data.fields import FORMAT, FieldFile, plain_attributes
 from monarch_sciml.data.fno_mat import FnoMatFile
+from monarch_sciml.data.grid_mat import GridMatFile, find_grid
+from monarch_sciml.data.hdf5_fields import opened
+from monarch_sciml.data.mat_arrays import MatArrays
 from monarch_sciml.data.neuralop_pt import NeuralopPtFile
+from monarch_sciml.data.pdebench import PDEBenchFile, pdebench_layout
+from monarch_sciml.data.the_well import TheWellFile, is_the_well
 
+FIELD_FORMATS = "monarch_sciml .h5, PDEBench .hdf5, The Well .hdf5, FNO .mat, neuralop .pt"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def open_fields(path: str | Path) -> FieldSource:
-    """Open a file of PDE fields of any known format.
+def open_fields(path: str | Path, *, boundary: Sequence[str] | None = None) -> FieldSource:
+    """Open a file of PDE fields of any known format, recognised by its content.
 
     Parameters
     ----------
     path
-        A file of ours (HDF5), an FNO .mat (MATLAB 5 or 7.3) or a neuralop .pt; its name does not
-        matter.
+        A file of ours, of PDEBench or of The Well (HDF5), an FNO .mat or another .mat with the
+        coordinates of its grid (MATLAB 5 or 7.3), or a neuralop .pt; its name does not matter.
+    boundary
+        Condition along each axis of the grid, in place of what the file tells or its format
+        implies: "periodic", "dirichlet", "neumann", "wall", "open" or "unknown".
 
     Returns
     -------
@@ -33,21 +44,64 @@ def open_fields(path: str | Path) -> FieldSource:
     FileNotFoundError
         When there is no such file.
     ValueError
-        When its content is of no known format, truncated or unfinished.
+        When its content is of no known format, truncated or unfinished, or `boundary` does not
+        have one known condition an axis.
     """
-    path = existing_file(path)
+    source = _reader(existing_file(path))
+    if boundary is not None:
+        source.layout = replace(source.layout, boundary=tuple(boundary))
+    return source
+
+
+def _reader(path: Path) -> FieldSource:
     with path.open("rb") as stream:
         start = stream.read(512 + len(_HDF5))
     if start.startswith(_HDF5):
-        return FieldFile(path) if _is_ours(path) else FnoMatFile(path)
+        return _hdf5_reader(path)
     if start.startswith(b"MATLAB 5.0") or start[512:] == _HDF5:
-        return FnoMatFile(path)
+        return _mat_reader(path)
     if start.startswith((b"PK\x03\x04", b"\x80\x02")):
         return NeuralopPtFile(path)
-    rule = f"{path} must be a monarch_sciml .h5, an FNO .mat or a neuralop .pt file"
     got = f"content that starts with {start[:8]!r}" if start else "an empty file"
-    remedy = "Make one with `monarch-sciml generate`, or convert it."
-    raise ValueError(message(rule, got, remedy))
+    raise _unknown(path, got)
+
+
+def _hdf5_reader(path: Path) -> FieldSource:
+    with opened(path) as file:
+        ours = plain_attributes(file).get("format") == FORMAT
+        well, bench, names = is_the_well(file), pdebench_layout(file), sorted(file)
+        attributes = sorted(file.attrs)
+    if ours:
+        return FieldFile(path)
+    if well:
+        return TheWellFile(path)
+    if bench:
+        return PDEBenchFile(path)
+    if {"u", "sol"} & set(names) or find_grid(MatArrays(path).shapes):
+        return _mat_reader(path)  # saved without MATLAB's header
+    if "fields" in names:
+        return FieldFile(path)  # says what it lacks
+    raise _unknown(path, f"HDF5 with {names[:6]} and attributes {attributes[:5]}")
+
+
+def _mat_reader(path: Path) -> FieldSource:
+    shapes = MatArrays(path).shapes
+    fno = {"a", "u"} <= set(shapes) or {"coeff", "sol"} <= set(shapes)
+    return GridMatFile(path) if not fno and find_grid(shapes) else FnoMatFile(path)
+
+
+def _unknown(path: Path, got: str) -> ValueError:
+    rule = f"{path} must be a file of fields ({FIELD_FORMATS})"
+    return ValueError(message(rule, got, "Make one with `monarch-sciml generate`, or convert it."))
+
+
+def holds_fields(path: str | Path) -> bool:
+    """Whether an HDF5 file is one of fields, of any known format, readable or not."""
+    with opened(Path(path)) as file:
+        names = set(file)
+        known = is_the_well(file) or pdebench_layout(file) is not None
+    grid = known or "fields" in names or {"u", "sol"} & names
+    return bool(grid) or find_grid(MatArrays(Path(path)).shapes) is not None
 
 
 def describe_fields(path: str | Path) -> dict[str, Any]:
@@ -70,12 +124,3 @@ def describe_fields(path: str | Path) -> dict[str, Any]:
         As `open_fields` does.
     """
     return open_fields(path).describe()
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether an HDF5 file is not an FNO .mat saved without MATLAB's header."""
-    import h5py
-
-    with reading(path), h5py.File(path, "r") as file:
-        ours = plain_attributes(file).get("format") == FORMAT
-        return ours or not ({"u", "sol"} & set(file))

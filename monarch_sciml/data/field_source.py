@@ -6,13 +6,14 @@ Shapes: N samples, T times, F fields, then the grid: (N, T, F, *grid).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +26,8 @@ BOUNDARIES = ("periodic", "dirichlet", "neumann", "wall", "open", "unknown")
 class FieldLayout:
     """State the sizes and coordinates of a set of fields on a regular grid.
 
-    `times` is None where a file does not tell them; lengths and times are dimensionless.
+    `times` is None where a file does not tell them; lengths and times are dimensionless. The fields
+    in `constant` are the same in every frame (a forcing, a coefficient).
     """
 
     fields: tuple[str, ...]
@@ -35,6 +37,7 @@ class FieldLayout:
     domain_extent: tuple[float, ...]
     boundary: tuple[str, ...]
     times: tuple[float, ...] | None = None
+    constant: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for kind in self.boundary:
@@ -48,6 +51,11 @@ class FieldLayout:
         if self.times is not None and len(self.times) != self.n_times:
             rule = f"`times` must have one entry for each of the {self.n_times} frames"
             raise ValueError(message(rule, len(self.times), "Complete it."))
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The fields that change in time; all of them where none does."""
+        return tuple(name for name in self.fields if name not in self.constant) or self.fields
 
     @property
     def dt(self) -> float | None:
@@ -141,14 +149,18 @@ class FieldSource(ABC):
         """
         samples = _forward("samples", samples, self.n_samples)
         times = _forward("times", times, self.n_times)
-        loaded = []
-        for name in self.fields if fields is None else fields:
+        names = self.fields if fields is None else tuple(fields)
+        for name in names:
             one_of("fields", name, self.fields)
-            with reading(self.path):
-                values = self._load(name, samples, times)
-            loaded.append(self._checked(name, values, samples))
+        with reading(self.path):
+            loaded = list(self._load_all(names, samples, times))
+        checked = [self._checked(*pair, samples) for pair in zip(names, loaded)]
         # F of (N, T, *grid) -> (N, T, F, *grid)
-        return torch.stack(loaded, dim=2)
+        return torch.stack(checked, dim=2).contiguous()
+
+    def _load_all(self, fields: Sequence[str], samples: slice, times: slice) -> Iterable[Tensor]:
+        """Read fields one after the other; a format that stores them together reads them so."""
+        return (self._load(name, samples, times) for name in fields)
 
     @abstractmethod
     def _load(self, field: str, samples: slice, times: slice) -> Tensor:
@@ -168,11 +180,13 @@ class FieldSource(ABC):
     def describe(self) -> dict[str, Any]:
         """Return what the file is, as plain values, for display."""
         layout, times = self.layout, self.layout.times
+        constant = {"constant": list(layout.constant)} if layout.constant else {}
         return {
             "format": self.format,
             "path": str(self.path),
             "size_bytes": self.path.stat().st_size,
             "fields": list(layout.fields),
+            **constant,
             "n_samples": layout.n_samples,
             "n_times": layout.n_times,
             "time_range": None if times is None else [times[0], times[-1]],
@@ -196,6 +210,32 @@ def reading(path: Path) -> Iterator[None]:
         cause = f"{type(error).__name__}: {error}".splitlines()[0][:160].rstrip(".")
         remedy = "Copy or download the file again."
         raise ValueError(message(f"{path} must be readable", cause, remedy)) from error
+
+
+COMPLEX_PARTS = ("real", "imag")
+
+
+def real_names(name: str, is_complex: bool) -> tuple[str, ...]:
+    """Names of the real fields of an array: itself, or `name.real` and `name.imag`."""
+    return tuple(f"{name}.{part}" for part in COMPLEX_PARTS) if is_complex else (name,)
+
+
+def is_complex_type(dtype: np.dtype[Any]) -> bool:
+    """Whether values are complex: of numpy's type or of MATLAB 7.3's pairs (real, imag)."""
+    return dtype.kind == "c" or dtype.names == COMPLEX_PARTS
+
+
+def real_part(array: np.ndarray, name: str) -> np.ndarray:
+    """Take the part that the field `name` names (see `real_names`), in this machine's byte order.
+
+    Other byte orders, as MATLAB or a foreign machine may write them, torch does not read.
+    """
+    part = name.rpartition(".")[2]
+    if array.dtype.names == COMPLEX_PARTS:
+        array = array[part]
+    elif array.dtype.kind == "c":
+        array = np.real(array) if part == "real" else np.imag(array)
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
 
 def _forward(name: str, window: slice, size: int) -> slice:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message
-from monarch_sciml.data.field_source import FieldLayout, FieldSource, reading
+from monarch_sciml.data.field_source import FieldLayout, FieldSource, real_names, real_part
+from monarch_sciml.data.mat_arrays import MatArrays
 
 _PAIRS = (("a", "u"), ("coeff", "sol"))
 
@@ -44,8 +45,8 @@ class FnoMatFile(FieldSource):
 
     Notes
     -----
-    A MATLAB 5 file is read whole at the first use (the format has no windows, at most 2 GB) and
-    kept; a MATLAB 7.3 file is opened for each window.
+    A complex `u` is read as the two real fields `u.real` and `u.imag`. Windows are read as
+    `MatArrays` says.
 
     References
     ----------
@@ -62,86 +63,45 @@ class FnoMatFile(FieldSource):
         domain_extent: tuple[float, ...] | None = None,
     ) -> None:
         path = Path(path)
-        self._cache: dict[str, np.ndarray] = {}
-        with reading(path):
-            self._is_hdf5 = _is_hdf5(path)
-            shapes = _shapes(path, self._is_hdf5)
+        self._arrays = MatArrays(path)
+        shapes = self._arrays.shapes
         names, steady = _contents(path, shapes)
         shape = shapes[names[0]]
         grid_shape = shape[1:] if steady else shape[1:-1]
         n_times = 1 if steady else shape[-1]
         assumed = _assumed_boundary(names, steady, len(grid_shape))
+        self._stored = {
+            field: name
+            for name in names
+            for field in real_names(name, self._arrays.is_complex(name))
+        }
         layout = FieldLayout(
-            fields=names,
+            fields=tuple(self._stored),
             n_samples=shape[0],
             n_times=n_times,
             grid_shape=grid_shape,
             domain_extent=domain_extent or (1.0,) * len(grid_shape),
             boundary=boundary or (assumed,) * len(grid_shape),
-            times=None if steady else self._times(path, shapes, n_times),
+            times=None if steady else self._times(n_times),
         )
-        kind = "MATLAB 7.3" if self._is_hdf5 else "MATLAB 5"
-        super().__init__(path, layout, {"container": kind, "arrays": sorted(shapes)})
+        about = {"container": self._arrays.container, "arrays": sorted(shapes)}
+        super().__init__(path, layout, about)
         self._steady = steady
 
-    def _times(
-        self, path: Path, shapes: dict[str, tuple[int, ...]], n_times: int
-    ) -> tuple[float, ...] | None:
-        if int(np.prod(shapes.get("t", (0,)))) != n_times:
+    def _times(self, n_times: int) -> tuple[float, ...] | None:
+        if int(np.prod(self._arrays.shapes.get("t", (0,)))) != n_times:
             return None
-        with reading(path):
-            times = self._array(path, "t")[...]
-        return tuple(float(t) for t in np.ravel(times))
-
-    def _array(self, path: Path, name: str) -> np.ndarray:
-        """One whole array in MATLAB's axis order, kept when the file is MATLAB 5."""
-        if self._is_hdf5:
-            import h5py
-
-            with h5py.File(path, "r") as file:
-                return np.asarray(file[name]).T
-        if name not in self._cache:
-            from scipy.io import loadmat
-
-            self._cache[name] = loadmat(path, variable_names=[name])[name]
-        return self._cache[name]
+        return tuple(float(t) for t in np.ravel(self._arrays.window("t")))
 
     def _load(self, field: str, samples: slice, times: slice) -> Tensor:
-        if self._is_hdf5:
-            import h5py
-
-            with h5py.File(self.path, "r") as file:
-                stored: Any = file[field]
-                middle = (slice(None),) * len(self.grid_shape)
-                # steady: (*reversed grid, N); trajectories: (T, *reversed grid, N)
-                index = (*middle, samples) if self._steady else (times, *middle, samples)
-                window = np.asarray(stored[index]).T
-        else:
-            window = self._array(self.path, field)[samples]
-            window = window if self._steady else window[..., times]
-        values = torch.from_numpy(np.ascontiguousarray(_native(window)))
+        middle = (slice(None),) * len(self.grid_shape)
+        # steady: (N, *grid); trajectories: (N, *grid, T)
+        index = (samples, *middle) if self._steady else (samples, *middle, times)
+        window = real_part(self._arrays.window(self._stored[field], index), field)
+        values = torch.from_numpy(window)
         if self._steady:
-            return values[:, None][:, times].contiguous()  # (N, *grid) -> (N, 1, *grid)
-        return values.movedim(-1, 1).contiguous()  # (N, *grid, T) -> (N, T, *grid)
-
-
-def _is_hdf5(path: Path) -> bool:
-    with path.open("rb") as stream:
-        start = stream.read(512 + 8)
-    return b"\x89HDF" in (start[:4], start[512:516])
-
-
-def _shapes(path: Path, is_hdf5: bool) -> dict[str, tuple[int, ...]]:
-    """Shapes of the file's arrays in MATLAB's axis order."""
-    if not is_hdf5:
-        from scipy.io import whosmat
-
-        return {name: tuple(shape) for name, shape, _ in whosmat(path)}
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        arrays = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
-        return {name: tuple(reversed(item.shape)) for name, item in arrays.items()}
+            return values[:, None][:, times]  # (N, *grid) -> (N, 1, *grid)
+        return values.movedim(-1, 1)  # (N, *grid, T) -> (N, T, *grid)
 
 
 def _contents(path: Path, shapes: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
@@ -165,8 +125,3 @@ def _assumed_boundary(names: tuple[str, ...], steady: bool, n_dims: int) -> str:
     if names == ("coeff", "sol"):
         return "dirichlet"
     return "periodic" if not steady or n_dims == 1 else "unknown"
-
-
-def _native(array: np.ndarray) -> np.ndarray:
-    """The array in this machine's byte order, which is all that torch reads."""
-    return array.astype(array.dtype.newbyteorder("="), copy=False)

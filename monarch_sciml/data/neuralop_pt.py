@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message
-from monarch_sciml.data.field_source import FieldLayout, FieldSource, reading
+from monarch_sciml.data.field_source import (
+    COMPLEX_PARTS,
+    FieldLayout,
+    FieldSource,
+    reading,
+    real_names,
+)
 
 
 class NeuralopPtFile(FieldSource):
@@ -40,7 +46,9 @@ class NeuralopPtFile(FieldSource):
 
     Notes
     -----
-    The tensors are mapped into memory, not copied: only the windows asked for are read.
+    The tensors are mapped into memory, not copied: only the windows asked for are read (a file of
+    torch before 1.6 is read whole). Complex tensors are read as two real fields, `y.real` and
+    `y.imag`.
 
     References
     ----------
@@ -69,14 +77,16 @@ class NeuralopPtFile(FieldSource):
         if not self._steady and (y.ndim != x.ndim + 1 or (len(y), *y.shape[2:]) != x.shape):
             rule = f"`y` of {path} must be (N, *grid) as `x`, {tuple(x.shape)}, or (N, T, *grid)"
             raise ValueError(message(rule, tuple(y.shape), "Check the order of its axes."))
-        self._tensors = {"x": x, "y": y} if self._steady else {"y": y}
+        held = {"x": x, "y": y} if self._steady else {"y": y}
+        self._names = {f: name for name in held for f in real_names(name, held[name].is_complex())}
+        self._tensors: dict[str, Tensor] | None = held
         grid_shape = tuple(x.shape[1:])
         if x.dtype == torch.bool:
             assumed = "dirichlet"
         else:
             assumed = "periodic" if not self._steady and "visc" in content else "unknown"
         layout = FieldLayout(
-            fields=tuple(self._tensors),
+            fields=tuple(self._names),
             n_samples=len(x),
             n_times=1 if self._steady else y.shape[1],
             grid_shape=grid_shape,
@@ -88,11 +98,19 @@ class NeuralopPtFile(FieldSource):
             about["parameters"] = {"viscosity": float(content["visc"])}
         super().__init__(path, layout, about)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_tensors": None}  # a spawned worker maps the file itself
+
     def _load(self, field: str, samples: slice, times: slice) -> Tensor:
-        values = self._tensors[field]
+        tensors = self._tensors = self._tensors or _load_tensors(self.path)
+        values = tensors[self._names[field]]
         if self._steady:
             values = values[:, None]  # (N, *grid) -> (N, 1, *grid)
-        return values[samples, times].contiguous()
+        window = values[samples, times]
+        if window.is_complex():
+            part = COMPLEX_PARTS.index(field.rpartition(".")[2])
+            window = torch.view_as_real(window.resolve_conj())[..., part]
+        return window.contiguous()
 
 
 def _load_tensors(path: Path) -> Any:

@@ -10,7 +10,6 @@ from scipy.io import savemat
 
 from monarch_sciml.data import FnoMatFile, describe_fields, open_fields
 
-SHARED = Path(__file__).parents[2] / "../shared/pde"
 KINDS = ["5", "5 compressed", "7.3", "7.3 without header"]
 
 
@@ -131,11 +130,3 @@ def test_told_boundary_and_extent(tmp_path):
     assert file.domain_extent == (2.0, 3.0)
     with pytest.raises(ValueError, match="2 grid axes"):
         FnoMatFile(path, boundary=("neumann",))
-
-
-@pytest.mark.skipif(not SHARED.exists(), reason="third-party data sets are not here")
-@pytest.mark.parametrize("name", ["burgers_shock", "NLS", "cylinder_vorticity"])
-def test_real_files_of_other_layouts_are_one_line(name):
-    with pytest.raises(ValueError, match="must hold the arrays") as caught:
-        open_fields(SHARED / f"{name}.mat")
-    assert "\n" not in str(caught.value)
