@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.layers import MonarchSpectralConv
 from monarch_sciml.layers.spectral_convolution import TransformName
+from monarch_sciml.models._operators import (
+    DomainPadding,
+    Init,
+    check_modes,
+    padded_grid,
+    padding_fractions,
+)
 
 
 class FNO(nn.Module):
@@ -38,9 +43,12 @@ class FNO(nn.Module):
         "fourier" (neuralop's layer), "monarch", "dense", "cosine" or "sine".
     init, per_channel, transform_rank, transform_order
         Of the learnable transforms; see `MonarchSpectralConv`.
+    factorization, rank
+        Hold the spectral weights as a product of small tensors, with about `rank` times the dense
+        parameters: "tucker" with rank 0.1 is neuralop's TFNO. "cp" and "tt" as in neuralop.
     domain_padding
-        Zeros added on both sides of each axis, as a fraction of its length; for walls. None for
-        periodic fields.
+        Zeros added on both sides of each axis, as a fraction of its length (one for all axes or one
+        per axis); for walls. None for periodic fields.
     positional_embedding
         Append the coordinates to the input channels.
     lifting_channel_ratio, projection_channel_ratio
@@ -55,7 +63,8 @@ class FNO(nn.Module):
 
     References
     ----------
-    Li et al., arXiv 2010.08895; Kossaifi et al., neuraloperator 2.0; Dao et al., arXiv 2204.00595.
+    Li et al., arXiv 2010.08895; Kossaifi et al., neuraloperator 2.0; Dao et al., arXiv 2204.00595;
+    TFNO: Kossaifi et al., arXiv 2310.00120.
 
     Examples
     --------
@@ -75,25 +84,29 @@ class FNO(nn.Module):
         hidden_channels: int = 32,
         n_layers: int = 4,
         transform: TransformName = "fourier",
-        init: Literal["dft", "dct", "dst", "random"] = "dft",
+        init: Init = "dft",
         per_channel: bool = False,
         transform_rank: int = 1,
         transform_order: int = 2,
-        domain_padding: float | None = None,
+        factorization: Literal["tucker", "cp", "tt"] | None = None,
+        rank: float = 1.0,
+        domain_padding: DomainPadding = None,
         positional_embedding: bool = True,
         lifting_channel_ratio: float = 2,
         projection_channel_ratio: float = 2,
         channel_mlp: bool = True,
     ) -> None:
         super().__init__()
-        if len(n_modes) != len(grid_shape):
-            rule = f"`n_modes` must have {len(grid_shape)} sizes, one per axis of the grid"
-            raise ValueError(message(rule, tuple(n_modes), "Give one number of modes per axis."))
+        fractions = padding_fractions(domain_padding, len(grid_shape))
+        padded = padded_grid(grid_shape, fractions)
+        check_modes(n_modes, padded)
+        if factorization not in (None, "tucker", "cp", "tt") or not rank > 0:
+            rule = "`factorization` must be 'tucker', 'cp', 'tt' or None, with a `rank` above 0"
+            got = f"{factorization!r} and {rank}"
+            raise ValueError(message(rule, got, "Use 'tucker' and 0.1 for TFNO."))
         from neuralop.layers.spectral_convolution import SpectralConv
         from neuralop.models import FNO as NeuralopFNO
 
-        padded = _padded(grid_shape, domain_padding)
-        _check_modes(n_modes, padded)
         ours = partial(
             MonarchSpectralConv,
             transform=transform,
@@ -114,28 +127,12 @@ class FNO(nn.Module):
             projection_channel_ratio=projection_channel_ratio,
             positional_embedding="grid" if positional_embedding else None,  # type: ignore[arg-type]
             use_channel_mlp=channel_mlp,
-            domain_padding=domain_padding,  # type: ignore[arg-type]
+            domain_padding=fractions,  # type: ignore[arg-type]
+            factorization=factorization,  # type: ignore[arg-type]
+            rank=rank,
             conv_module=SpectralConv if transform == "fourier" else ours,  # type: ignore[arg-type]
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (batch, in_channels, *grid) to (batch, out_channels, *grid)."""
         return self.network(x)
-
-
-def _padded(grid_shape: Sequence[int], domain_padding: float | None) -> tuple[int, ...]:
-    """Return the grid after neuralop's domain padding."""
-    if not domain_padding:
-        return tuple(grid_shape)
-    from neuralop.layers.padding import DomainPadding
-
-    return tuple(DomainPadding(domain_padding).pad(torch.zeros(1, 1, *grid_shape)).shape[2:])
-
-
-def _check_modes(n_modes: Sequence[int], grid: Sequence[int]) -> None:
-    """Refuse what neuralop would silently cut down."""
-    for axis, (modes, n) in enumerate(zip(n_modes, grid)):
-        if positive_int("n_modes", modes) > n:
-            where = axis - len(grid)
-            rule = f"`n_modes` must be at most {n} along axis {where} for a grid of {n} points"
-            raise ValueError(message(rule, modes, "Lower `n_modes` or refine the grid."))

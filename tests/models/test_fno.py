@@ -3,9 +3,10 @@
 import pytest
 import torch
 from neuralop.models import FNO as NeuralopFNO
+from neuralop.models import TFNO
 
 from monarch_sciml.layers import MonarchSpectralConv
-from monarch_sciml.models import FNO
+from monarch_sciml.models import FNO, densify
 
 SIZES = {"n_modes": (8, 8), "hidden_channels": 6, "n_layers": 2}
 
@@ -60,3 +61,137 @@ def test_modes_beyond_the_grid_are_refused():
         FNO((32, 16), n_modes=(12, 20))
     with pytest.raises(ValueError, match="`n_modes` must have 2 sizes"):
         FNO((32, 16), n_modes=(12,))
+
+
+@pytest.mark.parametrize("kind", ["tucker", "cp", "tt"])
+def test_factorised_weights_are_neuralops_for_every_transform(kind):
+    """The weights have neuralop's names and layout; complex numbers are stored as pairs."""
+    options = {**SIZES, "factorization": kind, "rank": 0.3}
+    torch.manual_seed(0)
+    theirs = TFNO(in_channels=3, out_channels=2, **options)
+    torch.manual_seed(0)
+    fourier = FNO((16, 16), 3, 2, **options)
+    x = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(fourier(x), theirs(x), rtol=0, atol=0)
+    monarch = FNO((16, 16), 3, 2, transform="monarch", **options)
+    weights = {k: v for k, v in theirs.state_dict().items() if torch.is_tensor(v)}
+    weights = {k: torch.view_as_real(v) if v.is_complex() else v for k, v in weights.items()}
+    loaded = monarch.network.load_state_dict(weights, strict=False)
+    assert not loaded.unexpected_keys
+    assert all("analysis" in key or "synthesis" in key for key in loaded.missing_keys)
+    for grid in [(16, 16), (32, 32)]:
+        x = torch.randn(2, 3, *grid)
+        torch.testing.assert_close(monarch(x), theirs(x), rtol=1e-4, atol=1e-5)
+
+
+def test_tfno_has_a_tenth_of_the_spectral_parameters():
+    def spectral(network):
+        convs = network.network.fno_blocks.convs
+        return sum(p.numel() for conv in convs for n, p in conv.named_parameters() if "weight" in n)
+
+    options = {"n_modes": (16, 16), "hidden_channels": 16, "transform": "cosine"}
+    dense = spectral(FNO((32, 32), **options))
+    tucker = spectral(FNO((32, 32), factorization="tucker", rank=0.1, **options))
+    assert dense == 4 * 16**4
+    assert 0.07 < tucker / dense < 0.13
+
+
+@pytest.mark.parametrize("transform", ["cosine", "monarch"])
+def test_factorised_weights_train_copy_and_convert(transform):
+    torch.manual_seed(0)
+    network = FNO((16, 16), transform=transform, factorization="tucker", rank=0.3, **SIZES).double()
+    x = torch.randn(2, 1, 16, 16, dtype=torch.float64)
+    network(x).square().mean().backward()
+    assert all(p.grad is not None and p.dtype == torch.float64 for p in network.parameters())
+    assert not any(p.is_complex() for p in network.parameters())
+    if transform == "monarch":
+        dense = densify(network)  # a copy with fixed transforms, the factors kept
+        assert dense.network.fno_blocks.convs[0].weight.rank
+        torch.testing.assert_close(dense(x), network(x), rtol=1e-10, atol=1e-12)
+
+
+ABLATIONS = [
+    {},
+    {"transform_rank": 2},
+    {"transform_order": 3},
+    {"per_channel": True},
+    {"per_channel": True, "transform_rank": 2, "transform_order": 3},
+    {"n_modes": (12, 4)},
+    {"factorization": "tucker", "rank": 0.5},
+]
+
+
+@pytest.mark.parametrize("init", ["dft", "dct", "dst"])
+@pytest.mark.parametrize("options", ABLATIONS, ids=str)
+def test_every_ablation_starts_as_the_fixed_network(options, init):
+    """In float64 to 1e-10, on its own grid and a finer one; densify gives the fixed twin."""
+    torch.manual_seed(0)
+    sizes = {**SIZES, **options}
+    network = FNO((16, 12), 2, 1, transform="monarch", init=init, **sizes).double()
+    fixed = densify(network)
+    names = {"dft": "Fourier", "dct": "Cosine", "dst": "Sine"}
+    layer = fixed.network.fno_blocks.convs[0]
+    assert {type(t).__name__ for t in layer.analysis} == {f"{names[init]}Transform"}
+    for grid in [(16, 12), (32, 24)]:
+        x = torch.randn(2, 2, *grid, dtype=torch.float64)
+        torch.testing.assert_close(network(x), fixed(x), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("padding", [None, 0.2, 0.125])
+@pytest.mark.parametrize("grid", [(17,), (16,), (15, 12), (9, 8, 7)], ids=str)
+@pytest.mark.parametrize("init", ["dct", "dst"])
+@pytest.mark.filterwarnings("ignore:.*factor.*:UserWarning")
+def test_wall_bases_with_and_without_padding_transfer_to_finer_grids(init, grid, padding):
+    torch.manual_seed(0)
+    sizes = {"n_modes": (4,) * len(grid), "hidden_channels": 3, "n_layers": 1}
+    network = FNO(grid, 1, 2, transform="monarch", init=init, domain_padding=padding, **sizes)
+    fixed = FNO(
+        grid, 1, 2, transform={"dct": "cosine", "dst": "sine"}[init], domain_padding=padding,
+        **sizes,
+    )  # fmt: skip
+    fixed.load_state_dict(network.state_dict(), strict=False)
+    for factor in (1, 2):
+        x = torch.randn(2, 1, *(factor * n for n in grid))
+        torch.testing.assert_close(network(x), fixed(x), rtol=1e-4, atol=1e-5)
+
+
+def test_transfer_from_32_to_128_converges_where_the_field_is_resolved():
+    """A trained-like network (moved transforms) gives one function on finer and finer grids."""
+    torch.manual_seed(0)
+    network = FNO((32, 32), transform="monarch", n_modes=(8, 8), hidden_channels=4, n_layers=2)
+    network = network.double()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "analysis" in name or "synthesis" in name:
+                parameter.add_(0.02 * torch.randn_like(parameter))
+
+    def field(n):
+        a = torch.arange(n, dtype=torch.float64) / n * 2 * torch.pi
+        return (torch.cos(a)[:, None] * torch.sin(2 * a) + torch.cos(a - 1))[None, None]
+
+    with torch.no_grad():
+        coarse = [network(field(n))[..., :: n // 32, :: n // 32] for n in (32, 64, 128)]
+    errors = [float((y - coarse[2]).norm() / coarse[2].norm()) for y in coarse[:2]]
+    assert errors[0] < 0.05
+    assert errors[1] < errors[0]
+
+
+def test_padding_may_differ_from_axis_to_axis():
+    network = FNO((20, 16), transform="monarch", domain_padding=(0.0, 0.25), **SIZES)
+    layer = network.network.fno_blocks.convs[0]
+    assert [transform.n for transform in layer.analysis] == [20, 24]
+    assert network(torch.randn(1, 1, 20, 16)).shape == (1, 1, 20, 16)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"domain_padding": (0.1,)}, "`domain_padding` must be one fraction of at least 0, or 2"),
+        ({"domain_padding": -0.1}, "`domain_padding` must be .* got -0.1"),
+        ({"factorization": "svd"}, "`factorization` must be 'tucker', .* got 'svd'"),
+        ({"factorization": "tucker", "rank": 0.0}, "`rank` above 0, got 'tucker' and 0.0"),
+    ],
+)
+def test_bad_options_are_named(options, text):
+    with pytest.raises(ValueError, match=text):
+        FNO((16, 16), **SIZES, **options)
