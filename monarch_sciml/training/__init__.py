@@ -9,6 +9,7 @@ from monarch_sciml.training.checkpoint import (
 )
 from monarch_sciml.training.divergence import TrainingDiverged
 from monarch_sciml.training.evaluate import evaluate_model, mean_metrics
+from monarch_sciml.training.lock import RunBusy, from_main_process, is_finished, run_lock
 from monarch_sciml.training.loggers import CSVLogger, Logger, TensorBoardLogger
 from monarch_sciml.training.loop import train
 from monarch_sciml.training.objective import (
@@ -19,7 +20,7 @@ from monarch_sciml.training.objective import (
 )
 from monarch_sciml.training.optimisation import Optimisation
 from monarch_sciml.training.records import Budget, Progress, TrainingData, TrainingResult
-from monarch_sciml.training.runtime import make_accelerator
+from monarch_sciml.training.runtime import make_accelerator, n_samples_of
 
 __all__ = [
     "Budget",
@@ -31,16 +32,21 @@ __all__ = [
     "Progress",
     "ReconstructionObjective",
     "RolloutObjective",
+    "RunBusy",
     "TensorBoardLogger",
     "TrainingData",
     "TrainingDiverged",
     "TrainingResult",
     "evaluate_model",
     "find_checkpoint",
+    "from_main_process",
+    "is_finished",
     "load_state",
     "load_weights",
     "make_accelerator",
     "mean_metrics",
+    "n_samples_of",
+    "run_lock",
     "save_checkpoint",
     "save_weights",
     "train",

@@ -23,6 +23,7 @@ from monarch_sciml.training.checkpoint import (
 )
 from monarch_sciml.training.divergence import check_losses, check_weights
 from monarch_sciml.training.evaluate import evaluate_model, mean_metrics
+from monarch_sciml.training.lock import from_main_process, is_finished, run_lock
 from monarch_sciml.training.loggers import CSVLogger, Logger, TensorBoardLogger
 from monarch_sciml.training.objective import Batch, Objective
 from monarch_sciml.training.optimisation import Optimisation
@@ -109,6 +110,8 @@ def train(
         When a run is resumed with other settings, or a data set is empty.
     TrainingDiverged
         When the loss or a weight becomes NaN or infinite.
+    RunBusy
+        When another process trains in `output`. Nothing is touched.
 
     Examples
     --------
@@ -129,36 +132,43 @@ def train(
     >>> result.progress.history[-1]["validation_relative_l2"] < 0.1
     True
     """
-    accelerator = make_accelerator(mixed_precision)
     result = TrainingResult(Path(output), Progress())
     check_output(result, resume=resume)
-    begun = find_checkpoint(result.last) is not None
-    accelerator.wait_for_everyone()  # nobody writes before everybody has looked
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        if accelerator.is_main_process:  # saved all the same, to be evaluated as any other
-            save_checkpoint(result.best, model)
-            save_checkpoint(result.last, model)
-        accelerator.wait_for_everyone()
-        return result
-    run = _Run(
-        model,
-        objective,
-        data,
-        optimisation=optimisation,
-        budget=budget,
-        result=result,
-        seed=seed,
-        accelerator=accelerator,
-        num_workers=num_workers,
-    )
-    try:
-        if begun:
-            run.restore()
-        else:
-            run.save(best=False)
-        run.fit(progress=progress, tensorboard=tensorboard)
-    finally:
-        accelerator.unwrap_model(run.model, keep_fp32_wrapper=False)
+    learns = any(parameter.requires_grad for parameter in model.parameters())
+    with ExitStack() as stack:
+        done = from_main_process(resume and learns and is_finished(result.last, budget.epochs))
+        if not done:  # a finished run is only read
+            stack.enter_context(run_lock(result.output))
+            check_output(result, resume=resume)  # another process may have made one meanwhile
+        accelerator = make_accelerator(mixed_precision)
+        begun = find_checkpoint(result.last) is not None
+        accelerator.wait_for_everyone()  # nobody writes before everybody has looked
+        if not learns:
+            if accelerator.is_main_process:  # saved all the same, to be evaluated as any other
+                save_checkpoint(result.best, model)
+                save_checkpoint(result.last, model)
+            accelerator.wait_for_everyone()
+            return result
+        run = _Run(
+            model,
+            objective,
+            data,
+            optimisation=optimisation,
+            budget=budget,
+            result=result,
+            seed=seed,
+            accelerator=accelerator,
+            num_workers=num_workers,
+        )
+        try:
+            if begun:
+                run.restore()
+            else:
+                run.save(best=False)
+            if not done:
+                run.fit(progress=progress, tensorboard=tensorboard)
+        finally:
+            accelerator.unwrap_model(run.model, keep_fp32_wrapper=False)
     return result
 
 

@@ -1,0 +1,100 @@
+"""Two jobs in one run directory: one trains, the other is told so, and nothing is damaged."""
+
+import subprocess
+import sys
+
+import pytest
+
+from monarch_sciml.training import (
+    Optimisation,
+    RunBusy,
+    TrainingDiverged,
+    find_checkpoint,
+    is_finished,
+    load_state,
+    run_lock,
+)
+
+HOLD = """
+import sys
+from monarch_sciml.training import run_lock
+with run_lock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def elsewhere():
+    """Hold a directory in a process of its own; returns the process."""
+    started = []
+
+    def hold(folder):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield hold
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def snapshot(folder):
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_run_in_use_is_refused_untouched_and_free_after_a_kill(tiny, elsewhere, tmp_path):
+    tiny.run(tmp_path, epochs=1)
+    process = elsewhere(tmp_path)
+    before = snapshot(tmp_path)
+    with pytest.raises(RunBusy, match=r"one process at a time may train .* Wait for it"):
+        tiny.run(tmp_path, epochs=2, resume=True)
+    assert snapshot(tmp_path) == before
+    process.kill()
+    process.wait()
+    assert (tmp_path / ".lock").exists()  # left behind, and no obstacle
+    assert tiny.run(tmp_path, epochs=2, resume=True).progress.epoch == 2
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_a_finished_run_can_be_read_while_it_is_held(tiny, elsewhere, tmp_path):
+    first = tiny.run(tmp_path, epochs=1)
+    elsewhere(tmp_path)
+    before = snapshot(tmp_path)
+    again = tiny.run(tmp_path, epochs=1, resume=True)
+    assert again.progress == first.progress and snapshot(tmp_path) == before
+
+
+def test_the_lock_is_released_after_an_error_and_can_be_taken_again(tiny, tmp_path):
+    with pytest.raises(TrainingDiverged):
+        tiny.run(tmp_path, optimisation=Optimisation(learning_rate=1e30))
+    for _ in range(2):
+        with run_lock(tmp_path):
+            assert (tmp_path / ".lock").exists()
+        assert not (tmp_path / ".lock").exists()
+
+
+def test_the_lock_is_waited_for(elsewhere, tmp_path):
+    process = elsewhere(tmp_path)
+    with pytest.raises(RunBusy), run_lock(tmp_path, patience=0):
+        pass
+    process.stdin.close()  # it ends in a moment
+    with run_lock(tmp_path, patience=30):
+        pass
+
+
+def test_is_finished_asks_the_checkpoint(tiny, tmp_path):
+    last = tmp_path / "checkpoints" / "last"
+    assert not is_finished(last, 1)
+    tiny.run(tmp_path, epochs=2)
+    assert is_finished(last, 2) and not is_finished(last, 3)
+    assert load_state(find_checkpoint(last))["progress"]["epoch"] == 2
