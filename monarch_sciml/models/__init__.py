@@ -2,7 +2,10 @@
 
 from monarch_sciml.models.convert import densify, monarchize
 from monarch_sciml.models.fno import FNO
+from monarch_sciml.models.modl import MoDL
+from monarch_sciml.models.reconstruction_unet import ReconstructionUNet
 from monarch_sciml.models.sense import SENSE
 from monarch_sciml.models.unet import UNet
+from monarch_sciml.models.varnet import VarNet
 
-__all__ = ["FNO", "SENSE", "UNet", "densify", "monarchize"]
+__all__ = ["FNO", "SENSE", "MoDL", "ReconstructionUNet", "UNet", "VarNet", "densify", "monarchize"]

@@ -12,22 +12,30 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of
+from monarch_sciml.models._planes import (
+    OnGrids,
+    Resampling,
+    TransformName,
+    check_sample,
+    interpolation,
+    is_fourier,
+    plane_transform,
+)
 from monarch_sciml.physics.mri import SenseOperator, combine
-from monarch_sciml.transforms import DenseTransform, MonarchTransform, SeparableTransform
 
 
 class SENSE(nn.Module):
     """Combine the transformed coils, x = sum_c conj(S_c) T(D m y_c): one linear pass, no iteration.
 
     T is the centred inverse FFT (zero-filled SENSE, the adjoint of the measurement) or a learnable
-    separable transform that starts there and is shared by all coils and slices (mSENSE). D is 1,
-    or a learned diagonal weighting of k-space, which is what density compensation can do on its
-    own.
+    transform that starts there, separable and shared by all coils and slices unless told otherwise
+    (mSENSE). D is 1, or a learned diagonal weighting of k-space, which is what density compensation
+    can do on its own.
 
     Parameters
     ----------
     grid_shape
-        Matrix (H, W) to train on; learned transforms are resampled to any other.
+        Matrix (H, W) to train on, of any size; what was learned is resampled to any other.
     transform
         "fourier", "monarch" (mSENSE) or "dense" (the unstructured ablation).
     init
@@ -36,6 +44,23 @@ class SENSE(nn.Module):
         Learn D, one real number per k-space position, starting at 1.
     transform_rank, transform_order
         Of the Monarch transform; see `MonarchTransform`.
+    separable
+        One transform for all rows and one for all columns. Otherwise every row and every column
+        has its own: with "dense" a two-factor Monarch matrix of the flattened plane of H W points,
+        with "monarch" one of order 4. H W (H + W) or about 2 H W (sqrt(H) + sqrt(W)) complex
+        parameters, and no other matrix than that trained on.
+    n_coils
+        One transform for each of so many coils, the number and order of which is then fixed.
+    resampling
+        How a learned transform or weighting is carried to another matrix. "relative": a frequency
+        keeps its share of the largest one; what was learned about the density of the samples stays
+        with it. "frequency": a frequency keeps its number of periods over the field of view
+        (`ResampledTransform`); a learned weighting is then refused.
+
+    Raises
+    ------
+    ValueError
+        When an argument is none of these, or `n_coils` meets `separable=False`.
 
     Notes
     -----
@@ -61,35 +86,28 @@ class SENSE(nn.Module):
         self,
         grid_shape: tuple[int, ...],
         *,
-        transform: Literal["fourier", "monarch", "dense"] = "fourier",
+        transform: TransformName = "fourier",
         init: Literal["idft", "random"] = "idft",
         kspace_weighting: bool = False,
         transform_rank: int = 1,
         transform_order: int = 2,
+        separable: bool = True,
+        n_coils: int | None = None,
+        resampling: Resampling = "relative",
     ) -> None:
         super().__init__()
-        one_of("transform", transform, ("fourier", "monarch", "dense"))
         one_of("init", init, ("idft", "random"))
-        if len(grid_shape) != 2:
-            rule = "`grid_shape` must be the two sizes (H, W) of a slice"
-            raise ValueError(message(rule, tuple(grid_shape), "Reconstruct slice by slice."))
+        self.transform = plane_transform(
+            grid_shape,
+            transform,
+            init="random" if init == "random" else "fourier",
+            rank=transform_rank,
+            order=transform_order,
+            separable=separable,
+            n_coils=n_coils,
+        )
         self.grid_shape = tuple(grid_shape)
-        self.transform: SeparableTransform | None = None
-        start = "irandom" if init == "random" else "idft"
-        if transform == "monarch":
-            self.transform = SeparableTransform(
-                [
-                    MonarchTransform(
-                        n, init=start, centered=True, rank=transform_rank, order=transform_order
-                    )
-                    for n in grid_shape
-                ]
-            )
-        elif transform == "dense":
-            self.transform = SeparableTransform(
-                [DenseTransform(n, init=start, centered=True) for n in grid_shape]
-            )
-        self._resampled: dict[tuple[int, ...], SeparableTransform] = {}
+        self._on_grids = OnGrids(resampling)
         # deviation from D = 1, so that weight decay pulls towards no weighting
         self.weighting = nn.Parameter(torch.zeros(self.grid_shape)) if kspace_weighting else None
 
@@ -103,31 +121,23 @@ class SENSE(nn.Module):
         Raises
         ------
         ValueError
-            When mask, maps and k-space differ in size, or a learned weighting meets another matrix
-            size.
+            When mask, maps and k-space differ in size, or something learned meets a matrix that it
+            cannot be carried to.
         """
-        grid = tuple(masked_kspace.shape[-2:])
-        if mask.shape[-2:] != grid or coil_maps.shape != masked_kspace.shape:
-            rule = "`mask` and `coil_maps` must have the size of the k-space"
-            got = f"{tuple(mask.shape)}, {tuple(coil_maps.shape)} for {tuple(masked_kspace.shape)}"
-            raise ValueError(message(rule, got, "Crop or pad them to the same matrix."))
-        weights = mask if self.weighting is None else mask * self._weighting_on(grid)
-        if self.transform is None:
+        grid = check_sample(masked_kspace, mask, coil_maps)
+        weights = mask if self.weighting is None else mask * self._density(grid, self.weighting)
+        if is_fourier(self.transform):
             return SenseOperator(weights, coil_maps).adjoint(masked_kspace)
-        transform = self._transform_on(grid, self.transform)
+        transform = self._on_grids(self.transform, grid)
         return combine(transform(weights.unsqueeze(-3) * masked_kspace), coil_maps)
 
-    def _weighting_on(self, grid: Sequence[int]) -> Tensor:
-        if tuple(grid) != self.grid_shape or self.weighting is None:
+    def _density(self, grid: Sequence[int], weighting: Tensor) -> Tensor:
+        if tuple(grid) == self.grid_shape:
+            return 1 + weighting
+        if self._on_grids.resampling == "frequency":
             rule = f"a learned k-space weighting needs its training matrix {self.grid_shape}"
-            raise ValueError(message(rule, tuple(grid), "Train on that size, or leave it out."))
-        return 1 + self.weighting
-
-    def _transform_on(
-        self, grid: tuple[int, ...], transform: SeparableTransform
-    ) -> SeparableTransform:
-        if grid == self.grid_shape:
-            return transform
-        if grid not in self._resampled:
-            self._resampled[grid] = transform.resampled(grid)
-        return self._resampled[grid]
+            raise ValueError(message(rule, tuple(grid), "Set `resampling` to 'relative'."))
+        rows, columns = (
+            interpolation(old, new).to(weighting) for old, new in zip(self.grid_shape, grid)
+        )
+        return 1 + rows @ weighting @ columns.mT  # (H', W')
