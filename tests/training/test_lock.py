@@ -53,16 +53,18 @@ def snapshot(folder):
 
 
 def test_a_run_in_use_is_refused_untouched_and_free_after_a_kill(tiny, elsewhere, tmp_path):
-    tiny.run(tmp_path, epochs=1)
+    steady = Optimisation(learning_rate=1e-2, scheduler="step")
+    tiny.run(tmp_path, epochs=1, optimisation=steady)
     process = elsewhere(tmp_path)
     before = snapshot(tmp_path)
     with pytest.raises(RunBusy, match=r"one process at a time may train .* Wait for it"):
-        tiny.run(tmp_path, epochs=2, resume=True)
+        tiny.run(tmp_path, epochs=2, resume=True, optimisation=steady)
     assert snapshot(tmp_path) == before
     process.kill()
     process.wait()
     assert (tmp_path / ".lock").exists()  # left behind, and no obstacle
-    assert tiny.run(tmp_path, epochs=2, resume=True).progress.epoch == 2
+    again = tiny.run(tmp_path, epochs=2, resume=True, optimisation=steady)
+    assert again.progress.epoch == 2
     assert not (tmp_path / ".lock").exists()
 
 
