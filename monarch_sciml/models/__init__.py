@@ -1,6 +1,7 @@
 """Networks that take their transform as an argument."""
 
 from monarch_sciml.models.convert import densify, monarchize
+from monarch_sciml.models.factorized_fno import FactorizedFNO
 from monarch_sciml.models.fno import FNO
 from monarch_sciml.models.modl import MoDL
 from monarch_sciml.models.reconstruction_unet import ReconstructionUNet
@@ -8,4 +9,14 @@ from monarch_sciml.models.sense import SENSE
 from monarch_sciml.models.unet import UNet
 from monarch_sciml.models.varnet import VarNet
 
-__all__ = ["FNO", "SENSE", "MoDL", "ReconstructionUNet", "UNet", "VarNet", "densify", "monarchize"]
+__all__ = [
+    "FNO",
+    "SENSE",
+    "FactorizedFNO",
+    "MoDL",
+    "ReconstructionUNet",
+    "UNet",
+    "VarNet",
+    "densify",
+    "monarchize",
+]
