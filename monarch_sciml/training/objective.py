@@ -18,6 +18,7 @@ from monarch_sciml._checks import message, one_of
 from monarch_sciml.metrics.fields import relative_l2_over_time
 from monarch_sciml.metrics.images import image_statistics, volume_metrics
 from monarch_sciml.metrics.named import FIELD_METRICS, FieldMetric, field_metrics
+from monarch_sciml.physics.mri import fft2c
 
 Batch = Mapping[str, Tensor]
 """A dict of samples stacked along a leading batch axis."""
@@ -210,20 +211,58 @@ class ReconstructionObjective(Objective):
     Attributes
     ----------
     criterion
-        "l1": mean of |x - t| over complex pixels; "mse": mean of |x - t|^2.
+        "l1": mean of |x - t| over complex pixels; "mse": mean of |x - t|^2; "ssim": 1 - SSIM(|x|,
+        |t|), fastMRI's SSIM of the slice (7 x 7, range `max`); "kspace": mean of |F S_c (x - t)|
+        over all coils and all of k-space, sampled or not, F the centred orthonormal FFT.
+    ssim_weight, kspace_weight
+        What is added of the criteria "ssim" and "kspace"; 0 for none.
+
+    Notes
+    -----
+    SSIM is blind to the phase of the image, and float64 whatever the data. The squared error in
+    k-space would be that of the image once more, F being unitary; hence the modulus, which gives
+    the many weak high frequencies their share.
+
+    References
+    ----------
+    Sriram et al., arXiv 2004.06688 (trained on SSIM); Zhao et al., "Loss functions for image
+    restoration with neural networks", IEEE TCI 3 (2017), arXiv 1511.08861 (l1 and SSIM together).
     """
 
     monitor: ClassVar[str] = "nmse"
 
-    criterion: Literal["l1", "mse"] = "l1"
+    criterion: Literal["l1", "mse", "ssim", "kspace"] = "l1"
+    ssim_weight: float = 0.0
+    kspace_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        one_of("criterion", self.criterion, ("l1", "mse"))
+        one_of("criterion", self.criterion, ("l1", "mse", "ssim", "kspace"))
+        for name in ("ssim_weight", "kspace_weight"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                rule = f"`{name}` must be zero or positive"
+                raise ValueError(message(rule, value, f"Raise `{name}`."))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the mean over pixels and batch of |x - t| or |x - t|^2, x and t complex."""
-        error = (self.predict(model, batch) - batch["target"]).abs()
-        return (error if self.criterion == "l1" else error.square()).mean()
+        """Return criterion + ssim_weight (1 - SSIM) + kspace_weight |F S (x - t)|, a mean."""
+        prediction = self.predict(model, batch)
+        loss = self._criterion(self.criterion, prediction, batch)
+        for name, weight in (("ssim", self.ssim_weight), ("kspace", self.kspace_weight)):
+            if weight:
+                loss = loss + weight * self._criterion(name, prediction, batch)
+        return loss
+
+    def _criterion(self, name: str, prediction: Tensor, batch: Batch) -> Tensor:
+        target = batch["target"]
+        if name == "ssim":
+            if not bool(prediction.isfinite().all()):  # the loop says which step, and what to do
+                return prediction.abs().mean() * torch.nan
+            pieces = image_statistics(prediction.abs(), target.abs(), batch["max"])
+            return 1 - pieces["ssim"].mean().to(target.real.dtype)
+        error = prediction - target
+        if name == "kspace":
+            error = fft2c(batch["coil_maps"] * error.unsqueeze(1))  # (B, coils, H, W)
+        return error.abs().square().mean() if name == "mse" else error.abs().mean()
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the complex images (B, H, W), in the normalised units of the data."""

@@ -213,6 +213,83 @@ def test_reconstruction_loss_is_of_the_complex_image(criterion, value):
     assert float(loss) == pytest.approx(value, rel=1e-5)
 
 
+def test_ssim_loss_is_scikit_images():
+    from skimage.metrics import structural_similarity
+
+    samples = scans()
+    expected = [
+        1 - structural_similarity(
+            t.abs().double().numpy(), (t + 3 + 4j).abs().double().numpy(), data_range=float(peak)
+        )
+        for t, peak in zip(samples["target"], samples["max"])
+    ]  # fmt: skip
+    loss = ReconstructionObjective("ssim").loss(Shift(), samples)
+    assert loss.item() == pytest.approx(np.mean(expected), abs=1e-5)
+
+
+def test_kspace_loss_is_the_error_of_every_coil():
+    samples = scans()
+    loss = ReconstructionObjective("kspace").loss(Shift(), samples)
+    # a constant is one sample of k-space, sqrt(H W) times as large
+    assert loss.item() == pytest.approx(5.0 * np.sqrt(9 * 8) / (9 * 8), rel=1e-5)
+    maps = torch.randn(6, 3, 9, 8, dtype=torch.complex64)
+    samples["coil_maps"] = maps
+    error = maps.numpy() * (3 + 4j)
+    spectrum = np.fft.fftn(error, axes=(-2, -1), norm="ortho")  # shifts do not change the mean
+    loss = ReconstructionObjective("kspace").loss(Shift(), samples)
+    assert loss.item() == pytest.approx(np.abs(spectrum).mean(), rel=1e-5)
+
+
+def test_reconstruction_losses_add_up():
+    samples = scans()
+    parts = {
+        name: ReconstructionObjective(name).loss(Shift(), samples).item()
+        for name in ("l1", "ssim", "kspace")
+    }
+    both = ReconstructionObjective("l1", ssim_weight=0.5, kspace_weight=2.0)
+    expected = parts["l1"] + 0.5 * parts["ssim"] + 2 * parts["kspace"]
+    assert both.loss(Shift(), samples).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("criterion", ["l1", "mse", "ssim", "kspace"])
+def test_reconstruction_losses_have_gradients(criterion):
+    class Given(nn.Module):
+        def __init__(self, image):
+            super().__init__()
+            self.image = image
+
+        def forward(self, masked_kspace, mask, coil_maps):
+            return self.image
+
+    samples = scans()
+    samples = {k: v[:2] for k, v in samples.items()}
+    samples = {
+        k: v.to(torch.complex128 if v.is_complex() else torch.float64) for k, v in samples.items()
+    }
+    image = samples["target"] * (1.1 + 0.2j)
+    image = image.requires_grad_()
+    objective = ReconstructionObjective(criterion)
+    assert torch.autograd.gradcheck(
+        lambda x: objective.loss(Given(x), samples), (image,), fast_mode=True
+    )
+
+
+def test_a_network_that_returns_nan_has_the_loss_nan():
+    class Bad(nn.Module):
+        def forward(self, masked_kspace, mask, coil_maps):
+            return masked_kspace[:, 0] * torch.nan
+
+    for criterion in ("l1", "ssim"):
+        assert ReconstructionObjective(criterion).loss(Bad(), scans()).isnan()
+
+
+@pytest.mark.parametrize("name", ["ssim_weight", "kspace_weight"])
+@pytest.mark.parametrize("value", [-1.0, float("nan")])
+def test_bad_weights_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be zero or positive"):
+        ReconstructionObjective(**{name: value})
+
+
 def test_reconstruction_metrics_are_scikit_images_of_each_volume_in_the_datas_unit():
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -237,7 +314,7 @@ def test_reconstruction_metrics_are_scikit_images_of_each_volume_in_the_datas_un
 
 
 def test_unknown_criterion_is_refused():
-    with pytest.raises(ValueError, match="`criterion` must be one of 'l1', 'mse'"):
+    with pytest.raises(ValueError, match="`criterion` must be one of 'l1', 'mse', 'ssim'"):
         ReconstructionObjective("l3")
 
 
