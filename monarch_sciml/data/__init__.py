@@ -9,6 +9,7 @@ from monarch_sciml.data.fastmri import read_slice as read_slice
 from monarch_sciml.data.fastmri import write_fastmri as write_fastmri
 from monarch_sciml.data.field_files import describe_fields as describe_fields
 from monarch_sciml.data.field_files import open_fields as open_fields
+from monarch_sciml.data.field_pairs import PairModule as PairModule
 from monarch_sciml.data.field_source import FieldLayout as FieldLayout
 from monarch_sciml.data.field_source import FieldSource as FieldSource
 from monarch_sciml.data.field_writer import FieldWriter as FieldWriter
@@ -17,13 +18,14 @@ from monarch_sciml.data.fno_mat import FnoMatFile as FnoMatFile
 from monarch_sciml.data.generation import Problem as Problem
 from monarch_sciml.data.generation import generate as generate
 from monarch_sciml.data.generators import generate_navier_stokes as generate_navier_stokes
+from monarch_sciml.data.grid_mat import GridMatFile as GridMatFile
 from monarch_sciml.data.kspace import describe_scan as describe_scan
 from monarch_sciml.data.kspace import read_scan as read_scan
 from monarch_sciml.data.kspace import recognise as recognise
 from monarch_sciml.data.neuralop_pt import NeuralopPtFile as NeuralopPtFile
 from monarch_sciml.data.normalization import UnitGaussian as UnitGaussian
-from monarch_sciml.data.pde import PairModule as PairModule
 from monarch_sciml.data.pde import TrajectoryModule as TrajectoryModule
+from monarch_sciml.data.pdebench import PDEBenchFile as PDEBenchFile
 from monarch_sciml.data.phantom import generate_scans as generate_scans
 from monarch_sciml.data.phantom import simulate_scan as simulate_scan
 from monarch_sciml.data.scan import Scan as Scan
@@ -32,3 +34,4 @@ from monarch_sciml.data.scans import ScanModule as ScanModule
 from monarch_sciml.data.spec import DataModule as DataModule
 from monarch_sciml.data.spec import FieldSpec as FieldSpec
 from monarch_sciml.data.spec import ScanSpec as ScanSpec
+from monarch_sciml.data.the_well import TheWellFile as TheWellFile

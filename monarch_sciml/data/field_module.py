@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,17 +19,17 @@ from monarch_sciml.data.normalization import UnitGaussian
 from monarch_sciml.data.spec import DataModule
 
 Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class FieldModule(DataModule):
     """Split a file as the FNO paper does: the first samples train, the last ones test.
 
     Validation samples follow the training samples. The constructors of the subclasses say which
-    frames (`window`, `train_window`) and which fields a sample holds.
+    frames (`windows`) and which fields a sample holds.
     """
 
-    window: Window
-    train_window: Window
+    windows: dict[Split, Window]
     input_fields: tuple[str, ...]
     target_fields: tuple[str, ...]
 
@@ -39,21 +41,26 @@ class FieldModule(DataModule):
         n_validation: int,
         n_test: int,
         subsample: int,
-        in_memory: bool,
+        in_memory: bool | None,
         dtype: str,
+        boundary: Sequence[str] | None = None,
         test_path: Path | None = None,
+        split: Literal["samples", "time"] = "samples",
     ) -> None:
         self.path = Path(path)
-        self.source = self.test_source = open_data(self.path)
+        self.source = self.test_source = open_data(self.path, boundary)
         if test_path is not None:
-            self.test_source = open_data(Path(test_path))
+            self.test_source = open_data(Path(test_path), boundary)
             check_alike(self.source, self.test_source)
         self.subsample = positive_int("subsample", subsample)
         self.in_memory = in_memory
         one_of("dtype", dtype, ("float32", "float64"))
         self.dtype = torch.float64 if dtype == "float64" else torch.float32
         _check_subsample(self.source, self.subsample)
-        if test_path is None:
+        self._ranges: dict[Split, range]
+        if split == "time":
+            self._ranges = dict.fromkeys(SPLITS, range(self.source.n_samples))
+        elif test_path is None:
             self._ranges = split_samples(self.source, n_train, n_validation, n_test)
         else:
             self._ranges = split_samples(self.source, n_train, n_validation, 0)
@@ -68,29 +75,38 @@ class FieldModule(DataModule):
     @property
     def validation(self) -> Dataset[dict[str, Any]] | None:
         """Samples that choose the best checkpoint; None when there are none."""
-        return self._split("validation") if len(self._ranges["validation"]) else None
+        return self._split("validation") if self._n_samples("validation") else None
 
     @property
     def test(self) -> Dataset[dict[str, Any]]:
         """Samples for the figures that are reported."""
         return self._split("test")
 
+    def _n_samples(self, name: Split) -> int:
+        return len(self._ranges[name]) * len(self.windows[name].starts)
+
     def _split(self, name: Split) -> FieldSamples:
         if name not in self._splits:
-            if not len(self._ranges[name]):
+            if not self._n_samples(name):
                 rule = f"`n_{name}` must be at least 1 to use the {name} samples"
                 raise ValueError(message(rule, 0, f"Raise `n_{name}`."))
-            self._splits[name] = FieldSamples(
-                self.test_source if name == "test" else self.source,
-                self._ranges[name],
-                self.train_window if name == "train" else self.window,
-                input_fields=self.input_fields,
-                target_fields=self.target_fields,
-                subsample=self.subsample,
-                dtype=self.dtype,
-                in_memory=self.in_memory,
-            )
+            self._splits[name] = self._samples(name, self.windows[name])
         return self._splits[name]
+
+    def _samples(self, name: Split, window: Window, **changes: Any) -> FieldSamples:
+        return FieldSamples(
+            self.test_source if name == "test" else self.source,
+            self._ranges[name],
+            window,
+            **{
+                "input_fields": self.input_fields,
+                "target_fields": self.target_fields,
+                "subsample": self.subsample,
+                "dtype": self.dtype,
+                "in_memory": self.in_memory,
+                **changes,
+            },
+        )
 
     @cached_property
     def input_statistics(self) -> UnitGaussian:
@@ -114,14 +130,14 @@ class FieldModule(DataModule):
         }
 
 
-def open_data(path: Path) -> FieldSource:
+def open_data(path: Path, boundary: Sequence[str] | None = None) -> FieldSource:
     """Open the file of a data module; when it is missing, say how to make it."""
     if not path.exists():
         rule = "the data file must exist"
         made = f"navier_stokes --output {path}" if path.suffix in (".h5", ".hdf5") else "PROBLEM"
         remedy = f"Make it with `monarch-sciml generate {made}`, or correct the path."
         raise FileNotFoundError(message(rule, str(path), remedy))
-    return open_fields(path)
+    return open_fields(path, boundary=boundary)
 
 
 def split_samples(
@@ -144,9 +160,30 @@ def split_samples(
     }
 
 
+def split_frames(
+    source: FieldSource, start: int, n_train: int, n_validation: int, n_test: int
+) -> dict[Split, range]:
+    """Return which frames are whose, from `start` on; ValueError when there are too few."""
+    counts = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test}
+    for name, count in counts.items():
+        positive_int(name, count, minimum=0)
+    total, available = sum(counts.values()), source.n_times - start
+    if total > available:
+        names = "`n_train` + `n_validation` + `n_test`"
+        rule = f"{names} must be at most the {available} frames of {source.path} from `start` on"
+        got = f"{n_train} + {n_validation} + {n_test} = {total}"
+        raise ValueError(message(rule, got, "Lower one: with split `time` they count frames."))
+    end = start + n_train
+    return {
+        "train": range(start, end),
+        "validation": range(end, end + n_validation),
+        "test": range(source.n_times - n_test, source.n_times),
+    }
+
+
 def known_fields(source: FieldSource, fields: list[str] | None) -> tuple[str, ...]:
-    """Return `fields`, or all of the source; ValueError when one is unknown or there is none."""
-    names = source.fields if fields is None else tuple(fields)
+    """Return `fields`, or all that vary in time; ValueError when one is unknown or none is left."""
+    names = source.layout.varying if fields is None else tuple(fields)
     for name in names:
         one_of("fields", name, source.fields)
     if not names:
@@ -171,8 +208,18 @@ def _check_subsample(source: FieldSource, subsample: int) -> None:
 
 
 def check_alike(first: FieldSource, second: FieldSource) -> None:
-    """Raise ValueError when two files differ in fields, grid or frames."""
-    for name in ("fields", "grid_shape", "n_times"):
-        if getattr(first, name) != getattr(second, name):
-            rule = f"{second.path} must have the `{name}` of {first.path}, {getattr(first, name)}"
-            raise ValueError(message(rule, getattr(second, name), "Pass files of one problem."))
+    """Raise ValueError when two files differ in fields, grid, boundary, frames or dt."""
+    for name in ("fields", "grid_shape", "boundary", "n_times", "domain_extent", "dt"):
+        ours, theirs = getattr(first, name), getattr(second, name)
+        if not _same(ours, theirs):
+            rule = f"{second.path} must have the `{name}` of {first.path}, {ours}"
+            raise ValueError(message(rule, theirs, "Pass files of one problem."))
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Equality, of lengths and times within the error of single precision."""
+    if isinstance(first, tuple) and isinstance(second, tuple):
+        return len(first) == len(second) and all(map(_same, first, second))
+    if isinstance(first, float) and isinstance(second, float):
+        return math.isclose(first, second, rel_tol=1e-4)
+    return first == second

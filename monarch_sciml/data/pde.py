@@ -1,4 +1,4 @@
-"""Data modules of PDE fields: trajectories to roll out, steady pairs to map.
+"""Data module of trajectories to roll out.
 
 Shapes: T frames, F fields, then the grid.
 """
@@ -8,8 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from monarch_sciml._checks import message, positive_int
-from monarch_sciml.data.field_module import FieldModule, check_frames, known_fields
+from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.data.field_module import (
+    SPLITS,
+    FieldModule,
+    Split,
+    check_frames,
+    known_fields,
+    split_frames,
+)
 from monarch_sciml.data.field_samples import Window
 from monarch_sciml.data.spec import FieldSpec
 
@@ -24,8 +31,15 @@ class TrajectoryModule(FieldModule):
     ----------
     path
         A file of trajectories that `open_fields` reads.
+    test_path
+        Take the test samples from this file, of the same problem and grid; else from `path`.
     n_train, n_validation, n_test
-        Numbers of trajectories: the first ones train, the next validate, the LAST ones test.
+        Numbers of trajectories: the first ones train, the next validate, the LAST ones test. With
+        `split` "time" numbers of frames, from `start` on.
+    split
+        "samples", or "time" to learn from the past of every trajectory and predict its future, even
+        where there is but one: every window of frames inside a part is one of its samples, and no
+        window reaches into the next part.
     n_steps_in, n_steps_out
         Frames given and frames to predict.
     start
@@ -41,9 +55,12 @@ class TrajectoryModule(FieldModule):
     window_steps
         Target frames of a training window.
     in_memory
-        Read the frames once and keep them; else read the file for every sample.
+        Read the frames once and keep them, or read the file for every sample; by default a part is
+        kept when its frames take at most 512 MiB.
     fields
-        Names of the fields to use; all by default.
+        Names of the fields to use; by default all that vary in time.
+    boundary
+        Condition along each axis of the grid, where the file does not tell it (`open_fields`).
     dtype
         "float32" or "float64", of the samples.
 
@@ -52,7 +69,8 @@ class TrajectoryModule(FieldModule):
     FileNotFoundError
         When the file is missing; the line names the command that makes it.
     ValueError
-        When the file is no such file, or has too few samples, frames or grid points.
+        When a file is no such file, or has too few samples, frames or grid points, or the files
+        are of different problems or grids.
 
     Notes
     -----
@@ -69,9 +87,11 @@ class TrajectoryModule(FieldModule):
         self,
         path: Path,
         *,
+        test_path: Path | None = None,
         n_train: int,
         n_validation: int = 0,
         n_test: int,
+        split: Literal["samples", "time"] = "samples",
         n_steps_in: int = 10,
         n_steps_out: int = 10,
         start: int = 0,
@@ -79,10 +99,15 @@ class TrajectoryModule(FieldModule):
         subsample: int = 1,
         windows: bool = False,
         window_steps: int = 1,
-        in_memory: bool = True,
+        in_memory: bool | None = None,
         fields: list[str] | None = None,
+        boundary: list[str] | None = None,
         dtype: Literal["float32", "float64"] = "float32",
     ) -> None:
+        one_of("split", split, ("samples", "time"))
+        if split == "time" and test_path is not None:
+            rule = "`split` must be 'samples' where there is a `test_path`"
+            raise ValueError(message(rule, repr(split), "Leave one of them out."))
         super().__init__(
             path,
             n_train=n_train,
@@ -91,6 +116,9 @@ class TrajectoryModule(FieldModule):
             subsample=subsample,
             in_memory=in_memory,
             dtype=dtype,
+            boundary=boundary,
+            test_path=test_path,
+            split=split,
         )
         start = positive_int("start", start, minimum=0)
         n_in, stride = positive_int("n_steps_in", n_steps_in), positive_int("stride", stride)
@@ -98,12 +126,20 @@ class TrajectoryModule(FieldModule):
         self.input_fields = self.target_fields = known_fields(self.source, fields)
         self.window = Window(range(start, start + 1), n_in, n_out, stride)
         check_frames(self.source, start + self.window.span)
-        self.train_window = self.window
-        if windows:
-            step = Window(range(1), n_in, positive_int("window_steps", window_steps), stride)
-            check_frames(self.source, step.span)
-            starts = range(self.source.n_times - step.span + 1)
-            self.train_window = Window(starts, n_in, step.n_steps_out, stride)
+        n_step = positive_int("window_steps", window_steps) if windows else n_out
+        learned = Window(range(1), n_in, n_step, stride)
+        check_frames(self.source, learned.span)
+        if split == "time":
+            parts = split_frames(self.source, start, n_train, n_validation, n_test)
+            self.windows = {
+                name: windows_within(parts[name], learned if name == "train" else self.window, name)
+                for name in SPLITS
+            }
+        else:
+            self.windows = dict.fromkeys(SPLITS, self.window)
+            if windows:
+                whole = range(self.source.n_times)
+                self.windows["train"] = windows_within(whole, learned, "train")
 
     @property
     def spec(self) -> FieldSpec:
@@ -120,79 +156,10 @@ class TrajectoryModule(FieldModule):
         )
 
 
-class PairModule(FieldModule):
-    """Give a steady field and the one it maps to: `input` (1, F, *grid), `target` (1, F', *grid).
-
-    Parameters
-    ----------
-    path
-        A file of steady fields that `open_fields` reads (neuralop's Darcy, the FNO paper's).
-    test_path
-        Take the test samples from this file, of the same grid; else from `path`.
-    n_train, n_validation, n_test
-        Numbers of samples: the first ones train, the next validate, the LAST ones test.
-    input_fields, target_fields
-        Names; by default the first field of the file is the input, the others are the target.
-    subsample
-        Keep each n-th grid point along every axis.
-    in_memory
-        Read the fields once and keep them; else read the file for every sample.
-    dtype
-        "float32" or "float64", of the samples.
-
-    Raises
-    ------
-    FileNotFoundError
-        When a file is missing; the line names the command that makes it.
-    ValueError
-        When a file is no such file, holds trajectories, or has too few samples or grid points.
-
-    Notes
-    -----
-    Nothing is normalised; `input_statistics` and `target_statistics` offer mean and std of the
-    training samples.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        test_path: Path | None = None,
-        n_train: int,
-        n_validation: int = 0,
-        n_test: int,
-        input_fields: list[str] | None = None,
-        target_fields: list[str] | None = None,
-        subsample: int = 1,
-        in_memory: bool = True,
-        dtype: Literal["float32", "float64"] = "float32",
-    ) -> None:
-        super().__init__(
-            path,
-            n_train=n_train,
-            n_validation=n_validation,
-            n_test=n_test,
-            subsample=subsample,
-            in_memory=in_memory,
-            dtype=dtype,
-            test_path=test_path,
-        )
-        if self.source.n_times != 1:
-            rule = f"{path} must hold steady fields, one frame a sample"
-            raise ValueError(message(rule, self.source.n_times, "Use TrajectoryModule."))
-        self.window = self.train_window = Window(range(1), 1, 0)
-        names = self.source.fields
-        self.input_fields = known_fields(self.source, input_fields or list(names[:1]))
-        self.target_fields = known_fields(self.source, target_fields or list(names[1:]))
-
-    @property
-    def spec(self) -> FieldSpec:
-        """Sizes, grid and boundary; `fields` names the target's fields."""
-        return FieldSpec(
-            fields=self.target_fields,
-            n_steps_in=1,
-            n_steps_out=1,
-            n_fields_in=len(self.input_fields),
-            n_fields_out=len(self.target_fields),
-            **self._grid(),
-        )
+def windows_within(frames: range, window: Window, name: Split) -> Window:
+    """Return the window that starts wherever it fits into these frames; ValueError if nowhere."""
+    if 0 < len(frames) < window.span:
+        rule = f"`n_{name}` must be at least the {window.span} frames of a sample"
+        raise ValueError(message(rule, len(frames), f"Raise `n_{name}`, or lower the steps."))
+    starts = range(frames.start, max(frames.start, frames.stop - window.span + 1))
+    return Window(starts, window.n_steps_in, window.n_steps_out, window.stride)

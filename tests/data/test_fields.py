@@ -201,13 +201,13 @@ class TestBadFiles:
     def test_foreign_hdf5(self, tmp_path):
         with h5py.File(tmp_path / "x.h5", "w") as file:
             file["tensor"] = np.zeros((2, 3))
-        with pytest.raises(ValueError, match=r"must be a file of fields .*, got HDF5 with \['tensor'\]"):
+        with pytest.raises(ValueError, match=r"file of fields .*, got HDF5 with \['tensor'\]"):
             open_fields(tmp_path / "x.h5")
 
     @pytest.mark.parametrize("content", [b"", b"hello, this is not a file of fields"])
     def test_foreign_content(self, tmp_path, content):
         (tmp_path / "x.h5").write_bytes(content)
-        with pytest.raises(ValueError, match=r"x\.h5 must be a file of fields \(monarch_sciml \.h5"):
+        with pytest.raises(ValueError, match=r"x\.h5 must be a file of fields \(monarch_sc"):
             open_fields(tmp_path / "x.h5")
 
     def test_later_version(self, written):

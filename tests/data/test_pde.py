@@ -200,7 +200,7 @@ class TestPairs:
     def test_other_grid_and_trajectories_are_refused(self):
         with pytest.raises(ValueError, match=r"`grid_shape` of .*\(16, 16\), got \(32, 32\)"):
             PairModule(self.darcy, test_path=SHARED / "darcy_test_32.pt", n_train=9, n_test=5)
-        with pytest.raises(ValueError, match=r"one frame a sample, got 17\. Use Traj"):
+        with pytest.raises(ValueError, match=r"which holds 17 frames, got none\. Name both"):
             PairModule(SHARED / "burgers_train_16.pt", n_train=9, n_test=5)
 
     def test_burgers_is_a_trajectory(self):
