@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from torch import nn
 
-from monarch_sciml._checks import message
-from monarch_sciml.benchmark.environment import environment
-from monarch_sciml.commands.gallery import gallery
+from monarch_sciml._checks import message, one_of
+from monarch_sciml.commands.publish import publish
 from monarch_sciml.commands.runs import (
     Contender,
     LoopOptions,
     Run,
     build,
-    describe_run,
+    diverged_run,
     run_network,
-    write_text,
 )
+from monarch_sciml.commands.transfer import check_transfer
 from monarch_sciml.data.spec import DataModule
-from monarch_sciml.evaluation import ComparisonTable, save, write_report, write_rows
-from monarch_sciml.training import Budget, Objective
+from monarch_sciml.training import (
+    Budget,
+    Objective,
+    RunBusy,
+    TrainingDiverged,
+    from_main_process,
+    is_finished,
+    n_samples_of,
+)
 
 
 def compare_networks(
@@ -36,13 +42,16 @@ def compare_networks(
     seeds: list[int] = [0, 1, 2],  # noqa: B006 - never changed
     baseline: str | None = None,
     title: str = "Comparison",
+    only: list[str] | str | None = None,
+    evaluate_on: dict[str, DataModule] = {},  # noqa: B006 - never changed
     options: LoopOptions = LoopOptions(),  # noqa: B008 - frozen
     configuration: str = "",
 ) -> str:
     """Train every network with every seed under one budget, and write one table and one report.
 
     Writes into `output`: a run directory NETWORK/seed-N for each run, results.csv (a row a run),
-    table.md, table.csv, figures/*.png and report.html.
+    table.md, table.csv, figures/*.png and report.html. They hold every finished run in `output`,
+    also those of other calls: several processes may share the work with `only` and `seeds`.
 
     Parameters
     ----------
@@ -62,6 +71,12 @@ def compare_networks(
         The network that changes are relative to; the first by default.
     title
         Title of the report.
+    only
+        Names of the networks to train in this call, as a list or separated by commas; all by
+        default.
+    evaluate_on
+        Name -> further data, as another resolution: every trained network is measured on their test
+        samples too, without any training.
     options
         Resuming, precision, logging.
     configuration
@@ -80,33 +95,28 @@ def compare_networks(
         remedy = "Name another folder, remove it, or pass --options.resume true."
         rule = "`output` must not hold a comparison yet"
         raise FileExistsError(message(rule, str(output), remedy))
+    chosen = _chosen(networks, only)
     for name, contender in networks.items():  # a mistake in the last must not wait for the first
         build_checked(name, contender, data)
-    runs = [
-        run_network(
-            name,
-            contender,
-            data=data,
-            objective=objective,
-            budget=budget,
-            seed=seed,
-            output=output / name / f"seed-{seed}",
-            configuration=_run_configuration(configuration, name, seed),
-            options=options,
-        )
-        for name, contender in networks.items()
-        for seed in _seeds_of(contender, data, seeds)
-    ]
+    for name, further in evaluate_on.items():
+        check_transfer(name, data.spec, further.spec)
+        n_samples_of(further.test)
+    work = _Work(data, networks, objective, budget, output, configuration, options, evaluate_on)
+    runs = work.train([(name, seed) for name in chosen for seed in work.seeds(name, seeds)])
+    runs |= work.collect(runs)
+    if not runs:
+        raise RunBusy(" ".join(work.notes.values()))
     return publish(
-        runs,
+        [runs[key] for key in sorted(runs, key=lambda key: (list(networks).index(key[0]), key[1]))],
         data,
         objective,
         budget,
         output,
-        seeds=seeds,
         baseline=baseline,
         title=title,
         configuration=configuration,
+        evaluate_on=evaluate_on,
+        notes=list(work.notes.values()),
     )
 
 
@@ -118,77 +128,113 @@ def build_checked(name: str, contender: Contender, data: DataModule) -> nn.Modul
         raise ValueError(f"network {name}: {error}") from error
 
 
-def publish(
-    runs: Sequence[Run],
-    data: DataModule,
-    objective: Objective,
-    budget: Budget,
-    output: Path,
-    *,
-    seeds: Sequence[int],
-    baseline: str,
-    title: str,
-    configuration: str,
-) -> str:
-    """Write results, table, figures and report of finished runs; return the text to print."""
-    describe_run(output, configuration)
-    rows = [run.row for run in runs]
-    write_rows(rows, output / "results.csv", overwrite=True)
-    metrics = list(runs[0].metrics)
-    table = ComparisonTable.from_rows(rows, metrics, baseline=baseline)
-    table.to_csv(output / "table.csv", overwrite=True)
-    write_text(output / "table.md", table.to_markdown() + "\n")
-    figures = gallery(runs, data, objective, batch_size=budget.batch_size)
-    for name, figure in figures.items():
-        save(figure, output / "figures" / f"{name}.png", overwrite=True)
-    write_report(
-        output / "report.html",
-        title=title,
-        summary=_summary(data, runs, seeds),
-        tables={"Test results": table},
-        figures={_caption(name): figure for name, figure in figures.items()},
-        environment=environment(),
-        configuration=configuration,
-        command="monarch-sciml compare --config config.yaml",
-        seeds=list(seeds),
-        budget=f"{budget.epochs} epochs, batch size {budget.batch_size}, for every network",
-        overwrite=True,
-    )
-    return f"{table.to_text()}\n\nreport: {output / 'report.html'}"
+Key = tuple[str, int]
+"""Network and seed of a run."""
 
 
-_CAPTIONS = {
-    "rollout": "Roll-out of the first test trajectory (first seed): fields and errors.",
-    "error-over-time": "Error against time, mean over the test set, every seed.",
-    "reconstructions": "Middle slice of the first test volume (first seed), zoom and errors.",
-    "training": "Validation error during training, every seed.",
-}
+@dataclass
+class _Work:
+    """The runs of a comparison, and what there is to say about those that have no result."""
+
+    data: DataModule
+    networks: dict[str, Contender]
+    objective: Objective
+    budget: Budget
+    output: Path
+    configuration: str
+    options: LoopOptions
+    evaluate_on: dict[str, DataModule]
+    notes: dict[Key, str] = field(default_factory=dict)
+
+    def train(self, keys: Sequence[Key]) -> dict[Key, Run]:
+        """Train, or go on with, the runs of this call; those in other hands are left out."""
+        runs = {}
+        for key in keys:
+            try:
+                runs[key] = self._run(key, self.options)
+            except RunBusy:
+                self._leave_out(key, "another process is training it")
+        return runs
+
+    def collect(self, done: dict[Key, Run]) -> dict[Key, Run]:
+        """Measure the finished runs of other calls; say which ones are not finished."""
+        runs = {}
+        others = [key for key in from_main_process(list(self._on_disk())) if key not in done]
+        for key, finished in ((key, self._is_finished(key)) for key in others):
+            if not from_main_process(finished):
+                if key not in self.notes:
+                    self._leave_out(key, "it is not finished")
+                continue
+            try:
+                runs[key] = self._run(key, replace(self.options, resume=True))
+            except (RunBusy, ValueError) as error:
+                self._leave_out(key, str(error).rstrip("."))
+        return runs
+
+    def seeds(self, name: str, seeds: Sequence[int]) -> Sequence[int]:
+        """Measure what has nothing to learn once."""
+        model = build(self.networks[name].network, self.data, seed=0)
+        return seeds if any(p.requires_grad for p in model.parameters()) else seeds[:1]
+
+    def _run(self, key: Key, options: LoopOptions) -> Run:
+        name, seed = key
+        try:
+            return run_network(
+                name,
+                self.networks[name],
+                data=self.data,
+                objective=self.objective,
+                budget=self.budget,
+                seed=seed,
+                output=self._folder(key),
+                configuration=_run_configuration(self.configuration, name, seed),
+                options=options,
+                evaluate_on=self.evaluate_on,
+            )
+        except TrainingDiverged as error:
+            self.notes[key] = f"{_label(key)} diverged: {error}"
+            return diverged_run(
+                name,
+                self.networks[name],
+                data=self.data,
+                seed=seed,
+                output=self._folder(key),
+                failure=str(error),
+            )
+
+    def _on_disk(self) -> Iterator[Key]:
+        """Yield the runs that the folder of the comparison holds, those without result too."""
+        for name in self.networks:
+            for folder in (self.output / name).glob("seed-*"):
+                number = folder.name.removeprefix("seed-")
+                if number.isdecimal() and (folder / "checkpoints").is_dir():
+                    yield name, int(number)
+
+    def _is_finished(self, key: Key) -> bool:
+        return is_finished(self._folder(key) / "checkpoints" / "last", self.budget.epochs)
+
+    def _folder(self, key: Key) -> Path:
+        return self.output / key[0] / f"seed-{key[1]}"
+
+    def _leave_out(self, key: Key, why: str) -> None:
+        self.notes[key] = f"{_label(key)} is not in the table: {why}."
 
 
-def _caption(figure: str) -> str:
-    """Say what a figure shows."""
-    learned = "The first learned transform of each network against its initialisation"
-    name = figure.removeprefix("transform-")
-    return _CAPTIONS.get(figure, f"{learned}: {name}.")
+def _label(key: Key) -> str:
+    return f"{key[0]}, seed {key[1]}"
 
 
-def _seeds_of(contender: Contender, data: DataModule, seeds: Sequence[int]) -> Sequence[int]:
-    """Measure what has nothing to learn once."""
-    model = build(contender.network, data, seed=0)
-    return seeds if any(p.requires_grad for p in model.parameters()) else seeds[:1]
-
-
-def _summary(data: DataModule, runs: Sequence[Run], seeds: Sequence[int]) -> str:
-    sizes = asdict(data.spec).items()
-    spec = ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in sizes
-    )
-    units = len(next(iter(runs[0].metrics.values())))
-    return (
-        f"Every network saw the same data, budget and seeds ({len(seeds)}). Errors are means over "
-        f"{units} test units; the spread is the standard deviation over seeds. Data: {spec}."
-    )
+def _chosen(networks: dict[str, Contender], only: list[str] | str | None) -> list[str]:
+    """Return the names of the networks to train."""
+    if only is None:
+        return list(networks)
+    names = [name.strip() for name in only.split(",")] if isinstance(only, str) else only
+    for name in names:
+        one_of("only", name, networks)
+    if not names:
+        rule = "`only` must name networks of the comparison"
+        raise ValueError(message(rule, "none", "Leave it out for all."))
+    return [name for name in networks if name in names]
 
 
 def _run_configuration(configuration: str, name: str, seed: int) -> str:

@@ -5,7 +5,7 @@ learned.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 
 def gallery(
-    runs: Sequence[Run], data: DataModule, objective: Objective, *, batch_size: int
+    runs: Sequence[Run],
+    data: DataModule,
+    objective: Objective,
+    *,
+    batch_size: int,
+    evaluate_on: Mapping[str, DataModule],
 ) -> dict[str, Figure]:
     """Return the figures of a comparison by file name.
 
@@ -140,3 +145,18 @@ def _first_transform(model: nn.Module) -> tuple[str, LearnableTransform] | None:
 
 def _slug(name: str) -> str:
     return "".join(c.lower() if c.isalnum() else "-" for c in name).strip("-")
+
+
+_CAPTIONS = {
+    "rollout": "Roll-out of the first test trajectory (first seed): fields and errors.",
+    "error-over-time": "Error against time, mean over the test set, every seed.",
+    "reconstructions": "Middle slice of the first test volume (first seed), zoom and errors.",
+    "training": "Validation error during training, every seed.",
+}
+
+
+def caption(figure: str) -> str:
+    """Say what a figure shows."""
+    learned = "The first learned transform of each network against its initialisation"
+    name = figure.removeprefix("transform-")
+    return _CAPTIONS.get(figure, f"{learned}: {name}.")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from tabulate import tabulate
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message
@@ -24,9 +25,12 @@ from monarch_sciml.training import (
     Progress,
     ReconstructionObjective,
     RolloutObjective,
+    TrainingDiverged,
     evaluate_model,
+    load_state,
     load_weights,
     mean_metrics,
+    n_samples_of,
     train,
 )
 
@@ -79,22 +83,50 @@ class LoopOptions:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained network with its test metrics, one value per trajectory or volume."""
+    """A trained network with its test metrics, one value per trajectory or volume.
+
+    Attributes
+    ----------
+    name, seed
+        Of the network.
+    model
+        With the weights of its best checkpoint.
+    progress
+        How it was trained.
+    metrics
+        On the test samples; empty for a training that diverged.
+    elsewhere
+        On the test samples of further data sets, by their names.
+    failure
+        Why there are no metrics; empty where there are.
+    """
 
     name: str
     seed: int
     model: nn.Module
     progress: Progress
     metrics: dict[str, Tensor]
+    elsewhere: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    failure: str = ""
 
     @property
-    def row(self) -> dict[str, Any]:
-        """One row of results.csv."""
+    def means(self) -> dict[str, float]:
+        """Mean of every metric; "relative_l2 on 64x64" is that on the further set 64x64."""
+        further = {
+            on(metric, name): value
+            for name, metrics in self.elsewhere.items()
+            for metric, value in mean_metrics(metrics).items()
+        }
+        return mean_metrics(self.metrics) | further
+
+    def row(self, columns: Collection[str]) -> dict[str, Any]:
+        """One row of results.csv, with these metrics; NaN for one that the run lacks."""
         epochs, seconds = self.progress.epoch, self.progress.seconds
+        means = self.means
         return {
             "network": self.name,
             "seed": self.seed,
-            **mean_metrics(self.metrics),
+            **{name: means.get(name, math.nan) for name in columns},
             "n_parameters": count_parameters(self.model),
             "epochs": epochs,
             "seconds": seconds,
@@ -120,29 +152,67 @@ def run_network(
     output: Path,
     configuration: str,
     options: LoopOptions,
+    evaluate_on: Mapping[str, DataModule] | None = None,
 ) -> Run:
-    """Train a network in `output`, load its best checkpoint, and measure it on the test samples."""
+    """Train a network in `output`, load its best checkpoint, and measure it on the test samples.
+
+    Those of further data sets are measured after them, without any training.
+
+    Raises
+    ------
+    ValueError
+        When objective or test samples do not fit the data.
+    TrainingDiverged, RunBusy
+        See `train`; the directory of a training that diverged is described as any other.
+    """
     _check_objective(objective, data.spec)
+    n_samples_of(data.test)  # before the training, not after it
     model = build(contender.network, data, seed=seed)
-    result = train(
-        model,
-        objective,
-        data,
-        optimisation=contender.optimisation,
-        budget=budget,
-        output=output,
-        seed=seed,
-        resume=options.resume,
-        mixed_precision=options.mixed_precision,
-        tensorboard=options.tensorboard,
-        progress=options.progress,
-        num_workers=options.num_workers,
+    try:
+        result = train(
+            model,
+            objective,
+            data,
+            optimisation=contender.optimisation,
+            budget=budget,
+            output=output,
+            seed=seed,
+            resume=options.resume,
+            mixed_precision=options.mixed_precision,
+            tensorboard=options.tensorboard,
+            progress=options.progress,
+            num_workers=options.num_workers,
+        )
+    except TrainingDiverged:
+        _describe(output, configuration, data)
+        raise
+    _describe(output, configuration, data)
+    load_weights(model, result.best)
+    metrics, *further = (
+        evaluate_model(model, objective, samples.test, batch_size=budget.batch_size)
+        for samples in (data, *(evaluate_on or {}).values())
     )
+    return Run(name, seed, model, result.progress, metrics, dict(zip(evaluate_on or {}, further)))
+
+
+def diverged_run(
+    name: str, contender: Contender, *, data: DataModule, seed: int, output: Path, failure: str
+) -> Run:
+    """Return a run whose training diverged: how far it came, and no metrics."""
+    model = build(contender.network, data, seed=seed)
+    progress = Progress(**load_state(output / "checkpoints" / "last")["progress"])
+    return Run(name, seed, model, progress, {}, failure=failure)
+
+
+def on(metric: str, name: str) -> str:
+    """Return the column of a metric on a further data set."""
+    return f"{metric} on {name}"
+
+
+def _describe(output: Path, configuration: str, data: DataModule) -> None:
+    """Write what a run directory says about itself."""
     describe_run(output, configuration)
     write_text(output / SPEC, spec_text(data.spec))
-    load_weights(model, result.best)
-    metrics = evaluate_model(model, objective, data.test, batch_size=budget.batch_size)
-    return Run(name, seed, model, result.progress, metrics)
 
 
 def _check_objective(objective: Objective, spec: FieldSpec | ScanSpec) -> None:
@@ -186,3 +256,14 @@ def summarise(metrics: Mapping[str, Tensor]) -> list[dict[str, Any]]:
         }
         for name, values in metrics.items()
     ]
+
+
+def summary_text(metrics: Mapping[str, Tensor]) -> str:
+    """Return the table of `summarise`, and a line on every metric that is not finite."""
+    lines = [tabulate(summarise(metrics), headers="keys", floatfmt=".4g")]
+    for name, values in metrics.items():
+        bad = int((~values.isfinite()).sum())
+        if bad:
+            why = "the predictions diverged, or a field of the target is zero"
+            lines.append(f"{name}: not finite for {bad} of {len(values)} samples: {why}.")
+    return "\n".join(lines)

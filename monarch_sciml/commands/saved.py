@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentError
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from monarch_sciml._checks import existing_file, message
 from monarch_sciml.commands.runs import SPEC, NetworkFactory
 from monarch_sciml.commands.train import train_network
 from monarch_sciml.data.scan_samples import Normalization
+from monarch_sciml.data.spec import FieldSpec, ScanSpec
 from monarch_sciml.training import load_weights
 
 OURS = "monarch_sciml."
@@ -47,15 +48,24 @@ class SavedNetwork:
     named: bool
 
 
-def load_run(run: Path) -> Namespace:
+def load_run(run: Path, **changes: Mapping[str, Any]) -> Namespace:
     """Return the arguments of `train_network` that a run was made with, as objects.
+
+    Parameters
+    ----------
+    run
+        A run directory.
+    **changes
+        For `data` or `objective`: options that replace those of the run. Options of an option are
+        merged; another `class_path` replaces the whole.
 
     Raises
     ------
     FileNotFoundError
         When `run` has no config.yaml, or its data are gone.
     ValueError
-        When config.yaml is not the one of a run, or names classes of other packages.
+        When config.yaml is not the one of a run, names classes of other packages, or has no such
+        option.
     """
     values = _configuration(run)
     if "networks" in values:
@@ -65,7 +75,54 @@ def load_run(run: Path) -> Namespace:
         raise ValueError(message(rule, got, f"Name one of its runs, as '{example}'."))
     parser = ArgumentParser(exit_on_error=False)
     parser.add_function_arguments(train_network, skip={"configuration", "output"})
-    return _instantiated(parser, values, run)
+    if not any(changes.values()):
+        return _instantiated(parser, values, run)
+    parsed = _parsed(parser, values, run)  # a mistake there is not one of the changes
+    for key, change in changes.items():
+        values[key] = _changed(values[key], change)
+        try:
+            parsed = parser.parse_object(values)
+        except ArgumentError as error:
+            rule = f"the changes of `{key}` must be options of {values[key]['class_path']}"
+            raise ValueError(message(rule, str(error), "Check their names.")) from error
+    return parser.instantiate(parsed)
+
+
+def data_options(run: Path) -> dict[str, Any]:
+    """Return the options of a run's data as they are written down."""
+    return (_configuration(run).get("data") or {}).get("init_args") or {}
+
+
+def saved_spec(run: Path) -> FieldSpec | ScanSpec:
+    """Return what the network of a run was built for."""
+    stored = _stored_spec(run)
+    kind = FieldSpec if stored["kind"] == "FieldSpec" else ScanSpec
+    return kind(**{f.name: stored[f.name] for f in fields(kind) if f.name in stored})
+
+
+def load_model(network: NetworkFactory, run: Path, *, checkpoint: str = "best") -> nn.Module:
+    """Build the network of a run as it was built there, whatever data it shall meet now.
+
+    Parameters
+    ----------
+    network
+        The factory of the run's configuration.
+    run
+        A run directory.
+    checkpoint
+        "best" or "last".
+
+    Raises
+    ------
+    FileNotFoundError
+        When spec.json or the weights are missing.
+    ValueError
+        When the weights do not fit.
+    """
+    arguments = dict(_stored_spec(run)["network_arguments"])
+    model = network(arguments.pop("grid_shape"), **arguments).eval()
+    load_weights(model, run / "checkpoints" / checkpoint)
+    return model
 
 
 def load_mri_networks(runs: Sequence[Path], *, checkpoint: str = "best") -> list[SavedNetwork]:
@@ -116,19 +173,49 @@ def _runs_in(folder: Path) -> list[tuple[str, Path]]:
 
 def _load_network(name: str, run: Path, checkpoint: str, *, named: bool) -> SavedNetwork:
     values = _configuration(run)
-    spec = json.loads(existing_file(run / SPEC).read_text(encoding="utf-8"))
-    if spec["kind"] != "ScanSpec":
+    kind = _stored_spec(run)["kind"]
+    if kind != "ScanSpec":
         rule = f"{run} must be the run of an MRI network"
         remedy = "Name a run that was trained on scans."
-        raise ValueError(message(rule, f"one trained on {spec['kind']}", remedy))
+        raise ValueError(message(rule, f"one trained on {kind}", remedy))
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--network", type=NetworkFactory, required=True)
     factory = _instantiated(parser, {"network": values.get("network")}, run).network
-    arguments = {**spec["network_arguments"]}
-    model = factory(tuple(arguments.pop("grid_shape")), **arguments).eval()
-    load_weights(model, run / "checkpoints" / checkpoint)
-    options = (values.get("data") or {}).get("init_args") or {}
-    return SavedNetwork(name, run, model, options.get("normalization", "p95"), named)
+    model = load_model(factory, run, checkpoint=checkpoint)
+    return SavedNetwork(name, run, model, data_options(run).get("normalization", "p95"), named)
+
+
+def _stored_spec(run: Path) -> dict[str, Any]:
+    """Return the content of spec.json, its lists as tuples."""
+    path = existing_file(run / SPEC)
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if not {"kind", "network_arguments"} <= stored.keys():
+            raise ValueError("keys are missing")
+    except (ValueError, AttributeError) as error:
+        rule = f"{path} must say what the network was built for"
+        raise ValueError(message(rule, str(error).rstrip("."), "Restore it.")) from error
+    return _with_tuples(stored)
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(_with_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _changed(value: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a class_path with init_args in which some of the latter are replaced."""
+    if change.get("class_path", value["class_path"]) != value["class_path"]:
+        return dict(change)
+    options = {**(value.get("init_args") or {})}
+    given = {k: v for k, v in change.items() if k not in ("class_path", "init_args")}
+    for key, new in {**(change.get("init_args") or {}), **given}.items():
+        old = options.get(key)
+        if isinstance(new, Mapping) and isinstance(old, dict) and "class_path" in old:
+            new = _changed(old, new)
+        options[key] = new
+    return {**value, "init_args": options}
 
 
 def _configuration(run: Path) -> dict[str, Any]:
@@ -168,8 +255,12 @@ def _only_ours(value: Any, path: Path) -> None:
 
 def _instantiated(parser: ArgumentParser, values: dict[str, Any], run: Path) -> Namespace:
     """Return the values as objects; errors name the run."""
+    return parser.instantiate(_parsed(parser, values, run))
+
+
+def _parsed(parser: ArgumentParser, values: dict[str, Any], run: Path) -> Namespace:
     try:
-        return parser.instantiate(parser.parse_object(values))
+        return parser.parse_object(values)
     except ArgumentError as error:
         rule = f"{run / 'config.yaml'} must be the configuration of a run"
         raise ValueError(message(rule, str(error), "Restore it, or train again.")) from error

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tabulate import tabulate
-
 from monarch_sciml.commands.runs import (
     Contender,
     LoopOptions,
     NetworkFactory,
     run_network,
-    summarise,
+    summary_text,
 )
 from monarch_sciml.data.spec import DataModule
 from monarch_sciml.training import Budget, Objective, Optimisation
@@ -67,5 +65,4 @@ def train_network(
         configuration=configuration,
         options=options,
     )
-    table = tabulate(summarise(run.metrics), headers="keys", floatfmt=".4g")
-    return f"{table}\n\nrun: {output}"
+    return f"{summary_text(run.metrics)}\n\nrun: {output}"

@@ -1,0 +1,115 @@
+"""Results, tables, figures and report of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from monarch_sciml.benchmark.environment import environment
+from monarch_sciml.commands.gallery import caption, gallery
+from monarch_sciml.commands.runs import Run, describe_run, on, write_text
+from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec
+from monarch_sciml.evaluation import ComparisonTable, save, write_report, write_rows
+from monarch_sciml.training import Budget, Objective
+
+
+def publish(
+    runs: Sequence[Run],
+    data: DataModule,
+    objective: Objective,
+    budget: Budget,
+    output: Path,
+    *,
+    baseline: str,
+    title: str,
+    configuration: str,
+    evaluate_on: Mapping[str, DataModule] | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """Write results, tables, figures and report of finished runs; return the text to print.
+
+    Parameters
+    ----------
+    runs
+        In the order of the table; a run that diverged counts as failed there.
+    data, objective, budget
+        What all of them share.
+    output
+        The folder of the comparison.
+    baseline
+        Network of reference; left out when none of its runs is here.
+    title, configuration
+        Of the report.
+    evaluate_on
+        The further data sets that the runs were measured on.
+    notes
+        Sentences on runs that diverged or are missing.
+    """
+    describe_run(output, configuration)
+    columns = list(dict.fromkeys(name for run in runs for name in run.means))
+    rows = [run.row(columns or [objective.monitor]) for run in runs]
+    write_rows(rows, output / "results.csv", overwrite=True)
+    tables = _tables(runs, rows, objective.monitor, baseline, evaluate_on or {}, data)
+    first = next(iter(tables.values()))
+    first.to_csv(output / "table.csv", overwrite=True)
+    texts = [table.to_markdown() for table in tables.values()] + [*notes]
+    write_text(output / "table.md", "\n\n".join(texts) + "\n")
+    figures = gallery(
+        runs, data, objective, batch_size=budget.batch_size, evaluate_on=evaluate_on or {}
+    )
+    for name, figure in figures.items():
+        save(figure, output / "figures" / f"{name}.png", overwrite=True)
+    seeds = sorted({run.seed for run in runs})
+    write_report(
+        output / "report.html",
+        title=title,
+        summary="\n\n".join([_summary(data, runs, seeds), *notes]),
+        tables=tables,
+        figures={caption(name): figure for name, figure in figures.items()},
+        environment=environment(),
+        configuration=configuration,
+        command="monarch-sciml compare --config config.yaml",
+        seeds=seeds,
+        budget=f"{budget.epochs} epochs, batch size {budget.batch_size}, for every network",
+        overwrite=True,
+    )
+    printed = [table.to_text() for table in tables.values()] + ["\n".join(notes)] * bool(notes)
+    return "\n\n".join([*printed, f"report: {output / 'report.html'}"])
+
+
+def _tables(
+    runs: Sequence[Run],
+    rows: Sequence[dict],
+    monitor: str,
+    baseline: str,
+    evaluate_on: Mapping[str, DataModule],
+    data: DataModule,
+) -> dict[str, ComparisonTable]:
+    """Return the table of the test results, and that of the further data sets where there are."""
+    reference = baseline if any(run.name == baseline for run in runs) else None
+    metrics = list(dict.fromkeys(name for run in runs for name in run.metrics)) or [monitor]
+    tables = {"Test results": ComparisonTable.from_rows(rows, metrics, baseline=reference)}
+    if evaluate_on and any(run.elsewhere for run in runs):
+        further = [monitor, *(on(monitor, name) for name in evaluate_on)]
+        caption = f"Without retraining: {monitor} on other data (first: {_grid(data.spec)})"
+        tables[caption] = ComparisonTable.from_rows(rows, further, baseline=reference)
+    return tables
+
+
+def _grid(spec: FieldSpec | ScanSpec) -> str:
+    return "trained on " + " x ".join(map(str, spec.grid_shape))
+
+
+def _summary(data: DataModule, runs: Sequence[Run], seeds: Sequence[int]) -> str:
+    sizes = asdict(data.spec).items()
+    spec = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in sizes
+    )
+    units = max((len(values) for run in runs for values in run.metrics.values()), default=0)
+    return (
+        f"Every network saw the same data and budget (seeds {', '.join(map(str, seeds))}). Errors "
+        f"are means over {units} test units; the spread is the standard deviation over seeds. "
+        f"Data: {spec}."
+    )
