@@ -6,6 +6,7 @@ from monarch_sciml.models.fno import FNO
 from monarch_sciml.models.modl import MoDL
 from monarch_sciml.models.reconstruction_unet import ReconstructionUNet
 from monarch_sciml.models.sense import SENSE
+from monarch_sciml.models.space_time_fno import SpaceTimeFNO
 from monarch_sciml.models.unet import UNet
 from monarch_sciml.models.varnet import VarNet
 
@@ -15,6 +16,7 @@ __all__ = [
     "FactorizedFNO",
     "MoDL",
     "ReconstructionUNet",
+    "SpaceTimeFNO",
     "UNet",
     "VarNet",
     "densify",
