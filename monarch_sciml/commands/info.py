@@ -9,13 +9,13 @@ from typing import Any, Literal
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml.data import describe_fields
 from monarch_sciml.data.bart import pair_of
-from monarch_sciml.data.fastmri import open_hdf5, read_header
-from monarch_sciml.data.kspace import HDF5_SIGNATURE, describe_scan
+from monarch_sciml.data.fastmri import read_header
+from monarch_sciml.data.field_files import FIELD_FORMATS, holds_fields
+from monarch_sciml.data.hdf5 import HDF5_SIGNATURE, acquisitions_of, open_hdf5
+from monarch_sciml.data.kspace import KNOWN, describe_scan
+from monarch_sciml.data.twix import looks_like_twix
 
-FORMATS = (
-    "fields (monarch_sciml .h5, FNO .mat, neuralop .pt) or k-space (fastMRI .h5, BART .cfl/.hdr, "
-    ".npy, .mat)"
-)
+FORMATS = f"fields ({FIELD_FORMATS}) or k-space ({KNOWN})"
 ORIGIN = ("generator", "seed", "parameters", "drawn", "method")
 
 
@@ -60,10 +60,10 @@ def _kind(path: Path) -> Literal["scan", "fields"]:
     if path.suffix in (".cfl", ".hdr") or (not path.exists() and header.exists()):
         return "scan"
     with existing_file(path).open("rb") as stream:
-        start = stream.read(10)
+        start = stream.read(64)
     if start.startswith(HDF5_SIGNATURE):
         return _kind_of_hdf5(path)
-    if start.startswith(b"\x93NUMPY"):
+    if start.startswith(b"\x93NUMPY") or looks_like_twix(start):
         return "scan"
     if start.startswith(b"MATLAB"):
         return _kind_of_mat(path)
@@ -76,9 +76,10 @@ def _kind(path: Path) -> Literal["scan", "fields"]:
 def _kind_of_hdf5(path: Path) -> Literal["scan", "fields"]:
     with open_hdf5(path) as file:
         names = sorted(file)
-    if {"kspace", "dataset"} & set(names):  # `dataset` is that of ISMRMRD, which the reader names
+        raw = acquisitions_of(file) is not None
+    if raw or "kspace" in names:
         return "scan"
-    if {"fields", "u", "sol"} & set(names):
+    if holds_fields(path):
         return "fields"
     held = ", ".join(names[:8]) or "nothing"
     raise ValueError(message(f"{path} must hold {FORMATS}", held, "Check where it came from."))
@@ -124,16 +125,33 @@ def _scan(path: Path, axes: str | None, variable: str | None) -> dict[str, Any]:
         "matrix": _product(found["matrix"]),
         "acceleration": f"{accelerated}, fully sampled" if found["fully_sampled"] else accelerated,
         "calibration": _product(found["calibration"]),
+        "separate calibration lines": "yes" if found["separate_calibration"] else None,
+        "contrasts": _several(found["contrasts"]),
+        "repetitions": _several(found["repetitions"]),
+        "image axes": _axes(found["transformed"]),
         "padding": _range(found["padding"]),
+        "row padding": _range(found["row_padding"]),
+        "voxel (mm)": _product(found["voxel_size"]) if found["voxel_size"] else None,
+        "readouts": {k: n for k, n in (found["readouts"] or {}).items() if n} or None,
         "reference": found["reference"] or "none",
         "coil maps": "stored" if found["coil_maps"] else "none",
+        "masks": found["masks"],
         "acquisition": found["acquisition"],
         "dtype": found["dtype"],
     }
     if found["format"] == "fastMRI":
         attributes = read_header(path)["attributes"]
         shown |= {key: attributes[key] for key in ORIGIN if key in attributes}
-    return shown
+    return shown | {f"note {i}": note for i, note in enumerate(found["notes"], 1)}
+
+
+def _several(count: int) -> int | None:
+    return count if count > 1 else None
+
+
+def _axes(transformed: tuple[str, ...]) -> str | None:
+    """Say which axes are in image space already, and what the slices are then."""
+    return f"{', '.join(transformed)} (hybrid space: slices along it)" if transformed else None
 
 
 def _product(sizes: tuple[float, ...]) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml.data.scan import Scan
+from monarch_sciml.data.slices import Slices, resolve
 
 AXES = ("slice", "coil", "height", "width")
 DEFAULT_AXES = {2: AXES[2:], 3: AXES[1:], 4: AXES}
@@ -23,7 +24,7 @@ def read_array(
     *,
     axes: str | None = None,
     variable: str | None = None,
-    slices: slice | None = None,
+    slices: Slices = None,
 ) -> Scan:
     """Read k-space from a .npy or .mat file.
 
@@ -64,9 +65,10 @@ def read_array(
     if array.dtype.kind != "c":
         rule = f"{path} must hold complex k-space"
         raise ValueError(message(rule, array.dtype, "Store k-space, not a magnitude image."))
-    kspace = _ordered(array, axes, path)[slices or slice(None)]
-    contiguous = np.ascontiguousarray(kspace, dtype=np.complex64)
-    header = {"format": form, "attributes": {"dtype": str(array.dtype)}}
+    kspace = _ordered(array, axes, path)
+    header = {"format": form, "shape": kspace.shape, "dtype": str(array.dtype), "attributes": {}}
+    # a copy: of a .npy file only the slices that are read leave the disk
+    contiguous = np.array(kspace[resolve(slices, len(kspace))], np.complex64, order="C")
     return Scan(torch.from_numpy(contiguous), header=header, name=path.name, path=path)
 
 
@@ -95,7 +97,7 @@ def _ordered(array: np.ndarray, axes: str | None, path: Path) -> np.ndarray:
 
 def _load_npy(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise _damaged(path, error) from error
 

@@ -14,6 +14,7 @@ import torch
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml._files import whole_file
 from monarch_sciml.data.scan import Scan
+from monarch_sciml.data.slices import Slices, resolve
 
 AXES = (
     *("READ", "PHS1", "PHS2", "COIL", "MAPS", "TE", "COEFF", "COEFF2"),
@@ -73,13 +74,18 @@ def read_cfl(path: str | Path) -> np.ndarray:
     ValueError
         When the header is malformed or the .cfl file is shorter or longer than it states.
     """
+    return np.array(_mapped(path), order="F")
+
+
+def _mapped(path: str | Path) -> np.ndarray:
+    """Return a pair as `read_cfl` does, of which only what is used is read from the disk."""
     dims = read_dimensions(path)
     header, data = pair_of(path)
     size, expected = existing_file(data).stat().st_size, 8 * prod(dims)
     if size != expected:
         rule = f"{data} must have the {expected} bytes that {header.name} states"
         raise ValueError(message(rule, size, "The file is truncated or foreign: copy it again."))
-    return np.fromfile(data, dtype="<c8").reshape(dims, order="F")
+    return np.memmap(data, dtype="<c8", mode="r", shape=dims, order="F")
 
 
 def write_cfl(path: str | Path, array: np.ndarray, *, overwrite: bool = False) -> None:
@@ -123,7 +129,7 @@ def write_cfl(path: str | Path, array: np.ndarray, *, overwrite: bool = False) -
         header_part.write_text(f"# Dimensions\n{' '.join(map(str, dims))} \n")
 
 
-def read_bart(path: str | Path, *, slices: slice | None = None) -> Scan:
+def read_bart(path: str | Path, *, slices: Slices = None) -> Scan:
     """Read 2-D multi-coil k-space, one or many slices, from a .cfl/.hdr pair.
 
     Two of the three spatial axes carry k-space: (x, y, 1, c), (1, y, z, c) or (x, 1, z, c); slices
@@ -149,7 +155,7 @@ def read_bart(path: str | Path, *, slices: slice | None = None) -> Scan:
         When the pair is truncated, or any other axis is longer than 1.
     """
     data = pair_of(path)[1]
-    array = read_cfl(path)
+    array = _mapped(path)
     spatial = [axis for axis in (0, 1, 2) if array.shape[axis] > 1]
     if len(spatial) == 3:
         got = f"{'x'.join(map(str, array.shape[:3]))} points"
@@ -163,9 +169,14 @@ def read_bart(path: str | Path, *, slices: slice | None = None) -> Scan:
     kept = (SLICE, COIL, *axes)
     rest = [axis for axis in range(len(AXES)) if axis not in kept]
     kspace = array.transpose(*kept, *rest)[(..., *[0] * len(rest))]  # (s, c, H, W)
-    kspace = np.ascontiguousarray(kspace[slices or slice(None)])
-    header_dict = {"format": "BART", "attributes": {"dimensions": list(array.shape)}}
-    return Scan(torch.from_numpy(kspace), header=header_dict, name=data.name, path=data)
+    header = {
+        "format": "BART",
+        "shape": kspace.shape,
+        "dtype": "complex64",
+        "attributes": {"dimensions": list(array.shape)},
+    }
+    kspace = np.array(kspace[resolve(slices, len(kspace))], np.complex64, order="C")
+    return Scan(torch.from_numpy(kspace), header=header, name=data.name, path=data)
 
 
 def write_bart(path: str | Path, kspace: torch.Tensor, *, overwrite: bool = False) -> None:

@@ -5,65 +5,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from monarch_sciml._checks import existing_file, message
+from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file
+from monarch_sciml.data.hdf5 import expect_format, plain, tensor
+from monarch_sciml.data.hdf5 import open_hdf5 as open_hdf5
 from monarch_sciml.data.ismrmrd_header import minimal_header, padding_from_header
 from monarch_sciml.data.scan import Scan, acquired_samples
+from monarch_sciml.data.slices import Slices, resolve
 from monarch_sciml.physics.mri import ifft2c, rss
 
 REFERENCES = ("target", "reconstruction_rss", "reconstruction_esc")
-
-
-@contextmanager
-def open_hdf5(path: str | Path) -> Iterator[Any]:
-    """Open an HDF5 file for one read.
-
-    Raises
-    ------
-    FileNotFoundError
-        When there is no such file.
-    ValueError
-        When it is no HDF5 file, or truncated or damaged.
-    """
-    import h5py
-
-    path = existing_file(path)
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:  # h5py, depending on where the damage is
-        reason = " ".join(str(error).split())
-        rule = f"{path} must be a complete HDF5 file"
-        raise ValueError(message(rule, reason, "Copy or export the file again.")) from error
-
-
-def kspace_of(file: Any, path: Path) -> Any:
-    """Return the data set `kspace` of an open file, refusing every other kind of HDF5 file."""
-    import h5py
-
-    group = file.get("dataset")
-    if isinstance(group, h5py.Group) and "xml" in group and "data" in group:
-        rule = f"{path} must be k-space in fastMRI layout"
-        remedy = "ISMRMRD is not supported yet: export to BART .cfl or fastMRI layout."
-        raise ValueError(message(rule, "an ISMRMRD (MRD) raw-data file", remedy))
-    kspace = file.get("kspace")
-    if not isinstance(kspace, h5py.Dataset):
-        names = ", ".join(sorted(file)[:8]) or "nothing"
-        rule = f"{path} must hold the data set `kspace` of a fastMRI file"
-        raise ValueError(message(rule, names, "Pass a file of k-space."))
-    if kspace.ndim not in (3, 4) or kspace.dtype.kind != "c":
-        rule = f"`kspace` of {path} must be complex (slices, coils, H, W) or (slices, H, W)"
-        remedy = "Convert the file to fastMRI layout."
-        raise ValueError(message(rule, f"{kspace.shape} {kspace.dtype}", remedy))
-    return kspace
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -72,8 +29,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        `format`, `shape` (s, c, H, W), `singlecoil`, `acquisition`, `padding` ((left, right)
-        columns or None), `reference` (name of the reference image or None), `reference_shape`,
+        `format`, `dtype`, `shape` (s, c, H, W), `singlecoil`, `acquisition`, `padding` ((left,
+        right) columns or None), `reference` (name of the reference image or None), `reference_shape`,
         `has_mask`, `has_coil_maps`, `attributes` (those of the file, as plain Python values).
 
     Raises
@@ -85,14 +42,15 @@ def read_header(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     with open_hdf5(path) as file:
-        return _header_of(file, kspace_of(file, path))
+        expect_format(file, path, "fastmri")
+        return _header_of(file, file["kspace"])
 
 
 def _header_of(file: Any, kspace: Any) -> dict[str, Any]:
     singlecoil = kspace.ndim == 3
     names = ("target", *(REFERENCES[:0:-1] if singlecoil else REFERENCES[1:]))
     reference = next((name for name in names if name in file), None)
-    attributes = {name: _plain(value) for name, value in file.attrs.items()}
+    attributes = {name: plain(value) for name, value in file.attrs.items()}
     shape = tuple(kspace.shape)
     header = file.get("ismrmrd_header")
     padding = padding_from_header(header[()]) if header is not None else None
@@ -100,6 +58,7 @@ def _header_of(file: Any, kspace: Any) -> dict[str, Any]:
         padding = None  # the header is that of another matrix, as in cropped copies of a file
     return {
         "format": "fastMRI",
+        "dtype": str(kspace.dtype),
         "shape": (shape[0], 1, *shape[1:]) if singlecoil else shape,
         "singlecoil": singlecoil,
         "acquisition": attributes.get("acquisition"),
@@ -112,12 +71,7 @@ def _header_of(file: Any, kspace: Any) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
-
-
-def read_fastmri(path: str | Path, *, slices: slice | None = None) -> Scan:
+def read_fastmri(path: str | Path, *, slices: Slices = None) -> Scan:
     """Read a volume in fastMRI layout, multi-coil or single-coil, training or test.
 
     Single-coil k-space (s, H, W) becomes (s, 1, H, W). The mask is the file's `mask`, (W,) or
@@ -144,15 +98,16 @@ def read_fastmri(path: str | Path, *, slices: slice | None = None) -> Scan:
         When it is truncated, foreign, or an ISMRMRD file; when the mask does not fit k-space.
     """
     path = Path(path)
-    pick = slices or slice(None)
     with open_hdf5(path) as file:
-        dataset = kspace_of(file, path)
+        expect_format(file, path, "fastmri")
+        dataset = file["kspace"]
         header = _header_of(file, dataset)
-        kspace = _tensor(dataset[pick])
+        pick = resolve(slices, len(dataset))
+        kspace = tensor(dataset[pick])
         kspace = kspace[:, None] if dataset.ndim == 3 else kspace  # (s, H, W) -> (s, 1, H, W)
         mask = torch.from_numpy(np.asarray(file["mask"])) != 0 if "mask" in file else None
-        coil_maps = _tensor(file["coil_maps"][pick]) if header["has_coil_maps"] else None
-        target = _tensor(file[header["reference"]][pick]) if header["reference"] else None
+        coil_maps = tensor(file["coil_maps"][pick]) if header["has_coil_maps"] else None
+        target = tensor(file[header["reference"]][pick]) if header["reference"] else None
     acquired = acquired_samples(kspace)
     if mask is not None:
         if mask.shape not in (kspace.shape[-1:], kspace.shape[-2:]):
@@ -160,11 +115,6 @@ def read_fastmri(path: str | Path, *, slices: slice | None = None) -> Scan:
             raise ValueError(message(rule, tuple(mask.shape), "Use the mask of the same file."))
         acquired = acquired & mask  # (s?, H, W) & ((W,) or (H, W))
     return Scan(kspace, acquired, coil_maps, target, header, path.name, path)
-
-
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    dtype = np.complex64 if array.dtype.kind == "c" else np.float32
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=dtype))
 
 
 def read_slice(path: str | Path, index: int) -> Scan:

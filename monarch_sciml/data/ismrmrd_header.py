@@ -1,12 +1,102 @@
-"""The part of the ISMRMRD XML header that fastMRI files carry: matrix sizes and encoding limits."""
+"""The part of the ISMRMRD XML header that matters here: matrix sizes, FOV and encoding limits."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from monarch_sciml._checks import message
 
 NAMESPACE = "http://www.ismrm.org/ISMRMRD"
+_SPACE = {"m": NAMESPACE}
+
+
+@dataclass(frozen=True)
+class EncodingSpace:
+    """What the header of an ISMRMRD file says about one encoding.
+
+    Attributes
+    ----------
+    matrix
+        Encoded matrix (x, y, z), the readout x with its oversampling.
+    recon_matrix
+        Matrix (x, y, z) of the image that the scanner makes.
+    fov, recon_fov
+        Fields of view (x, y, z) of the two in mm; 0 where the header is silent.
+    center
+        Counters of kspace_encoding_step_1 and _2 at the centre of k-space; None where the header
+        is silent.
+    maximum
+        Largest counter of kspace_encoding_step_1, or None.
+    trajectory
+        "cartesian", "epi", "radial", ...
+    """
+
+    matrix: tuple[int, int, int]
+    recon_matrix: tuple[int, int, int]
+    fov: tuple[float, float, float]
+    recon_fov: tuple[float, float, float]
+    center: tuple[int | None, int | None]
+    maximum: int | None
+    trajectory: str
+
+    @property
+    def oversampling(self) -> float:
+        """Readout oversampling: the ratio of the fields of view along x, else of the matrices."""
+        if self.fov[0] > 0 and self.recon_fov[0] > 0:
+            return self.fov[0] / self.recon_fov[0]
+        return self.matrix[0] / self.recon_matrix[0]
+
+
+def encoding_spaces(xml: str | bytes) -> list[EncodingSpace]:
+    """Return the encodings that an ISMRMRD header describes.
+
+    Raises
+    ------
+    ValueError
+        When the text is no XML of the ISMRMRD schema, has no encoding or a matrix without size.
+    """
+    try:
+        root = ElementTree.fromstring(xml)
+        spaces = [_encoding(node) for node in root.findall("m:encoding", _SPACE)]
+    except (ElementTree.ParseError, ValueError) as error:
+        rule = "the ISMRMRD header must give encoded and reconstructed matrix sizes"
+        raise ValueError(message(rule, str(error), "Repair the header.")) from error
+    if not spaces:
+        rule = "the ISMRMRD header must describe an encoding"
+        raise ValueError(message(rule, "none", "Convert the scan again."))
+    return spaces
+
+
+def _encoding(node: ElementTree.Element) -> EncodingSpace:
+    def triple(path: str, default: str) -> tuple[float, float, float]:
+        x, y, z = (float(node.findtext(f"m:{path}/m:{axis}", default, _SPACE)) for axis in "xyz")
+        return x, y, z
+
+    def limit(step: int, name: str) -> int | None:
+        path = f"m:encodingLimits/m:kspace_encoding_step_{step}/m:{name}"
+        text = node.findtext(path, None, _SPACE)
+        return None if text is None else int(text)
+
+    sizes = [triple(f"{space}Space/m:matrixSize", "") for space in ("encoded", "recon")]
+    matrix, recon = ((int(x), int(y), int(z)) for x, y, z in sizes)
+    if min(*matrix, *recon) < 1:
+        raise ValueError(f"matrix sizes {matrix} and {recon}")
+    return EncodingSpace(
+        matrix,
+        recon,
+        triple("encodedSpace/m:fieldOfView_mm", "0"),
+        triple("reconSpace/m:fieldOfView_mm", "0"),
+        (limit(1, "center"), limit(2, "center")),
+        limit(1, "maximum"),
+        node.findtext("m:trajectory", "cartesian", _SPACE).strip().lower(),
+    )
+
+
+def noise_bandwidth(xml: str | bytes) -> float:
+    """Return relativeReceiverNoiseBandwidth of an ISMRMRD header, 1 where it is silent."""
+    path = "m:acquisitionSystemInformation/m:relativeReceiverNoiseBandwidth"
+    return float(ElementTree.fromstring(xml).findtext(path, "1", _SPACE))
 
 
 def padding_from_header(xml: str | bytes) -> tuple[int, int]:
@@ -24,13 +114,12 @@ def padding_from_header(xml: str | bytes) -> tuple[int, int]:
     ----------
     fastMRI, `fastmri/data/mri_data.py`, `_retrieve_metadata`.
     """
-    space = {"m": NAMESPACE}
     limits = "m:encoding/m:encodingLimits/m:kspace_encoding_step_1"
     size_path = "m:encoding/m:encodedSpace/m:matrixSize/m:y"
     try:
         root = ElementTree.fromstring(xml)
         size, center, maximum = (
-            int(root.findtext(path, "", space))
+            int(root.findtext(path, "", _SPACE))
             for path in (size_path, f"{limits}/m:center", f"{limits}/m:maximum")
         )
     except (ElementTree.ParseError, ValueError) as error:

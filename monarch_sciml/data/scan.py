@@ -53,12 +53,22 @@ class Scan:
     target
         (s, h, w) reference image: complex (coil combined) or real (root sum of squares), or None.
     header
-        `format`, `acquisition`, `reference` (the name of the target), `padding` (first and one past
-        the last encoded column) and `attributes` as far as the file knows them.
+        As far as the file knows them: `format`, `shape` (s, c, H, W) of the whole file, `dtype` (on
+        disk), `acquisition`, `contrasts` and `repetitions` (how many the file has), `reference`
+        (the name of the target), `padding` (first and one past the last encoded column),
+        `row_padding` (the same for rows), `voxel_size` (slice, row, column) in mm, `recon_matrix`
+        (h, w) that a scanner would crop the image to, `attributes`, and `notes`: a list of lines on
+        what looks wrong, such as a dead coil.
     name
         Short name: the file name without its folder.
     path
         The source file, None for a scan that was made in memory.
+    transformed
+        Acquisition axes that are in image space already: ("readout",) when the file is a 3-D scan
+        in hybrid space, where axis 0 is the readout and (H, W) are both phase encodes.
+    calibration_kspace
+        (s, c, H, W) complex64, zero where not acquired: calibration lines that the scanner took
+        beside the imaging lines; None when there are none. See `with_calibration`.
 
     Examples
     --------
@@ -74,6 +84,8 @@ class Scan:
     header: dict[str, Any] = field(default_factory=dict)
     name: str = "scan"
     path: Path | None = None
+    transformed: tuple[str, ...] = ()
+    calibration_kspace: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.mask.numel() == 0 and self.kspace.ndim == 4 and self.kspace.numel():
@@ -96,9 +108,15 @@ class Scan:
 
     @property
     def encoded_mask(self) -> torch.Tensor:
-        """The mask without the padding columns, which no scan would have acquired."""
+        """The mask without the padding rows and columns, which no scan would have acquired."""
+        top, bottom = self.header.get("row_padding") or (0, self.matrix[0])
         left, right = self.header.get("padding") or (0, self.matrix[1])
-        return self.mask[..., left:right]
+        return self.mask[..., top:bottom, left:right]
+
+    @property
+    def notes(self) -> list[str]:
+        """What looks wrong with the scan, a line each; empty when nothing does."""
+        return self.header.setdefault("notes", [])
 
     @property
     def acceleration(self) -> float:
@@ -121,6 +139,20 @@ class Scan:
     def slice_mask(self, index: int) -> torch.Tensor:
         """Return the (H, W) mask of one slice."""
         return self.mask if self.mask.ndim == 2 else self.mask[index]
+
+    def with_calibration(self) -> Scan:
+        """Return the scan with the separate calibration lines put where imaging lines are missing.
+
+        The sum of both is what ESPIRiT and a network should see. A scan without such lines is
+        returned as it is. Lines of another contrast or flip angle would disturb the image: compare
+        with `calibration_kspace` left out where that may be.
+        """
+        if self.calibration_kspace is None:
+            return self
+        missing = ~self.mask if self.mask.ndim == 3 else ~self.mask[None]  # (s or 1, H, W)
+        kspace = torch.where(missing[:, None], self.calibration_kspace, self.kspace)
+        acquired = acquired_samples(self.calibration_kspace)
+        return replace(self, kspace=kspace, mask=self.mask | acquired, calibration_kspace=None)
 
     def undersampled(self, mask: torch.Tensor) -> Scan:
         """Return the scan as it would be with fewer samples; maps and target are kept.
@@ -171,6 +203,7 @@ class Scan:
         checks = {
             "mask": (self.mask, {(height, width), (s, height, width)}),
             "coil_maps": (self.coil_maps, {tuple(self.kspace.shape)}),
+            "calibration_kspace": (self.calibration_kspace, {tuple(self.kspace.shape)}),
         }
         for name, (value, allowed) in checks.items():
             if value is not None and tuple(value.shape) not in allowed:

@@ -1,0 +1,95 @@
+"""Images as NIfTI-1, for viewers and for everything downstream of reconstruction."""
+
+# Legend: s slices, h rows, w columns.
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from monarch_sciml._checks import message
+from monarch_sciml._files import whole_file
+
+
+def write_nifti(
+    path: str | Path,
+    image: torch.Tensor,
+    *,
+    voxel_size: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    overwrite: bool = False,
+) -> None:
+    """Write the magnitude of a volume as NIfTI-1, whole or not at all.
+
+    The stored array is (w, h, s) float32. Its affine maps index (i, j, k) to
+
+    x = d_w (i - (w - 1) / 2),  y = -d_h (j - (h - 1) / 2),  z = d_s (k - (s - 1) / 2)
+
+    in mm, (d_s, d_h, d_w) the voxel size: the origin is the centre of the volume, and viewers show
+    row 0 at the top and column 0 at the left of the screen in neurological display.
+
+    Parameters
+    ----------
+    path
+        Ends in .nii or .nii.gz.
+    image
+        (s, h, w), real or complex, any unit.
+    voxel_size
+        Distance of slices, rows and columns in mm, as in `scan.header["voxel_size"]`.
+    overwrite
+        Replace an existing file.
+
+    Raises
+    ------
+    FileExistsError
+        When `path` exists and `overwrite` is false.
+    ValueError
+        When nibabel is not installed, the image is no volume or not finite, a size is not positive.
+
+    Notes
+    -----
+    The axes are those of the matrix, NOT of the patient: position and orientation of the slices
+    are not carried over from the scanner.
+    """
+    try:
+        import nibabel
+    except ImportError as error:
+        rule = "writing NIfTI needs the package nibabel"
+        remedy = 'Install it: pip install "monarch_sciml[scanners]".'
+        raise ValueError(message(rule, str(error), remedy)) from error
+    volume = magnitude_volume(image)
+    if len(voxel_size) != 3 or not all(np.isfinite(size) and size > 0 for size in voxel_size):
+        rule = "`voxel_size` must be three positive lengths in mm"
+        raise ValueError(message(rule, voxel_size, "Pass slice, row and column."))
+    array = np.ascontiguousarray(volume.numpy().transpose(2, 1, 0))  # (s, h, w) -> (w, h, s)
+    distance, row, column = (float(size) for size in voxel_size)
+    scales = np.array([column, -row, distance])
+    affine = np.diag([*scales, 1.0])
+    affine[:3, 3] = -scales * (np.array(array.shape) - 1) / 2
+    nifti = nibabel.Nifti1Image(array, affine)
+    nifti.header.set_xyzt_units("mm")
+    data = nifti.to_bytes()
+    with whole_file(path, overwrite=overwrite) as part:
+        packed = Path(path).suffix == ".gz"
+        part.write_bytes(gzip.compress(data, mtime=0) if packed else data)
+
+
+def magnitude_volume(image: torch.Tensor) -> torch.Tensor:
+    """Return the magnitude of a volume (s, h, w), or of one slice (h, w) as (1, h, w), float32.
+
+    Raises
+    ------
+    ValueError
+        When it has another number of axes, no pixel, or a value that is not finite.
+    """
+    volume = image.detach().cpu().abs().to(torch.float32)
+    volume = volume[None] if volume.ndim == 2 else volume
+    if volume.ndim != 3 or not volume.numel():
+        rule = "`image` must have shape (slices, h, w)"
+        raise ValueError(message(rule, tuple(image.shape), "Combine the coils first."))
+    if not bool(torch.isfinite(volume).all()):
+        rule = "`image` must be finite"
+        raise ValueError(message(rule, "NaN or infinity", "Check the reconstruction."))
+    return volume

@@ -1,0 +1,74 @@
+"""A montage of all slices as PNG."""
+
+# Legend: s slices, h rows, w columns; R x C tiles.
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+
+from monarch_sciml._checks import positive_int
+from monarch_sciml._files import whole_file
+from monarch_sciml.data.nifti import magnitude_volume
+
+BRIGHTEST = 0.995
+"""Quantile of the magnitude that is shown white."""
+
+
+def write_png(
+    path: str | Path,
+    image: torch.Tensor,
+    *,
+    n_columns: int | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write the magnitude of a volume as one PNG: its slices side by side, row by row.
+
+    Parameters
+    ----------
+    path
+        The .png file.
+    image
+        (s, h, w) or (h, w), real or complex. One pixel of the image is one of the file; 0 is black,
+        the quantile 0.995 of the volume white.
+    n_columns
+        Tiles in a row; by default ceil(sqrt(s)).
+    overwrite
+        Replace an existing file.
+
+    Raises
+    ------
+    FileExistsError
+        When `path` exists and `overwrite` is false.
+    ValueError
+        When the image is no volume or not finite.
+    """
+    from matplotlib.image import imsave
+
+    tiles = montage(magnitude_volume(image), n_columns)
+    # kthvalue, for torch.quantile refuses more than 2^24 values
+    values = magnitude_volume(image).flatten()
+    white = float(values.kthvalue(max(1, round(BRIGHTEST * values.numel()))).values)
+    white = white or float(values.max()) or 1.0
+    with whole_file(path, overwrite=overwrite) as part:
+        imsave(part, tiles.numpy(), cmap="gray", vmin=0.0, vmax=white, format="png")
+
+
+def montage(volume: torch.Tensor, n_columns: int | None = None) -> torch.Tensor:
+    """Return slices (s, h, w) as one image (R h, C w); tiles without a slice are 0.
+
+    Examples
+    --------
+    >>> montage(torch.arange(1, 4).reshape(3, 1, 1))
+    tensor([[1, 2],
+            [3, 0]])
+    """
+    n_slices, height, width = volume.shape
+    columns = positive_int("n_columns", n_columns or math.ceil(math.sqrt(n_slices)))
+    rows = math.ceil(n_slices / columns)
+    tiles = volume.new_zeros(rows * columns, height, width)
+    tiles[:n_slices] = volume
+    grid = tiles.reshape(rows, columns, height, width)  # (R·C, h, w) -> (R, C, h, w)
+    return grid.transpose(1, 2).reshape(rows * height, columns * width)  # (R, h, C, w)
