@@ -79,7 +79,7 @@ class GridMatFile(FieldSource):
             n_samples=1,
             n_times=1 if times is None else len(times),
             grid_shape=found.grid_shape,
-            domain_extent=_lengths(coordinates, len(found.grid_shape)),
+            domain_extent=_lengths(coordinates, meshes=bool(found.meshes)),
             boundary=("unknown",) * len(found.grid_shape),
             times=None if times is None else tuple(float(t) for t in times),
             constant=found.meshes if times is not None else (),
@@ -159,10 +159,12 @@ def _is_vector(shape: tuple[int, ...]) -> bool:
     return int(np.prod(shape)) == max(shape, default=0) > 1
 
 
-def _lengths(coordinates: Mapping[str, np.ndarray], n_dims: int) -> tuple[float, ...]:
+def _lengths(coordinates: Mapping[str, np.ndarray], *, meshes: bool) -> tuple[float, ...]:
     """Distance between the ends of each axis, from the coordinate that varies along it."""
     values = list(coordinates.values())
-    if values[0].ndim == n_dims > 1:  # meshes: one coordinate for each axis, in any order
-        spans = [[float(np.ptp(v, axis=axis).max()) for v in values] for axis in range(n_dims)]
-        return tuple(round(max(span), 9) for span in spans)
-    return tuple(round(float(np.ptp(v)), 9) for v in values)
+    if meshes:  # one coordinate varies along each axis, in any order
+        axes = range(values[0].ndim)
+        spans = [max(float(np.ptp(v, axis=axis).max()) for v in values) for axis in axes]
+    else:
+        spans = [float(np.ptp(v)) for v in values]
+    return tuple(round(span, 9) for span in spans)

@@ -96,8 +96,11 @@ class PDEBenchFile(HDF5Fields):
                 rule = f"`{seed}/data` of {self.path} must have the shape {expected} of the first"
                 raise ValueError(message(rule, data.shape[:-1], "Leave that sample out."))
             windows.append(data[(times, *space, *cut)])
-        shape = (0, len(range(times.start, times.stop, times.step)), *self.grid_shape)
-        return np.stack(windows) if windows else np.empty(shape, np.float32)
+        if windows:
+            return np.stack(windows)
+        n_times = len(range(times.start, times.stop, times.step))
+        components = () if cut else (len(self._table),)
+        return np.empty((0, n_times, *self.grid_shape, *components), np.float32)
 
 
 def pdebench_layout(file: Mapping[str, Any]) -> Layout | None:
