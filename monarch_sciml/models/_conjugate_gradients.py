@@ -22,7 +22,10 @@ def conjugate_gradients(
 
     An image stops when its residual is at most `tolerance` times the norm of its b.
     """
-    x, goal = start, tolerance**2 * _dot(b, b)  # (..., 1, 1), real
+    limits = torch.finfo(b.real.dtype)
+    # squares below this lose their digits: such a residual counts as zero
+    goal = (tolerance**2 * _dot(b, b)).clamp_min(limits.tiny / limits.eps)  # (..., 1, 1), real
+    x = start
     residual = b - operator(x)
     direction, energy = residual, _dot(residual, residual)
     for _ in range(n_iterations):
