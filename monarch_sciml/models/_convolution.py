@@ -59,6 +59,38 @@ def norm_layer(name: Norm, channels: int, dims: int) -> nn.Module:
     return layer("InstanceNorm" if name == "instance" else "BatchNorm", dims)(channels)
 
 
+def convolution_block(
+    n_in: int,
+    n_out: int,
+    dims: int,
+    *,
+    norm: Norm,
+    activation: Activation,
+    padding_mode: PaddingMode,
+    slope: float = 0.2,
+    dropout: float = 0.0,
+    stride: int = 1,
+    bias: bool = True,
+) -> nn.Sequential:
+    """Return a 3-point convolution, norm, activation and dropout of whole channels.
+
+    Raises
+    ------
+    ValueError
+        When an option is not known, or dropout is no probability below 1.
+    """
+    one_of("padding_mode", padding_mode, get_args(PaddingMode))
+    if not 0 <= dropout < 1:
+        rule = "`dropout` must be at least 0 and below 1"
+        raise ValueError(message(rule, dropout, "Give a probability."))
+    convolution = layer("Conv", dims)(
+        n_in, n_out, 3, stride=stride, padding=1, bias=bias, padding_mode=padding_mode
+    )
+    after = [norm_layer(norm, n_out, dims), activation_layer(activation, slope)]
+    last = [layer("Dropout", dims)(dropout)] if dropout else []
+    return nn.Sequential(convolution, *after, *last)
+
+
 def check_field(x: Tensor, channels: int, dims: int) -> None:
     """Raise ValueError unless x is (B, channels, n_1, ..., n_d)."""
     if x.ndim != dims + 2 or x.shape[1] != channels:

@@ -5,18 +5,20 @@ Letters: B batch, C channels, n_i grid sizes.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml._checks import one_of, positive_int
 from monarch_sciml.models._convolution import (
     Activation,
     Norm,
     PaddingMode,
     activation_layer,
     check_field,
+    convolution_block,
     extend,
     layer,
     n_axes,
@@ -91,11 +93,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         dims = n_axes(grid_shape)
-        one_of("padding_mode", padding_mode, get_args(PaddingMode))
         one_of("pooling", pooling, ("average", "max"))
-        if not 0 <= dropout < 1:
-            rule = "`dropout` must be at least 0 and below 1"
-            raise ValueError(message(rule, dropout, "Give a probability."))
         self.grid_shape = tuple(grid_shape)
         self.in_channels = positive_int("in_channels", in_channels)
         self.n_levels = positive_int("n_levels", n_levels)
@@ -103,23 +101,23 @@ class UNet(nn.Module):
         width = positive_int("hidden_channels", hidden_channels)
         widths = [width * 2**level for level in range(n_levels + 1)]
         bias = norm == "none"
-
-        def finish(channels: int) -> list[nn.Module]:
-            return [norm_layer(norm, channels, dims), activation_layer(activation)]
+        block = partial(
+            convolution_block,
+            dims=dims,
+            norm=norm,
+            activation=activation,
+            dropout=dropout,
+            padding_mode=padding_mode,
+            bias=bias,
+        )
 
         def convolutions(n_in: int, n_out: int) -> nn.Sequential:
-            layers: list[nn.Module] = []
-            for first in (n_in, n_out):
-                convolution = layer("Conv", dims)(
-                    first, n_out, 3, padding=1, bias=bias, padding_mode=padding_mode
-                )
-                layers += [convolution, *finish(n_out)]
-                layers += [layer("Dropout", dims)(dropout)] if dropout else []
-            return nn.Sequential(*layers)
+            return nn.Sequential(block(n_in, n_out), block(n_out, n_out))
 
         def doubling(n_in: int, n_out: int) -> nn.Sequential:
             transposed = layer("ConvTranspose", dims)(n_in, n_out, 2, stride=2, bias=bias)
-            return nn.Sequential(transposed, *finish(n_out))
+            norms = norm_layer(norm, n_out, dims), activation_layer(activation)
+            return nn.Sequential(transposed, *norms)
 
         self.pool = layer("AvgPool" if pooling == "average" else "MaxPool", dims)(2)
         self.down = nn.ModuleList(map(convolutions, [in_channels, *widths[:-2]], widths[:-1]))
