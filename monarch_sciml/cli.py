@@ -105,9 +105,18 @@ def _functions() -> dict[str, Callable[..., Any]]:
 
 
 def _generators() -> dict[str, Callable[..., Any]]:
-    from monarch_sciml.data import generate_navier_stokes, generate_scans
+    from monarch_sciml import data
 
-    return {"navier_stokes": generate_navier_stokes, "scans": generate_scans}
+    problems = (
+        "navier_stokes",
+        "burgers_periodic",
+        "burgers_neumann",
+        "diffusion_reaction",
+        "wave",
+        "advection_diffusion",
+        "scans",
+    )
+    return {name: getattr(data, f"generate_{name}") for name in problems}
 
 
 def _benchmarks() -> dict[str, Callable[..., Any]]:

@@ -17,7 +17,14 @@ from monarch_sciml.data.fields import FieldFile as FieldFile
 from monarch_sciml.data.fno_mat import FnoMatFile as FnoMatFile
 from monarch_sciml.data.generation import Problem as Problem
 from monarch_sciml.data.generation import generate as generate
+from monarch_sciml.data.generators import (
+    generate_advection_diffusion as generate_advection_diffusion,
+)
+from monarch_sciml.data.generators import generate_burgers_neumann as generate_burgers_neumann
+from monarch_sciml.data.generators import generate_burgers_periodic as generate_burgers_periodic
+from monarch_sciml.data.generators import generate_diffusion_reaction as generate_diffusion_reaction
 from monarch_sciml.data.generators import generate_navier_stokes as generate_navier_stokes
+from monarch_sciml.data.generators import generate_wave as generate_wave
 from monarch_sciml.data.grid_mat import GridMatFile as GridMatFile
 from monarch_sciml.data.kspace import describe_scan as describe_scan
 from monarch_sciml.data.kspace import read_scan as read_scan

@@ -22,6 +22,7 @@ Shapes: n samples of a batch, T times, F fields, then the grid.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -66,6 +67,9 @@ class Problem:
         torch.float32 or torch.float64, of the stored values.
     coordinates
         Grid points along each axis, where they do not begin at 0 or stand at cell centres.
+    n_points
+        Grid points of a sample that are advanced together; None takes those stored. Small batches
+        are solved by one CPU thread.
     """
 
     name: str
@@ -75,6 +79,7 @@ class Problem:
     batch_size: int = 1
     dtype: torch.dtype = torch.float32
     coordinates: Sequence[np.ndarray] | None = None
+    n_points: int | None = None
 
     def __post_init__(self) -> None:
         positive_int("n_samples", self.layout.n_samples)
@@ -147,7 +152,7 @@ def generate(
         if share.of is None:
             copy_shards(writer, output, about)
         n_done = len(share.samples) - sum(len(missing) for missing in writer.missing)
-        with _bar(layout, n_done, progress) as bar:
+        with _few_threads(problem), _bar(layout, n_done, progress) as bar:
             for batch in _batches(writer.missing, first, problem.batch_size):
                 end = bar.n + len(batch)
                 values = problem.solve(batch, _advance(bar, end, len(batch)))
@@ -173,14 +178,14 @@ def sample_rng(seed: int, sample: int) -> np.random.Generator:
 
 
 @contextmanager
-def few_threads(n_points: int) -> Iterator[None]:
-    """Use one CPU thread of torch while a small batch of `n_points` grid points is advanced.
+def _few_threads(problem: Problem) -> Iterator[None]:
+    """Use one CPU thread of torch for small batches.
 
     A step is a dozen operations of some 50 µs; threads that wait for one another at each cost more
     than they give, 30 times more on a busy machine.
     """
     before = torch.get_num_threads()
-    if n_points <= _SMALL:
+    if problem.batch_size * (problem.n_points or math.prod(problem.layout.grid_shape)) <= _SMALL:
         torch.set_num_threads(1)
     try:
         yield

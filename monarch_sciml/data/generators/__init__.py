@@ -1,5 +1,18 @@
-"""Generators of data sets, one file a problem, all on `monarch_sciml.data.generation`."""
+"""Generators of data sets, one function a problem, all on `monarch_sciml.data.generation`."""
 
+from monarch_sciml.data.generators.burgers import (
+    generate_burgers_neumann,
+    generate_burgers_periodic,
+)
+from monarch_sciml.data.generators.diffusion_reaction import generate_diffusion_reaction
 from monarch_sciml.data.generators.navier_stokes import generate_navier_stokes
+from monarch_sciml.data.generators.walls import generate_advection_diffusion, generate_wave
 
-__all__ = ["generate_navier_stokes"]
+__all__ = [
+    "generate_advection_diffusion",
+    "generate_burgers_neumann",
+    "generate_burgers_periodic",
+    "generate_diffusion_reaction",
+    "generate_navier_stokes",
+    "generate_wave",
+]

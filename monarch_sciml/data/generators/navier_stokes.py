@@ -11,7 +11,7 @@ from torch import Tensor
 
 from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.data.field_source import FieldLayout
-from monarch_sciml.data.generation import Advance, Problem, few_threads, generate, sample_generator
+from monarch_sciml.data.generation import Advance, Problem, generate, sample_generator
 from monarch_sciml.solvers.navier_stokes import NavierStokes2d
 from monarch_sciml.solvers.random_fields import gaussian_random_field
 
@@ -95,12 +95,13 @@ def generate_navier_stokes(
 
     def solve(samples: range, advance: Advance) -> Tensor:
         w0 = _initial_fields(seed, samples, grid, precision)
-        with few_threads(batch_size * grid**2):
-            w, _ = solver.solve(w0, dt=dt, record_times=layout.times, progress=advance)
+        w, _ = solver.solve(w0, dt=dt, record_times=layout.times, progress=advance)
         # (n, T, grid, grid) -> (n, T, 1, resolution, resolution)
         return w[:, :, None, ::step, ::step]
 
-    problem = Problem("navier_stokes", layout, parameters, solve, batch_size, precision)
+    problem = Problem(
+        "navier_stokes", layout, parameters, solve, batch_size, precision, n_points=grid**2
+    )
     return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
 
 

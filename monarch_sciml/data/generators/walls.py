@@ -1,0 +1,212 @@
+"""Linear problems in the unit box with u = 0 on the walls: waves, advection and diffusion.
+
+Shapes: n samples, T times, d axes, m modes, N points along an axis.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from monarch_sciml._checks import positive_int
+from monarch_sciml.data.field_source import FieldLayout
+from monarch_sciml.data.generation import Advance, Problem, generate, sample_rng
+from monarch_sciml.data.generators._frames import frame_times, stored_dtype
+from monarch_sciml.solvers._stepping import positive
+from monarch_sciml.solvers.advection_diffusion import AdvectionDiffusion
+from monarch_sciml.solvers.random_series import evaluate_series, random_sine_series
+from monarch_sciml.solvers.wave import solve_wave
+
+
+def generate_wave(
+    output: Path,
+    *,
+    speed: float = 1.0,
+    n_samples: int = 1200,
+    resolution: int = 64,
+    n_modes: int = 32,
+    alpha: float = 3.0,
+    tau: float = 7.0,
+    t_end: float = 2.0,
+    n_times: int = 41,
+    seed: int = 0,
+    dtype: Literal["float32", "float64"] = "float32",
+    batch_size: int = 10,
+    shard: str | None = None,
+    progress: bool = True,
+    exist_ok: bool = False,
+) -> Path:
+    """Generate waves on the unit square whose walls hold them fast.
+
+    u_tt = c² Δu, u = 0 on the walls, u_t(0) = 0; u(0) is a Gaussian random series of sines,
+    covariance ∝ (−Δ + τ² I)^(−α), mean square 1. The solution is the exact series.
+
+    Parameters
+    ----------
+    output
+        The file to make (HDF5, see `monarch_sciml.data.fields`), with the fields displacement (u)
+        and velocity (u_t).
+    speed
+        c, sides of the square per unit of time.
+    n_samples
+        Number of trajectories.
+    resolution
+        Evenly spaced points to store along each axis, both walls included, at least 3. Sets of one
+        seed show the same waves at every resolution.
+    n_modes, alpha, tau
+        Sines along each axis, smoothness and inverse length scale of the initial displacement.
+    t_end, n_times
+        Last time, and number of evenly spaced frames from 0 to it, both included.
+    seed, dtype, batch_size, shard, progress, exist_ok
+        As in `generate_burgers_periodic`.
+
+    Returns
+    -------
+    Path
+        `output`, or the file of the share.
+
+    Raises
+    ------
+    FileExistsError, OSError
+        As `generate`.
+    ValueError
+        When an argument is out of range, or as `generate`.
+    """
+    times, precision = frame_times(t_end, n_times), stored_dtype(dtype)
+    resolution, speed = _walled(resolution), positive("speed", speed)
+    modes = (positive_int("n_modes", n_modes),) * 2
+    smoothness = {"alpha": positive("alpha", alpha), "tau": float(tau)}
+    points = [torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)] * 2
+
+    def solve(samples: range, advance: Advance) -> Tensor:
+        rngs = [sample_rng(seed, sample) for sample in samples]
+        initial = torch.stack([random_sine_series(modes, rng=rng, **smoothness) for rng in rngs])
+        return solve_wave(initial, points, speed=speed, record_times=times)[0]
+
+    parameters: dict[str, Any] = {
+        "equation": "u_tt = c² Δu in the unit square, u = 0 on the walls, u_t = 0 at t = 0",
+        "speed": speed,
+        "initial": {**smoothness, "n_modes": list(modes), "mean_square": 1.0},
+        "t_end": float(t_end),
+        "dtype": dtype,
+    }
+    layout = FieldLayout(
+        fields=("displacement", "velocity"),
+        n_samples=n_samples,
+        n_times=n_times,
+        grid_shape=(resolution, resolution),
+        domain_extent=(1.0, 1.0),
+        boundary=("dirichlet", "dirichlet"),
+        times=times,
+    )
+    problem = Problem("wave", layout, parameters, solve, batch_size, precision)
+    return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
+
+
+def generate_advection_diffusion(
+    output: Path,
+    *,
+    velocity: tuple[float, ...] = (1.0, 0.5),
+    diffusivity: float = 1e-2,
+    n_samples: int = 1200,
+    grid: int = 128,
+    resolution: int = 64,
+    n_modes: int = 16,
+    alpha: float = 2.5,
+    tau: float = 7.0,
+    t_end: float = 0.5,
+    n_times: int = 11,
+    seed: int = 0,
+    dtype: Literal["float32", "float64"] = "float32",
+    batch_size: int = 10,
+    shard: str | None = None,
+    progress: bool = True,
+    exist_ok: bool = False,
+) -> Path:
+    """Generate a substance carried through the unit interval or square and absorbed by its walls.
+
+    u_t + c·∇u = κ Δu, u = 0 on the walls; where the flow goes out a layer of width κ / |c| forms.
+    u(0) is a Gaussian random series of sines, covariance ∝ (−Δ + τ² I)^(−α), mean square 1.
+
+    Parameters
+    ----------
+    output
+        The file to make (HDF5, see `monarch_sciml.data.fields`), with the field concentration.
+    velocity
+        c, one component for the interval, two for the square; lengths per unit of time.
+    diffusivity
+        κ, dimensionless; at least 25 |c| / `grid`².
+    n_samples
+        Number of trajectories.
+    grid
+        Gauss-Lobatto nodes along each axis to solve on.
+    resolution
+        Evenly spaced points to store along each axis, both walls included, at least 3. Sets of one
+        seed show the same fields at every resolution.
+    n_modes, alpha, tau
+        Sines along each axis, smoothness and inverse length scale of the initial concentration.
+    t_end, n_times
+        Last time, and number of evenly spaced frames from 0 to it, both included.
+    seed, dtype, batch_size, shard, progress, exist_ok
+        As in `generate_burgers_periodic`.
+
+    Returns
+    -------
+    Path
+        `output`, or the file of the share.
+
+    Raises
+    ------
+    FileExistsError, OSError
+        As `generate`.
+    ValueError
+        When an argument is out of range, or as `generate`.
+    """
+    times, precision = frame_times(t_end, n_times), stored_dtype(dtype)
+    solver = AdvectionDiffusion(grid, velocity=velocity, diffusivity=diffusivity)
+    n_dims, resolution = len(solver.velocity), _walled(resolution)
+    modes = (positive_int("n_modes", n_modes),) * n_dims
+    smoothness = {"alpha": positive("alpha", alpha), "tau": float(tau)}
+    stored = torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)
+    to_stored = solver.interpolation(stored).T.contiguous()
+
+    def solve(samples: range, advance: Advance) -> Tensor:
+        rngs = [sample_rng(seed, sample) for sample in samples]
+        initial = torch.stack([random_sine_series(modes, rng=rng, **smoothness) for rng in rngs])
+        u, _ = solver.solve(
+            evaluate_series(initial, [solver.points] * n_dims), record_times=times[1:]
+        )
+        for _ in range(n_dims):
+            # (n, T − 1, N, ...) @ (N, resolution) along the last axis, which goes before the others
+            u = (u @ to_stored).movedim(-1, 2)
+        first = evaluate_series(initial, [stored] * n_dims)
+        # (n, T, *grid) -> (n, T, 1, *grid)
+        return torch.cat([first[:, None], u], dim=1)[:, :, None]
+
+    parameters: dict[str, Any] = {
+        "equation": "u_t + c·∇u = κ Δu in the unit box, u = 0 on the walls",
+        "velocity": list(solver.velocity),
+        "diffusivity": solver.diffusivity,
+        "initial": {**smoothness, "n_modes": list(modes), "mean_square": 1.0},
+        "grid": [grid] * n_dims,
+        "t_end": float(t_end),
+        "dtype": dtype,
+    }
+    layout = FieldLayout(
+        fields=("concentration",),
+        n_samples=n_samples,
+        n_times=n_times,
+        grid_shape=(resolution,) * n_dims,
+        domain_extent=(1.0,) * n_dims,
+        boundary=("dirichlet",) * n_dims,
+        times=times,
+    )
+    problem = Problem("advection_diffusion", layout, parameters, solve, batch_size, precision)
+    return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
+
+
+def _walled(resolution: int) -> int:
+    return positive_int("resolution", resolution, minimum=3)
