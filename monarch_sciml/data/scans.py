@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from monarch_sciml._checks import message, positive_int
-from monarch_sciml.data.fastmri import read_header
-from monarch_sciml.data.scan_samples import CoilMaps, Normalization, ScanDataset, volume_mask_seed
+from monarch_sciml.data.scan_rules import Resize, SizeRules
+from monarch_sciml.data.scan_samples import Normalization, ScanDataset, volume_mask_seed
+from monarch_sciml.data.scan_source import ScanFile, open_scan, scan_files
+from monarch_sciml.data.slice_maps import CoilMaps
 from monarch_sciml.data.spec import DataModule, ScanSpec
 from monarch_sciml.physics.sampling import SamplingMask, achieved_acceleration
 
@@ -19,14 +23,15 @@ class ScanModule(DataModule):
 
     The split depends on file names, subjects and `seed` alone: subjects are put into a fixed
     pseudo-random order, from which test, then validation, then training volumes are taken. So
-    the test volumes stay the same when the other numbers change, and no subject (the attribute
-    `patient_id` of a file) is in two parts. Every volume has one fixed mask, drawn from its file
-    name, in all epochs and runs.
+    the test volumes stay the same when the other numbers change, the training volumes of a small
+    `n_train` are the first of those of a larger one (1, 2, 3, 5 scans are nested), and no subject
+    (the attribute `patient_id` of a file) is in two parts. Every volume has one fixed mask, drawn
+    from its file name, in all epochs and runs.
 
     Parameters
     ----------
     folder
-        Folder of .h5 files in fastMRI layout, all of one matrix size and number of coils.
+        Folder of scans in any format that `read_scan` knows.
     mask
         How k-space is undersampled.
     n_train
@@ -35,24 +40,46 @@ class ScanModule(DataModule):
         Number of volumes that choose the best checkpoint; 0 for none.
     n_test
         Number of volumes for the figures that are reported.
+    pattern
+        Which files of the folder to take, as `*.cfl`.
     coil_maps
-        "stored": the maps in the files; "espirit": estimated from the masked k-space.
+        "stored": the maps in the files; "espirit" or "walsh": estimated from the masked k-space; a
+        path: a file of maps for all scans, or a folder with one of the name of each.
+    n_maps
+        Map sets of a slice; two for a field of view that is smaller than the object.
+    maps_folder
+        Keep estimated maps there for later runs; None keeps them in memory.
     normalization
         What k-space and target of a volume are divided by: "p95", "max" or "std" of the magnitude
         of its zero-filled SENSE images.
     slices
         First and one past the last slice used of each volume; all by default.
+    matrix
+        (H, W) that every slice is cut or padded to; None leaves them as they are.
+    resize
+        Whether `matrix` cuts and pads the "image" (pixels keep their size) or "kspace" (the field
+        of view stays).
+    remove_oversampling
+        First drop the outer half of the field of view along the readout (H).
+    coils
+        Number of virtual coils that those of every slice are compressed to; None leaves them.
+    group_sizes
+        Where volumes still differ in size, make batches of slices of one size each instead of
+        refusing them.
     seed
         Changes split and masks; 0 draws fastMRI's masks.
     in_memory
         Keep the finished samples in memory; otherwise the files are read for every sample.
+    reader
+        Options of `read_scan`, as `{axes: "coil,height,width"}` for .npy files.
 
     Raises
     ------
     FileNotFoundError
-        When `folder` is missing or has no .h5 file.
+        When `folder` is missing or has no scans.
     ValueError
-        When it has too few volumes, and, once a part is used, as `ScanDataset`.
+        When it has too few volumes, a file cannot be read (it is named), and, once a part is used,
+        as `ScanDataset`.
     """
 
     def __init__(
@@ -63,39 +90,55 @@ class ScanModule(DataModule):
         n_validation: int,
         n_test: int,
         *,
+        pattern: str = "*",
         coil_maps: CoilMaps = "stored",
+        n_maps: int = 1,
+        maps_folder: Path | None = None,
         normalization: Normalization = "p95",
         slices: tuple[int, int] | None = None,
+        matrix: tuple[int, int] | None = None,
+        resize: Resize = "image",
+        remove_oversampling: bool = False,
+        coils: int | None = None,
+        group_sizes: bool = False,
         seed: int = 0,
         in_memory: bool = True,
+        reader: dict[str, Any] | None = None,
     ) -> None:
         self.folder, self.mask, self.seed = Path(folder), mask, seed
         self.coil_maps: CoilMaps = coil_maps
         self.normalization: Normalization = normalization
-        self.slices, self.in_memory = slices, in_memory
+        self.slices, self.in_memory, self.reader = slices, in_memory, reader
+        self.n_maps, self.maps_folder, self.group_sizes = n_maps, maps_folder, group_sizes
+        self.rules = SizeRules(matrix, resize, remove_oversampling, coils)
         self._parts: dict[str, ScanDataset] = {}
         counts = (
             positive_int("n_test", n_test),
             positive_int("n_validation", n_validation, minimum=0),
             positive_int("n_train", n_train),
         )
-        paths = _volumes(self.folder, sum(counts))
-        self.test_paths, self.validation_paths, self.train_paths = _split(paths, counts, seed)
+        files = [open_scan(path, reader) for path in _paths(self.folder, pattern, sum(counts))]
+        self._files = {file.path: file for file in files}
+        self.test_paths, self.validation_paths, self.train_paths = _split(files, counts, seed)
 
     @property
     def spec(self) -> ScanSpec:
-        """Matrix, number of coils, and the acceleration achieved on average in the test volumes."""
+        """Matrix, number of coils, and the acceleration achieved on average in the test volumes.
+
+        Where volumes differ in size, matrix and coils are those of most training volumes.
+        """
         return self._spec
 
     @cached_property
     def _spec(self) -> ScanSpec:
-        headers = [read_header(path) for path in self.test_paths]
         shares = []
-        for path, header in zip(self.test_paths, headers):
-            left, right = header["padding"] or (0, header["shape"][-1])
-            mask = self.mask(header["shape"][-2:], volume_mask_seed(path, self.seed))
-            shares.append(1 / achieved_acceleration(mask[:, left:right]))
-        _, coils, height, width = headers[0]["shape"]
+        for path in self.test_paths:
+            file = self._files[path]
+            shape = self.rules.shape(file)
+            mask = self.mask.of_volume(path)(shape, volume_mask_seed(path, self.seed))
+            shares.append(1 / achieved_acceleration(mask[self.rules.window(file)]))
+        shapes = Counter(self.rules.shape(self._files[path]) for path in self.train_paths)
+        coils, height, width = max(shapes, key=lambda shape: (shapes[shape], shape))
         return ScanSpec((height, width), coils, len(shares) / sum(shares))
 
     @property
@@ -122,33 +165,33 @@ class ScanModule(DataModule):
                 paths,
                 self.mask,
                 coil_maps=self.coil_maps,
+                n_maps=self.n_maps,
+                maps_folder=self.maps_folder,
                 normalization=self.normalization,
                 slices=self.slices,
+                rules=self.rules,
+                group_sizes=self.group_sizes,
                 seed=self.seed,
                 in_memory=self.in_memory,
+                reader=self.reader,
             )
         return self._parts[part]
 
 
-def _volumes(folder: Path, n_wanted: int) -> list[Path]:
-    """Return the .h5 files of a folder; FileNotFoundError or ValueError when there are too few."""
-    command = f"monarch-sciml generate scans --output {folder} --n_scans {n_wanted}"
-    remedy = f"Check the path, or simulate scans: {command}."
-    if not folder.is_dir():
-        raise FileNotFoundError(message("the folder of scans must exist", folder, remedy))
-    paths = sorted(folder.glob("*.h5"))
-    if not paths:
-        rule = f"{folder} must hold .h5 files in fastMRI layout"
-        raise FileNotFoundError(message(rule, "none", remedy))
-    return paths
+def _paths(folder: Path, pattern: str, n_wanted: int) -> list[Path]:
+    """Return the scans of a folder; FileNotFoundError when there are none."""
+    try:
+        return scan_files(folder, pattern)
+    except FileNotFoundError as error:
+        command = f"monarch-sciml generate scans --output {folder} --n_scans {n_wanted}"
+        raise FileNotFoundError(f"{error} Or simulate scans: {command}.") from error
 
 
-def _split(paths: Sequence[Path], counts: Sequence[int], seed: int) -> list[list[Path]]:
+def _split(files: Sequence[ScanFile], counts: Sequence[int], seed: int) -> list[list[Path]]:
     """Return parts of the given sizes; volumes of one subject never lie in two of them."""
     subjects: dict[str, list[Path]] = {}
-    for path in paths:
-        subject = read_header(path)["attributes"].get("patient_id")
-        subjects.setdefault(str(subject or path.name), []).append(path)
+    for file in files:
+        subjects.setdefault(file.subject, []).append(file.path)
 
     def rank(subject: str) -> str:
         return hashlib.sha256(f"{seed} {subject}".encode()).hexdigest()
@@ -161,7 +204,7 @@ def _split(paths: Sequence[Path], counts: Sequence[int], seed: int) -> list[list
             part += subjects[subject]  # of the last subject as many as still fit
         if len(part) < count:
             rule = f"a split into {'/'.join(map(str, counts))} volumes (test/validation/training)"
-            got = f"{len(paths)} volumes of {len(subjects)} subjects"
+            got = f"{len(files)} volumes of {len(subjects)} subjects"
             remedy = "Lower the counts or add scans: monarch-sciml generate scans."
             raise ValueError(message(f"{rule} needs more subjects", got, remedy))
         parts.append(part[:count])

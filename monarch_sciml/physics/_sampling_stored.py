@@ -69,6 +69,11 @@ class StoredMask(SamplingMask):
             When the file is of another kind, lacks the data set, or holds a mask of another size.
         """
         values = self._read()
+        values = (
+            values.reshape(values.shape[-2:])
+            if values.size == np.prod(values.shape[-2:])
+            else values
+        )
         allowed = ((height, width), (width,))
         if values.shape in allowed:
             return values

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from monarch_sciml._checks import positive_int
+from monarch_sciml.training.grouping import batch_groups
 from monarch_sciml.training.objective import Objective
 from monarch_sciml.training.runtime import make_accelerator, n_samples_of
 
@@ -59,9 +60,10 @@ def evaluate_model(
     n_samples_of(dataset)
     accelerator = make_accelerator() if accelerator is None else accelerator
     network = accelerator.unwrap_model(model).to(accelerator.device)
-    loader = DataLoader(
-        dataset, batch_size=positive_int("batch_size", batch_size), num_workers=num_workers
-    )
+    positive_int("batch_size", batch_size)
+    if batch_groups(dataset) is not None:
+        batch_size = 1  # samples differ in size; which share a batch plays no part in the metrics
+    loader = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers)
     hidden = not (progress and accelerator.is_main_process)
     was_training = network.training
     network.eval()

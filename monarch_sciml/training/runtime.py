@@ -13,6 +13,7 @@ from accelerate.state import AcceleratorState
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.training.grouping import GroupedBatchSampler, batch_groups
 
 
 def make_accelerator(mixed_precision: str = "no") -> Accelerator:
@@ -84,6 +85,7 @@ def training_loader(
 
     When the last batch is incomplete and there are several processes, accelerate fills it with
     samples from the beginning of the epoch, so that every process takes the same number of steps.
+    Where samples differ in size (`batch_groups`), every batch is of one size.
 
     Raises
     ------
@@ -95,14 +97,14 @@ def training_loader(
     if positive_int("batch_size", batch_size) % processes:
         rule = f"`batch_size` must be a multiple of the {processes} processes"
         raise ValueError(message(rule, batch_size, "Change `batch_size`."))
-    return accelerator.prepare(
-        DataLoader(
-            dataset,
-            batch_size=batch_size // processes,
-            sampler=EpochSampler(n_samples, seed),
-            num_workers=num_workers,
-        )
-    )
+    sampler, share = EpochSampler(n_samples, seed), batch_size // processes
+    groups = batch_groups(dataset)
+    if groups is None:
+        loader = DataLoader(dataset, batch_size=share, sampler=sampler, num_workers=num_workers)
+    else:
+        batches: Any = GroupedBatchSampler(sampler, groups, share, processes)
+        loader = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers)
+    return accelerator.prepare(loader)
 
 
 def n_samples_of(dataset: Dataset[dict[str, Any]]) -> int:
