@@ -121,6 +121,79 @@ class TestTrajectories:
         assert len(list(data)) == 3
 
 
+PARTS = {"n_train": 4, "n_validation": 2, "n_test": 2, "n_steps_in": 1, "n_steps_out": 1}
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+class TestSplitInTime:
+    """T = 8 frames: 0..3 train, 4 and 5 validate, 6 and 7 test."""
+
+    def test_every_window_of_each_part(self, path, in_memory):
+        module = TrajectoryModule(path, split="time", in_memory=in_memory, **PARTS)
+        starts = {"train": [0, 1, 2], "validation": [4], "test": [6]}
+        for name, expected in starts.items():
+            data = getattr(module, name)
+            assert len(data) == N * len(expected)
+            for index, sample in enumerate(data):
+                trajectory, t = divmod(index, len(expected))
+                assert torch.equal(sample["input"], values()[trajectory, expected[t]][None])
+                assert torch.equal(sample["target"], values()[trajectory, expected[t] + 1][None])
+
+    def test_start_stride_and_longer_roll_outs(self, path, in_memory):
+        module = TrajectoryModule(
+            path, split="time", n_train=3, n_test=4, n_steps_in=1, n_steps_out=3, start=1,
+            windows=True, in_memory=in_memory,
+        )  # fmt: skip
+        assert len(module.train) == N * 2  # one step from each of the frames 1..3 but the last
+        assert torch.equal(module.train[1]["target"], values()[0, 3][None])
+        assert torch.equal(module.test[2]["target"], values()[2, 5:8])
+        assert module.validation is None
+        module = TrajectoryModule(
+            path, split="time", n_train=5, n_test=3, n_steps_in=1, n_steps_out=1, stride=2,
+            in_memory=in_memory,
+        )  # fmt: skip
+        assert len(module.train) == N * 3
+        assert torch.equal(module.train[2]["target"], values()[0, 4][None])
+
+    def test_statistics_see_no_later_frame(self, path, in_memory):
+        module = TrajectoryModule(path, split="time", in_memory=in_memory, **PARTS)
+        used = values()[:, :4].double()
+        for field in range(2):
+            mean = float(module.input_statistics.mean[field])
+            assert mean == pytest.approx(float(used[:, :, field].mean()))
+
+    @pytest.mark.parametrize(
+        ("change", "match"),
+        [
+            ({"n_train": 5}, r"at most the 8 frames of .* on, got 5 \+ 2 \+ 2 = 9.*count frames"),
+            ({"start": 1}, "at most the 7 frames"),
+            ({"n_test": 1}, "`n_test` must be at least the 2 frames of a sample, got 1"),
+            ({"n_steps_in": 4}, "`n_train` must be at least the 5 frames"),
+            ({"split": "space"}, "`split` must be one of 'samples', 'time'"),
+            ({"n_test": -1}, "`n_test` must be at least 0"),
+        ],
+    )
+    def test_bad_input(self, path, in_memory, change, match):
+        with pytest.raises(ValueError, match=match):
+            TrajectoryModule(path, in_memory=in_memory, **{"split": "time", **PARTS, **change})
+
+
+class TestTestFile:
+    def test_samples_of_another_file(self, path, tmp_path):
+        other = tmp_path / "other.h5"
+        other.write_bytes(path.read_bytes())
+        module = TrajectoryModule(path, test_path=other, **{**SIZES, "n_train": 7})
+        assert torch.equal(module.test[0]["input"], values()[6, :3])
+        assert len(module.train) == 7
+        with pytest.raises(ValueError, match="must be 'samples' where there is a `test_path`"):
+            TrajectoryModule(path, test_path=other, split="time", **SIZES)
+
+    def test_told_boundary(self, path):
+        module = TrajectoryModule(path, boundary=["wall", "open"], subsample=4, **SIZES)
+        assert module.spec.boundary == ("wall", "open")
+        assert module.spec.grid_shape == (2, 1)
+
+
 class TestSpec:
     def test_everything_a_network_needs(self, path):
         spec = TrajectoryModule(path, **SIZES).spec
