@@ -30,8 +30,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
     -------
     dict
         `format`, `dtype`, `shape` (s, c, H, W), `singlecoil`, `acquisition`, `padding` ((left,
-        right) columns or None), `reference` (name of the reference image or None), `reference_shape`,
-        `has_mask`, `has_coil_maps`, `attributes` (those of the file, as plain Python values).
+        right) columns or None), `reference` (name of the reference image or None),
+        `reference_shape`, `has_mask`, `has_coil_maps`, `attributes` (those of the file, as plain
+        Python values).
 
     Raises
     ------
