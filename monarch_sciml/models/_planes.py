@@ -134,7 +134,7 @@ class OnGrids:
 
     def __init__(self, resampling: Resampling) -> None:
         self.resampling: Resampling = one_of("resampling", resampling, ("relative", "frequency"))
-        self._kept: dict[tuple[int, tuple[int, ...]], tuple[Plane, Plane]] = {}
+        self._kept: dict[tuple[int, tuple[int, ...]], tuple[list[nn.Module], Plane]] = {}
 
     def __call__(self, transform: Plane, grid: Sequence[int]) -> Plane:
         """Return the transform on a grid (H, W)."""
@@ -142,11 +142,11 @@ class OnGrids:
         if grid == transform.n:
             return transform
         key = (id(transform), grid)
-        source, made = self._kept.get(key, (None, transform))
-        if source is not transform:
-            made = _carried(transform, grid, self.resampling)
-            self._kept[key] = (transform, made)
-        return made
+        parts = list(transform.modules())  # `monarchize` and `densify` exchange them
+        kept = self._kept.get(key)
+        if kept is None or kept[0] != parts:
+            kept = self._kept[key] = (parts, _carried(transform, grid, self.resampling))
+        return kept[1]
 
 
 def plane_transform(

@@ -17,7 +17,9 @@ from monarch_sciml.layers.spectral_conversion import (
     learnable_from_fixed,
     learnable_from_neuralop,
 )
+from monarch_sciml.models._bare_transforms import fixed_or_dense_transform, learnable_transform
 from monarch_sciml.monarch._counts import block_counts
+from monarch_sciml.transforms import FixedTransform, MonarchTransform
 
 
 def monarchize(
@@ -33,20 +35,22 @@ def monarchize(
     rank: int | None = None,
     inplace: bool = False,
 ) -> nn.Module:
-    """Replace the spectral convolutions, and on request the linear layers, of a model by Monarch.
+    """Replace spectral convolutions and transforms, on request linear layers, by Monarch ones.
 
-    A spectral convolution becomes a learnable `MonarchSpectralConv` with the same function at
-    that moment; an nn.Linear becomes the nearest `MonarchLinear` (dense-to-sparse, Theorem 1).
+    A spectral convolution becomes a learnable `MonarchSpectralConv`, and a fixed transform (as in
+    SENSE, VarNet and MoDL) a learnable `MonarchTransform`, with the same function at that moment;
+    an nn.Linear becomes the nearest `MonarchLinear` (dense-to-sparse, Theorem 1).
 
     Parameters
     ----------
     model
         Any module, also a layer itself. Converted are neuralop's SpectralConv (dense or
         factorised weights, as in FNO, TFNO and UNO), `MonarchSpectralConv` with a fixed basis
-        ("fourier", "cosine", "sine"), and nn.Linear itself. Left as they are: layers that are
-        learnable Monarch or dense transforms already, subclasses of nn.Linear, everything else.
+        ("fourier", "cosine", "sine"), `FourierTransform`, `CosineTransform` and `SineTransform`
+        outside of it, and nn.Linear itself. Left as they are: layers that are learnable Monarch or
+        dense transforms already, subclasses of nn.Linear, everything else.
     spectral
-        Convert the spectral convolutions.
+        Convert the spectral convolutions and transforms.
     linear
         Convert every nn.Linear.
     grid_shape
@@ -54,7 +58,8 @@ def monarchize(
         Give the grid you train on. By default the layer's own, or for a layer of neuralop's the
         smallest power of two with four points per mode.
     per_channel, transform_rank, transform_order
-        Of the learned transforms; see `MonarchSpectralConv`.
+        Of the learned transforms; see `MonarchSpectralConv`. A transform outside of one stays on
+        its grid and is one for all channels.
     n_blocks
         Blocks of the factors of every `MonarchLinear`.
     rank
@@ -128,13 +133,16 @@ def monarchize(
             return None
         if isinstance(module, MonarchSpectralConv):
             return learnable_from_fixed(module, **options) if has_fixed_basis(module) else None
+        if isinstance(module, FixedTransform):
+            return learnable_transform(module, rank=transform_rank, order=transform_order)
         if _is_neuralops(module):
             return learnable_from_neuralop(module, **options)
         return None
 
     wanted = []
     if spectral:
-        wanted.append("neuralop's SpectralConv or a MonarchSpectralConv with a fixed basis")
+        wanted.append("neuralop's SpectralConv, a FixedTransform")
+        wanted.append("a MonarchSpectralConv with a fixed basis")
     if linear:
         wanted.append("nn.Linear")
     remedy = "Set `linear=True` to convert every nn.Linear." if not linear else "Check the model."
@@ -151,7 +159,8 @@ def densify(model: nn.Module, inplace: bool = False) -> nn.Module:
     model
         Any module, also a layer itself. A `MonarchLinear` becomes an nn.Linear. A
         `MonarchSpectralConv` with Monarch transforms becomes one with transform="dense", or,
-        while no transform has moved, with the fixed "fourier", "cosine" or "sine" basis. Layers
+        while no transform has moved, with the fixed "fourier", "cosine" or "sine" basis; a
+        `MonarchTransform` outside of one becomes a `DenseTransform` or a fixed one likewise. Layers
         with dense or fixed transforms are left as they are.
     inplace
         Change `model` rather than a copy of it. A model that is a layer itself is never changed.
@@ -193,9 +202,11 @@ def densify(model: nn.Module, inplace: bool = False) -> nn.Module:
             return _as_before(module.to_linear(), module)
         if isinstance(module, MonarchSpectralConv) and has_monarch_basis(module):
             return fixed_or_dense(module)
+        if isinstance(module, MonarchTransform):
+            return fixed_or_dense_transform(module)
         return None
 
-    wanted = "a MonarchLinear or a MonarchSpectralConv with Monarch transforms"
+    wanted = "a MonarchLinear, a MonarchTransform or a MonarchSpectralConv that holds some"
     return _replaced(model, replacement, wanted, "Call monarchize first.", inplace)
 
 
@@ -212,7 +223,11 @@ def _replaced(
         raise TypeError(message("`model` must be an nn.Module", got, "Pass the network."))
     model = model if inplace else copy.deepcopy(model)
     new: dict[nn.Module, nn.Module] = {}
+    layers = (module for module in model.modules() if isinstance(module, MonarchSpectralConv))
+    inside = {part for layer in layers for part in layer.modules() if part is not layer}
     for name, module in model.named_modules():
+        if module in inside:  # converted with their layer, or not at all
+            continue
         try:
             found = replacement(module)
         except ValueError as error:

@@ -172,7 +172,7 @@ def test_learned_monarch_multiplies_out_and_goes_on_dense():
     assert kinds(dense).count("DenseTransform") == 8  # two layers, two axes, there and back
     same(dense, monarch, torch.randn(2, 1, 16, 16), torch.randn(2, 1, 32, 24))
     assert train(dense)[-1] < losses[-1]
-    with pytest.raises(ValueError, match="`model` must hold a MonarchLinear or a MonarchSpectral"):
+    with pytest.raises(ValueError, match="`model` must hold a MonarchLinear, a MonarchTransform"):
         densify(dense)
 
 
@@ -340,8 +340,8 @@ def half_precision():
     [
         (
             lambda: monarchize(nn.Conv1d(1, 1, 1)),
-            "`model` must hold neuralop's SpectralConv or a MonarchSpectralConv with a fixed "
-            "basis, got Conv1d without any. Set `linear=True`",
+            "`model` must hold neuralop's SpectralConv, a FixedTransform or a MonarchSpectralConv "
+            "with a fixed basis, got Conv1d without any. Set `linear=True`",
         ),
         (
             lambda: monarchize(nn.Conv1d(1, 1, 1), spectral=False, linear=True),
