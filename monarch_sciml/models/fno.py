@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
@@ -134,5 +135,16 @@ class FNO(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x (batch, in_channels, *grid) to (batch, out_channels, *grid)."""
+        """Map x (batch, in_channels, *grid) to (batch, out_channels, *grid).
+
+        Raises
+        ------
+        TypeError
+            When x is float64 and the layers are neuralop's.
+        """
+        convs = self.network.fno_blocks.convs
+        if x.dtype == torch.float64 and not isinstance(convs[0], MonarchSpectralConv):
+            rule = "neuralop's layer, of transform='fourier', needs float32"
+            remedy = "Convert the network by densify(monarchize(network)) before .double()."
+            raise TypeError(message(rule, "float64", remedy))
         return self.network(x)

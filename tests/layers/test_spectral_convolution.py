@@ -61,6 +61,34 @@ def test_untrained_monarch_equals_neuralop_on_any_grid():
         torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("fewer", [None, (6, 4)])
+@pytest.mark.parametrize(("n_modes", "grid"), [((9,), (32,)), ((8, 10), (16, 16))])
+@pytest.mark.parametrize("factorization", ["tucker", "cp", "tt"])
+def test_factorised_weights_equal_neuralops(factorization, n_modes, grid, fewer):
+    torch.manual_seed(0)
+    options = {"factorization": factorization, "rank": 0.4}
+    theirs = SpectralConv(3, 5, n_modes, **options)
+    ours = MonarchSpectralConv(3, 5, n_modes, grid_shape=grid, **options)
+    state = theirs.state_dict()
+    state = {k: torch.view_as_real(v) if v.is_complex() else v for k, v in state.items()}
+    assert not ours.load_state_dict(state, strict=False).unexpected_keys
+    if fewer:
+        theirs.n_modes = ours.n_modes = fewer[: len(grid)]
+    x = torch.randn(2, 3, *grid)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [0.1, 0.5])
+def test_factorised_weights_have_the_variance_of_dense_ones(rank):
+    torch.manual_seed(0)
+    layer = MonarchSpectralConv(
+        16, 16, (12, 12), transform="cosine", factorization="tucker", rank=rank
+    )
+    weight = layer.weight.to_tensor().detach()
+    assert float(weight.square().mean()) == pytest.approx(1 / 16, rel=0.5)
+    assert sum(p.numel() for p in layer.weight.parameters()) < 1.3 * rank * weight.numel()
+
+
 @pytest.mark.parametrize("transform", ["fourier", "monarch"])
 @pytest.mark.parametrize("grid", [(15, 15), (17, 16), (21, 9)])
 @pytest.mark.filterwarnings("ignore:.*factor.*:UserWarning")
@@ -210,6 +238,10 @@ def test_all_transform_parameters_receive_gradients():
         ),
         (lambda: MonarchSpectralConv(2, 1, (4, 4))(torch.zeros(1, 3, 8, 8)), r"must be \(batch, 2"),
         (lambda: MonarchSpectralConv(2, 1, (4, 4), factorization="svd"), "`factorization` must"),
+        (
+            lambda: MonarchSpectralConv(2, 1, (4, 4), factorization="tucker", rank=0.0),
+            "`rank` must be above 0",
+        ),
         (lambda: MonarchSpectralConv(2, 1, (4, 4), transform="wavelet"), "`transform` must be one"),
         (lambda: MonarchSpectralConv(2, 1, (4, 4), grid_shape=(8,)), "`grid_shape` must have 2"),
         (

@@ -120,6 +120,17 @@ def test_sharing_and_factorising_save_parameters():
     assert spectral(shared_weights=False) == 4 * spectral()
 
 
+@pytest.mark.parametrize("gain", [1.0, 0.1])
+def test_initial_spectral_weights_are_xaviers(gain):
+    torch.manual_seed(0)
+    network = FactorizedFNO((32, 32), n_modes=(30, 16), hidden_channels=32, spectral_gain=gain)
+    for conv in network.spectral[0].convs:
+        theirs = torch.empty(32, 32, len(conv.weight), 2)  # the authors' layout
+        torch.nn.init.xavier_normal_(theirs, gain=gain)
+        assert float(conv.weight.detach().std()) == pytest.approx(float(theirs.std()), rel=0.03)
+    assert [len(conv.weight) for conv in network.spectral[0].convs] == [16, 9]
+
+
 def test_padding_is_zeros_after_the_lifting():
     """A network whose layers add nothing returns the projection of the lifted field."""
     torch.manual_seed(0)
@@ -152,6 +163,7 @@ def test_without_coordinates_a_periodic_network_is_equivariant_to_shifts():
         (lambda: FactorizedFNO((8, 8), n_modes=(4,)), "`n_modes` must have 2 sizes"),
         (lambda: FactorizedFNO((8, 8), n_modes=(10, 4)), "at most 8 along axis -2"),
         (lambda: FactorizedFNO((8, 8), n_modes=(4, 4), domain_padding=-1.0), "`domain_padding`"),
+        (lambda: FactorizedFNO((8, 8), n_modes=(4, 4), spectral_gain=0.0), "`spectral_gain` must"),
         (lambda: FactorizedFNO((8, 8), n_modes=(4, 4), transform="fft"), "`transform` must be"),
         (
             lambda: FactorizedFNO((8, 8), n_modes=(4, 4))(torch.zeros(1, 3, 8, 8)),

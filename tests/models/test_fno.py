@@ -6,7 +6,7 @@ from neuralop.models import FNO as NeuralopFNO
 from neuralop.models import TFNO
 
 from monarch_sciml.layers import MonarchSpectralConv
-from monarch_sciml.models import FNO, densify
+from monarch_sciml.models import FNO, densify, monarchize
 
 SIZES = {"n_modes": (8, 8), "hidden_channels": 6, "n_layers": 2}
 
@@ -195,3 +195,13 @@ def test_padding_may_differ_from_axis_to_axis():
 def test_bad_options_are_named(options, text):
     with pytest.raises(ValueError, match=text):
         FNO((16, 16), **SIZES, **options)
+
+
+def test_double_precision_of_the_baseline_takes_a_conversion():
+    torch.manual_seed(0)
+    network = FNO((16, 16), 3, 2, **SIZES)
+    x = torch.randn(2, 3, 16, 16)
+    with pytest.raises(TypeError, match=r"needs float32, got float64\. Convert .* densify"):
+        network(x.double())
+    double = densify(monarchize(network, grid_shape=(16, 16))).double()
+    torch.testing.assert_close(double(x.double()).float(), network(x), rtol=1e-5, atol=1e-5)
