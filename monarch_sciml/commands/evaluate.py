@@ -64,7 +64,7 @@ def evaluate_run(
     """
     made = load_run(run, data=_of_another_file(run, data, split), objective=objective)
     spec, trained = made.data.spec, saved_spec(run)
-    check_transfer(str(data.get("path", "")) or "given", trained, spec)
+    check_transfer(str(data.get("path", "given by `data`")), trained, spec)
     samples = getattr(made.data, split)
     if samples is None:
         rule = f"the run must have {split} samples"

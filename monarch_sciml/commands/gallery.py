@@ -4,24 +4,25 @@ learned.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import default_collate
 
-from monarch_sciml.commands.runs import Run
+from monarch_sciml.commands.gallery_fields import field_figures
+from monarch_sciml.commands.runs import Run, on
 from monarch_sciml.data.spec import DataModule, FieldSpec
 from monarch_sciml.evaluation import (
-    error_over_time_figure,
     reconstruction_figure,
-    rollout_figure,
     training_figure,
+    transfer_figure,
     transform_figure,
 )
-from monarch_sciml.metrics.fields import relative_l2_over_time
 from monarch_sciml.metrics.images import image_statistics, volume_metrics
 from monarch_sciml.training import Objective
 from monarch_sciml.transforms import LearnableTransform
@@ -38,21 +39,39 @@ def gallery(
     batch_size: int,
     evaluate_on: Mapping[str, DataModule],
 ) -> dict[str, Figure]:
-    """Return the figures of a comparison by file name.
+    """Return the figures of a comparison by file name; runs that diverged are not drawn.
 
-    Roll-outs and reconstructions show the first run of each network on the first test sample (the
-    middle slice of the first volume); errors over time and training curves show every seed.
+    Roll-outs, samples and reconstructions show the first run of each network on the first test
+    samples (the middle slice of the first volume); errors and training curves show every seed.
     """
-    fields = isinstance(data.spec, FieldSpec)
+    runs = [run for run in runs if not run.failure]
     figures: dict[str, Figure] = {}
-    if fields:
-        figures.update(_field_figures(runs, data, objective, batch_size))
+    if not runs:
+        return figures
+    if isinstance(data.spec, FieldSpec):
+        figures.update(
+            field_figures(
+                runs,
+                data,
+                lambda run, batch: _predict(run.model, objective, batch),
+                batch_size=batch_size,
+            )
+        )
     else:
         figures["reconstructions"] = _reconstructions(runs, data, objective)
+    if evaluate_on:
+        figures["transfer"] = _transfer(runs, data, objective.monitor, evaluate_on)
     curves = _curves(runs, f"validation_{objective.monitor}")
     if curves:
         title = "Validation error during training"
         figures["training"] = training_figure(curves, title=title, metric=objective.monitor)
+    figures.update(_transforms(runs))
+    return figures
+
+
+def _transforms(runs: Sequence[Run]) -> dict[str, Figure]:
+    """Return the first learned transform of each network against where it started."""
+    figures = {}
     for run in _first_runs(runs):
         named = _first_transform(run.model)
         if named is not None:
@@ -69,32 +88,19 @@ def gallery(
     return figures
 
 
-def _field_figures(
-    runs: Sequence[Run], data: DataModule, objective: Objective, batch_size: int
-) -> dict[str, Figure]:
-    spec = data.spec
-    if not isinstance(spec, FieldSpec) or spec.n_steps_out < 2:
-        return {}
-    dt = spec.dt or 1.0
-    times = [dt * (spec.n_steps_in + step + 1) for step in range(spec.n_steps_out)]
-    errors: dict[str, list[Tensor]] = defaultdict(list)
-    samples: dict[str, Tensor] = {}
-    target = torch.empty(0)
+def _transfer(
+    runs: Sequence[Run], data: DataModule, metric: str, evaluate_on: Mapping[str, DataModule]
+) -> Figure:
+    """Return the error on every data set that the runs were measured on."""
+    errors: dict[str, list[list[float]]] = defaultdict(list)
+    columns = [metric, *(on(metric, name) for name in evaluate_on)]
     for run in runs:
-        parts = []
-        for index, batch in enumerate(DataLoader(data.test, batch_size=batch_size)):
-            prediction = _predict(run.model, objective, batch)
-            parts.append(relative_l2_over_time(prediction, batch["target"]))
-            if index == 0:
-                samples.setdefault(run.name, prediction[0, :, 0])
-                target = batch["target"][0, :, 0]
-        errors[run.name].append(torch.cat(parts).mean(dim=0))
-    stacked = {name: torch.stack(values).numpy() for name, values in errors.items()}
-    figures = {"error-over-time": error_over_time_figure(stacked, times)}
-    if len(spec.grid_shape) == 2:
-        arrays = {name: sample.numpy() for name, sample in samples.items()}
-        figures["rollout"] = rollout_figure(target.numpy(), arrays, times, field=spec.fields[0])
-    return figures
+        errors[run.name].append([run.means.get(column, math.nan) for column in columns])
+    grids = [data.spec.grid_shape, *(further.spec.grid_shape for further in evaluate_on.values())]
+    here = " x ".join(map(str, grids[0]))
+    names = [here if here not in evaluate_on else f"{here} (test)", *evaluate_on]
+    stacked = {name: np.array(values) for name, values in errors.items()}
+    return transfer_figure(stacked, names, sizes=[max(grid) for grid in grids], metric=metric)
 
 
 def _reconstructions(runs: Sequence[Run], data: DataModule, objective: Objective) -> Figure:
@@ -148,6 +154,12 @@ def _slug(name: str) -> str:
 
 
 _CAPTIONS = {
+    "boundary": "Error against the distance from the boundary, mean over the test set, every seed.",
+    "cost": "Test error against the number of parameters and the time per epoch.",
+    "fourier-bands": "Fourier RMSE in PDEBench's three bands, mean over the test set, every seed.",
+    "samples": "The first test samples (first seed): input, truth, predictions, errors.",
+    "spectrum": "Energy spectra of truth and predictions, mean over the test set, every seed.",
+    "transfer": "Error on other data sets, such as other resolutions, without retraining.",
     "rollout": "Roll-out of the first test trajectory (first seed): fields and errors.",
     "error-over-time": "Error against time, mean over the test set, every seed.",
     "reconstructions": "Middle slice of the first test volume (first seed), zoom and errors.",

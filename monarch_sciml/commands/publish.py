@@ -9,8 +9,8 @@ from pathlib import Path
 from monarch_sciml.benchmark.environment import environment
 from monarch_sciml.commands.gallery import caption, gallery
 from monarch_sciml.commands.runs import Run, describe_run, on, write_text
-from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec
-from monarch_sciml.evaluation import ComparisonTable, save, write_report, write_rows
+from monarch_sciml.data.spec import DataModule
+from monarch_sciml.evaluation import ComparisonTable, cost_figure, save, write_report, write_rows
 from monarch_sciml.training import Budget, Objective
 
 
@@ -53,11 +53,16 @@ def publish(
     tables = _tables(runs, rows, objective.monitor, baseline, evaluate_on or {}, data)
     first = next(iter(tables.values()))
     first.to_csv(output / "table.csv", overwrite=True)
-    texts = [table.to_markdown() for table in tables.values()] + [*notes]
+    others = list(tables)[1:]
+    texts = [first.to_markdown()]
+    texts += [f"{name}:\n\n{tables[name].to_markdown()}" for name in others] + [*notes]
     write_text(output / "table.md", "\n\n".join(texts) + "\n")
     figures = gallery(
         runs, data, objective, batch_size=budget.batch_size, evaluate_on=evaluate_on or {}
     )
+    cost = cost_figure(first, objective.monitor)
+    if cost is not None:
+        figures["cost"] = cost
     for name, figure in figures.items():
         save(figure, output / "figures" / f"{name}.png", overwrite=True)
     seeds = sorted({run.seed for run in runs})
@@ -74,7 +79,8 @@ def publish(
         budget=f"{budget.epochs} epochs, batch size {budget.batch_size}, for every network",
         overwrite=True,
     )
-    printed = [table.to_text() for table in tables.values()] + ["\n".join(notes)] * bool(notes)
+    printed = [first.to_text()] + [f"{name}:\n\n{tables[name].to_text()}" for name in others]
+    printed += ["\n".join(notes)] if notes else []
     return "\n\n".join([*printed, f"report: {output / 'report.html'}"])
 
 
@@ -92,13 +98,10 @@ def _tables(
     tables = {"Test results": ComparisonTable.from_rows(rows, metrics, baseline=reference)}
     if evaluate_on and any(run.elsewhere for run in runs):
         further = [monitor, *(on(monitor, name) for name in evaluate_on)]
-        caption = f"Without retraining: {monitor} on other data (first: {_grid(data.spec)})"
+        shape = " x ".join(map(str, data.spec.grid_shape))
+        caption = f"On other data without retraining (trained on {shape})"
         tables[caption] = ComparisonTable.from_rows(rows, further, baseline=reference)
     return tables
-
-
-def _grid(spec: FieldSpec | ScanSpec) -> str:
-    return "trained on " + " x ".join(map(str, spec.grid_shape))
 
 
 def _summary(data: DataModule, runs: Sequence[Run], seeds: Sequence[int]) -> str:

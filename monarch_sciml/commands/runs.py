@@ -121,8 +121,8 @@ class Run:
 
     def row(self, columns: Collection[str]) -> dict[str, Any]:
         """One row of results.csv, with these metrics; NaN for one that the run lacks."""
-        epochs, seconds = self.progress.epoch, self.progress.seconds
-        means = self.means
+        seconds, means = self.progress.seconds, self.means
+        epochs = math.nan if self.failure else self.progress.epoch  # cut short: says nothing
         return {
             "network": self.name,
             "seed": self.seed,

@@ -135,17 +135,49 @@ def add_legend(axes: Axes, title: str | None = None) -> None:
     )
 
 
+def add_legend_below(figure: Figure, axes: Axes, title: str | None) -> None:
+    """Add the legend of `axes` below the whole figure, for where it would hide something."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=min(len(labels), 3),
+        fontsize=FONT,
+        frameon=False,
+        title=title,
+        title_fontsize=FONT - 1,
+    )
+
+
+def few_ticks(count: int, *, integer: bool = False) -> Any:
+    """Return a locator of at most so many round ticks."""
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(count, integer=integer)
+
+
+def line_style(index: int) -> dict[str, Any]:
+    """Return colour and dashes of the line of the network at this place."""
+    return {"color": COLORS[index % len(COLORS)], "linestyle": LINES[index % len(LINES)]}
+
+
 def line_axes(figure: Figure, x_label: str, y_label: str, title: str = "") -> Axes:
     """Return axes for curves: labelled, with a light grid and no box."""
     axes = figure.add_subplot()
     axes.set_xlabel(x_label, fontsize=FONT + 1)
     axes.set_ylabel(y_label, fontsize=FONT + 1)
     axes.set_title(title, fontsize=FONT + 2, loc="left")
+    plain_axes(axes)
+    return axes
+
+
+def plain_axes(axes: Axes) -> None:
+    """Give axes for curves a light grid and no box."""
     axes.tick_params(labelsize=FONT, which="both")
     axes.grid(True, which="major", color="#d9d9d9", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    return axes
 
 
 def log_if_wide(axes: Axes, values: Sequence[np.ndarray], *, factor: float = 20.0) -> None:

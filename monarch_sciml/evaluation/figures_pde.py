@@ -62,28 +62,92 @@ def rollout_figure(
         for name, value in predictions.items()
     }
     moments = _style.as_array("times", times, ndim=1)
-    _same_length("times", moments, truth)
+    same_length("times", moments, truth)
     count = min(positive_int("n_columns", n_columns), len(truth))
     columns = np.unique(np.linspace(0, len(truth) - 1, count).round().astype(int))
 
-    shown, drawn = truth[columns], {name: value[columns] for name, value in fields.items()}
-    kind, *limits = _limits(shown)
-    worst = min(_style.largest(*(p - shown for p in drawn.values())), limits[1] - limits[0])
-    h, w = truth.shape[1:]
-    n_rows = 1 + 2 * len(drawn)
-    row_height = min(max(1.75 * h / w, 0.9), 2.6) + 0.19
-    width = max(1.75 * len(columns) + 1.3, 4.0)
-    figure = _style.new_figure(width, row_height * n_rows + 0.2)
-    axes = figure.subplots(n_rows, len(columns), squeeze=False)
-
     titles = [f"t = {moment:g}" for moment in moments[columns]]
-    rows = [("truth", shown, titles, kind, limits, f"{field}\n({unit})")]
+    drawn = {name: value[columns] for name, value in fields.items()}
+    return draw_rows(field_rows(truth[columns], drawn, titles, field, unit))
+
+
+def pair_figure(
+    inputs: Any,
+    targets: Any,
+    predictions: _style.Arrays,
+    *,
+    n_columns: int = 4,
+    fields: tuple[str, str] = ("input", "field"),
+    unit: str = "dimensionless",
+) -> Figure:
+    """Draw what goes in, the truth, and each prediction above its error map, for several samples.
+
+    Titles, scales and clipping are those of `rollout_figure`; the inputs have a scale of their own.
+
+    Parameters
+    ----------
+    inputs
+        (n, h, w), the field that each sample is predicted from.
+    targets
+        (n, h, w), true field of each sample.
+    predictions
+        For each network (n, h, w).
+    n_columns
+        Number of samples drawn, the first ones.
+    fields, unit
+        What input and target are, for the colour bars.
+
+    Returns
+    -------
+    Figure
+        2 + 2 n_networks rows of images, each with a colour bar.
+
+    Raises
+    ------
+    ValueError
+        When shapes differ or there is no prediction.
+    """
+    truth = _style.as_array("targets", targets, ndim=3)
+    given = _style.as_array("inputs", inputs, ndim=3, like=truth)
+    _style.not_empty("predictions", predictions)
+    count = min(positive_int("n_columns", n_columns), len(truth))
+    drawn = {
+        name: _style.as_array(f"predictions[{name!r}]", value, ndim=3, like=truth)[:count]
+        for name, value in predictions.items()
+    }
+    titles = [f"sample {index + 1}" for index in range(count)]
+    kind, *limits = limits_of(given[:count])
+    first: Images = ("input", given[:count], titles, kind, limits, fields[0])
+    return draw_rows([first, *field_rows(truth[:count], drawn, [""] * count, fields[1], unit)])
+
+
+Images = tuple[str, np.ndarray, list[str], str, list[float], str]
+"""A row of images (t, h, w): label, images, titles, kind of map, its limits, label of the bar."""
+
+
+def field_rows(
+    truth: np.ndarray, drawn: dict[str, np.ndarray], titles: list[str], field: str, unit: str
+) -> list[Images]:
+    """Return the rows of the truth (t, h, w) and, for each prediction, of itself and its error."""
+    kind, *limits = limits_of(truth)
+    worst = min(_style.largest(*(p - truth for p in drawn.values())), limits[1] - limits[0])
+    rows: list[Images] = [("truth", truth, titles, kind, limits, f"{field}\n({unit})")]
     for name, value in drawn.items():
-        titles = [_error_title(p, u) for p, u in zip(value, shown)]
+        titles = [error_title(p, u) for p, u in zip(value, truth)]
         rows.append((name, value, titles, kind, limits, field))
-        gap = np.abs(value - shown)
+        gap = np.abs(value - truth)
         titles = [f"largest {number_text(float(image.max()))}" for image in gap]
-        rows.append(("|error|", gap, titles, "error", [0, worst], "|error|"))
+        rows.append(("|error|", gap, titles, "error", [0.0, worst], "|error|"))
+    return rows
+
+
+def draw_rows(rows: list[Images]) -> Figure:
+    """Return a figure of rows of equally many images."""
+    n_columns, h, w = rows[0][1].shape
+    row_height = min(max(1.75 * h / w, 0.9), 2.6) + 0.19
+    width = max(1.75 * n_columns + 1.3, 4.0)
+    figure = _style.new_figure(width, row_height * len(rows) + 0.2)
+    axes = figure.subplots(len(rows), n_columns, squeeze=False)
     for row, content in zip(axes, rows):
         _draw_row(figure, row, *content)
     return figure
@@ -107,7 +171,7 @@ def _draw_row(
     _style.add_colorbar(figure, drawn[0], list(axes), unit)
 
 
-def _limits(fields: np.ndarray) -> tuple[str, float, float]:
+def limits_of(fields: np.ndarray) -> tuple[str, float, float]:
     """Return the kind of map and its limits: symmetric about 0 for fields of both signs."""
     low, high = float(fields.min()), float(fields.max())
     if low < 0 < high:
@@ -116,7 +180,7 @@ def _limits(fields: np.ndarray) -> tuple[str, float, float]:
     return "positive", low, high if high > low else low + 1
 
 
-def _error_title(predicted: np.ndarray, truth: np.ndarray) -> str:
+def error_title(predicted: np.ndarray, truth: np.ndarray) -> str:
     """Return ||p - u|| / ||u|| as a title."""
     if not np.isfinite(predicted).all():
         return "diverged"
@@ -125,7 +189,8 @@ def _error_title(predicted: np.ndarray, truth: np.ndarray) -> str:
     return f"rel. L2 {number_text(error)}"
 
 
-def _same_length(name: str, values: np.ndarray, steps: np.ndarray) -> None:
+def same_length(name: str, values: np.ndarray, steps: np.ndarray) -> None:
+    """Raise ValueError when there is not one value for each step."""
     if len(values) != len(steps):
         rule = f"`{name}` must have one value for each of {len(steps)} times"
         raise ValueError(message(rule, len(values), f"Pass the `{name}` of the same roll-out."))
@@ -171,37 +236,38 @@ def error_over_time_figure(
     drawn = []
     for index, (name, value) in enumerate(errors.items()):
         runs = _style.as_array(f"errors[{name!r}]", value, ndim=2).astype(float)
-        _same_length("errors", runs[0], moments)
+        same_length("errors", runs[0], moments)
         runs = np.where(np.isfinite(runs), runs, np.nan)
-        color = _style.COLORS[index % len(_style.COLORS)]
+        style = _style.line_style(index)
         axes.plot(
             moments,
             runs.mean(0),
-            color=color,
-            linestyle=_style.LINES[index % len(_style.LINES)],
+            **style,
             linewidth=1.8,
             marker="o" if len(moments) <= 25 else None,
             markersize=3.5,
-            label=_run_label(name, runs),
+            label=run_label(name, runs),
         )
         if len(runs) > 1:
-            axes.fill_between(moments, runs.min(0), runs.max(0), color=color, alpha=0.18, lw=0)
+            axes.fill_between(
+                moments, runs.min(0), runs.max(0), color=style["color"], alpha=0.18, lw=0
+            )
         drawn.append(runs)
     _style.log_if_wide(axes, drawn)
-    _style.add_legend(axes, _band_note(drawn))
+    _style.add_legend(axes, band_note(drawn))
     return figure
 
 
-def _run_label(name: str, runs: np.ndarray) -> str:
+def run_label(name: str, runs: np.ndarray) -> str:
     """Return the network's name, with the number of runs that diverged where there are any."""
     failed = int(np.isnan(runs).any(1).sum())
     return f"{name} ({failed} of {len(runs)} runs diverged)" if failed else name
 
 
-def _band_note(drawn: list[np.ndarray]) -> str | None:
-    """Return what the band is, when there is one."""
+def band_note(drawn: list[np.ndarray], *, band: str = "band") -> str | None:
+    """Return what the band or whisker is, when there is one."""
     counts = sorted({len(runs) for runs in drawn if len(runs) > 1})
     if not counts:
         return None
     seeds = " or ".join(map(str, counts))
-    return f"mean of {seeds} seeds; band: smallest to largest"
+    return f"mean of {seeds} seeds; {band}: smallest to largest"
