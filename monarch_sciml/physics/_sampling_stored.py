@@ -69,11 +69,8 @@ class StoredMask(SamplingMask):
             When the file is of another kind, lacks the data set, or holds a mask of another size.
         """
         values = self._read()
-        values = (
-            values.reshape(values.shape[-2:])
-            if values.size == np.prod(values.shape[-2:])
-            else values
-        )
+        while values.ndim > 2 and len(values) == 1:
+            values = values[0]
         allowed = ((height, width), (width,))
         if values.shape in allowed:
             return values
@@ -104,16 +101,22 @@ class StoredMask(SamplingMask):
         try:
             if start.startswith(b"\x93NUMPY"):
                 return np.load(path, allow_pickle=False) != 0
-            if start.startswith(b"\x89HDF"):
-                return self._read_hdf5(path)
-        except (OSError, EOFError, RuntimeError) as error:
+            values = self._read_hdf5(path) if start.startswith(b"\x89HDF") else None
+        except (OSError, EOFError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             rule = f"{path} must be a complete file"
             raise ValueError(message(rule, reason, "Copy it again.")) from error
+        if isinstance(values, np.ndarray):
+            return values
+        if values is not None:
+            rule = f"`dataset` must name a mask in {path}"
+            got = f"{self.dataset!r}; it holds {', '.join(values[:8]) or 'none'}"
+            raise ValueError(message(rule, got, "Pass `dataset`."))
         rule = f"{path} must hold a mask as .npy or HDF5"
         raise ValueError(message(rule, repr(start) if start else "an empty file", "Convert it."))
 
-    def _read_hdf5(self, path: Path) -> np.ndarray:
+    def _read_hdf5(self, path: Path) -> np.ndarray | list[str]:
+        """Return the mask, or where there is none of that name the names of what may be masks."""
         import h5py
 
         with h5py.File(path, "r") as file:
@@ -122,9 +125,7 @@ class StoredMask(SamplingMask):
                 return np.asarray(found[()]) != 0
             names: list[str] = []
             file.visititems(lambda name, item: _note_mask(names, name, item))
-        held = ", ".join(names[:8]) or "none"
-        rule = f"`dataset` must name a mask in {path}"
-        raise ValueError(message(rule, f"{self.dataset!r}; it holds {held}", "Pass `dataset`."))
+        return names
 
 
 def _note_mask(names: list[str], name: str, item: object) -> None:

@@ -13,7 +13,9 @@ from monarch_sciml.physics import (
     UniformMask,
     center_crop,
     combine,
+    combine_map_sets,
     fft2c,
+    has_map_sets,
     ifft2c,
     rss,
 )
@@ -182,3 +184,35 @@ def test_tensors_that_do_not_fit(transform):
     ]:
         with pytest.raises(ValueError, match="as in `coil_maps`, got"):
             apply(draw(shape))
+
+
+@pytest.mark.parametrize("mask_kind", ["columns", "points"])
+@pytest.mark.parametrize("transform", [None, Centered()])
+def test_map_sets_are_a_sum_and_their_adjoint(mask_kind, transform):
+    maps, x, y = draw((2, 3, 4, 9, 8)), draw((2, 3, 9, 8), 1), draw((2, 4, 9, 8), 2)
+    mask = torch.stack([mask_of(mask_kind, (9, 8)), torch.ones(9, 8)])
+    physics = SenseOperator(mask, maps, transform, map_sets=True)
+    single = [SenseOperator(mask, maps[:, m], transform) for m in range(3)]
+    expected = sum(one.forward(x[:, m]) for m, one in enumerate(single))
+    torch.testing.assert_close(physics.forward(x), expected)
+    images = torch.stack([one.adjoint(y) for one in single], dim=1)
+    torch.testing.assert_close(physics.adjoint(y), images)
+    torch.testing.assert_close(physics.normal(x), physics.adjoint(physics.forward(x)))
+    assert has_map_sets(y, maps) and not has_map_sets(y, maps[:, 0])
+    with pytest.raises(ValueError, match=r"\(map sets, H, W\) of the image must be \(3, 9, 8\)"):
+        physics.forward(x[:, :2])
+    with pytest.raises(ValueError, match=r"must match the last two axes"):
+        SenseOperator(mask, maps[0, 0], map_sets=True)
+
+
+def test_images_of_map_sets_become_one():
+    x = torch.randn(2, 3, 5, 4, dtype=torch.complex128)
+    one = combine_map_sets(x)
+    torch.testing.assert_close(one.abs(), x.norm(dim=1))
+    torch.testing.assert_close(one / one.abs(), x[:, 0] / x[:, 0].abs())
+    assert torch.equal(combine_map_sets(x[:, :1]), x[:, 0])
+    dark = torch.zeros(2, 3, 3, dtype=torch.complex128, requires_grad=True)
+    combine_map_sets(dark).abs().sum().backward()
+    assert dark.grad.isfinite().all()
+    lit = torch.randn(2, 3, 3, dtype=torch.complex128, requires_grad=True)
+    assert torch.autograd.gradcheck(combine_map_sets, lit)
