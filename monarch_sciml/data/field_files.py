@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monarch_sciml._checks import existing_file, message
+from monarch_sciml.data.field_folder import FieldFolder
 from monarch_sciml.data.field_source import FieldSource
 from monarch_sciml.data.fields import FORMAT, FieldFile, plain_attributes
 from monarch_sciml.data.fno_mat import FnoMatFile
@@ -23,13 +24,14 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def open_fields(path: str | Path, *, boundary: Sequence[str] | None = None) -> FieldSource:
-    """Open a file of PDE fields of any known format, recognised by its content.
+    """Open a file of PDE fields of any known format, recognised by its content, or a folder.
 
     Parameters
     ----------
     path
         A file of ours, of PDEBench or of The Well (HDF5), an FNO .mat or another .mat with the
-        coordinates of its grid (MATLAB 5 or 7.3), or a neuralop .pt; its name does not matter.
+        coordinates of its grid (MATLAB 5 or 7.3), or a neuralop .pt; its name does not matter. Or
+        a folder of files of one problem, read as one.
     boundary
         Condition along each axis of the grid, in place of what the file tells or its format
         implies: "periodic", "dirichlet", "neumann", "wall", "open" or "unknown".
@@ -44,10 +46,11 @@ def open_fields(path: str | Path, *, boundary: Sequence[str] | None = None) -> F
     FileNotFoundError
         When there is no such file.
     ValueError
-        When its content is of no known format, truncated or unfinished, or `boundary` does not
-        have one known condition an axis.
+        When its content is of no known format, truncated or unfinished, `boundary` does not have
+        one known condition an axis, or files of a folder differ in grid, fields or frames.
     """
-    source = _reader(existing_file(path))
+    path = Path(path)
+    source = FieldFolder(path, _reader) if path.is_dir() else _reader(existing_file(path))
     if boundary is not None:
         source.layout = replace(source.layout, boundary=tuple(boundary))
     return source

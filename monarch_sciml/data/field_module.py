@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch.utils.data import Dataset
 
 from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.data.field_files import open_fields
+from monarch_sciml.data.field_folder import check_alike
 from monarch_sciml.data.field_samples import FieldSamples, Window
 from monarch_sciml.data.field_source import FieldSource
 from monarch_sciml.data.normalization import UnitGaussian
@@ -205,21 +205,3 @@ def _check_subsample(source: FieldSource, subsample: int) -> None:
         if kind == "periodic" and size % subsample:
             rule = f"`subsample` must divide the {size} points of a periodic axis"
             raise ValueError(message(rule, subsample, "Choose a divisor."))
-
-
-def check_alike(first: FieldSource, second: FieldSource) -> None:
-    """Raise ValueError when two files differ in fields, grid, boundary, frames or dt."""
-    for name in ("fields", "grid_shape", "boundary", "n_times", "domain_extent", "dt"):
-        ours, theirs = getattr(first, name), getattr(second, name)
-        if not _same(ours, theirs):
-            rule = f"{second.path} must have the `{name}` of {first.path}, {ours}"
-            raise ValueError(message(rule, theirs, "Pass files of one problem."))
-
-
-def _same(first: Any, second: Any) -> bool:
-    """Equality, of lengths and times within the error of single precision."""
-    if isinstance(first, tuple) and isinstance(second, tuple):
-        return len(first) == len(second) and all(map(_same, first, second))
-    if isinstance(first, float) and isinstance(second, float):
-        return math.isclose(first, second, rel_tol=1e-4)
-    return first == second

@@ -25,8 +25,9 @@ class PairModule(FieldModule):
     Parameters
     ----------
     path
-        A file that `open_fields` reads: of steady fields (neuralop's Darcy, the FNO paper's), or of
-        trajectories with `input_frame` and `target_frame`.
+        A file, or a folder of files of one problem, that `open_fields` reads: of steady fields
+        (neuralop's Darcy, the FNO paper's), or of trajectories, with `input_frame` and
+        `target_frame`.
     test_path
         Take the test samples from this file, of the same problem and grid; else from `path`.
     n_train, n_validation, n_test

@@ -30,7 +30,7 @@ class TrajectoryModule(FieldModule):
     Parameters
     ----------
     path
-        A file of trajectories that `open_fields` reads.
+        A file of trajectories that `open_fields` reads, or a folder of files of one problem.
     test_path
         Take the test samples from this file, of the same problem and grid; else from `path`.
     n_train, n_validation, n_test

@@ -79,7 +79,8 @@ class PDEBenchFile(HDF5Fields):
             find = {"seeds": _of_seeds, "incompressible": _of_incompressible}
             layout, table, about = find.get(self._kind, _of_arrays)(path, file)
             numbers = {key: _number(value) for key, value in file.attrs.items()}
-        about["parameters"] = {key: value for key, value in numbers.items() if value is not None}
+        known = {k: v for k, v in numbers.items() if v is not None and k != "latestIndex"}
+        about |= {"parameters": known} if known else {}
         super().__init__(path, layout, {"layout": self._kind, **about}, table)
 
     def _window(
