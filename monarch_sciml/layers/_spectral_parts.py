@@ -109,9 +109,22 @@ def multiplied_out(weight: Any, *, real: bool) -> Tensor:
     return torch.view_as_complex((weight.float() if half else weight).contiguous())
 
 
-def default_grid(n_modes: int) -> int:
-    """Return the smallest power of two with four points per mode."""
-    return 1 << (4 * n_modes - 1).bit_length()
+def home_grid(n_modes: Sequence[int], grid_shape: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the grid that transforms live on: by default powers of two with four points per mode.
+
+    Raises
+    ------
+    ValueError
+        When the grid has another number of axes, or fewer points than modes.
+    """
+    if grid_shape is None:
+        return tuple(1 << (4 * modes - 1).bit_length() for modes in n_modes)
+    grid = tuple(grid_shape)
+    if len(grid) != len(n_modes):
+        rule = f"`grid_shape` must have {len(n_modes)} sizes, one per entry of `n_modes`"
+        raise ValueError(message(rule, grid, "Give one size per axis."))
+    check_modes(n_modes, grid)
+    return grid
 
 
 def sizes(name: str, value: int | Sequence[int]) -> list[int]:

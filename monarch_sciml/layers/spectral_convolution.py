@@ -21,7 +21,7 @@ from monarch_sciml.layers._placement import place_as_neuralop
 from monarch_sciml.layers._spectral_parts import (
     axis_transform,
     check_modes,
-    default_grid,
+    home_grid,
     mixing_weight,
     multiplied_out,
     refuse,
@@ -150,11 +150,7 @@ class MonarchSpectralConv(nn.Module):
         start: str = fixed.get(transform, init)
         self._real_basis = start in ("dct", "dst")
         self._half = not (complex_data or self._real_basis)  # last axis keeps half of the spectrum
-        grid = tuple(default_grid(n) for n in limits) if grid_shape is None else tuple(grid_shape)
-        if len(grid) != self.order:
-            rule = f"`grid_shape` must have {self.order} sizes, one per entry of `n_modes`"
-            raise ValueError(message(rule, grid, "Give one size per axis."))
-        check_modes(limits, grid)
+        grid = home_grid(limits, grid_shape)
 
         def build(name: str, n_copies: int) -> nn.ModuleList:
             return nn.ModuleList(

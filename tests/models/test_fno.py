@@ -104,10 +104,11 @@ def test_factorised_weights_train_copy_and_convert(transform):
     network(x).square().mean().backward()
     assert all(p.grad is not None and p.dtype == torch.float64 for p in network.parameters())
     assert not any(p.is_complex() for p in network.parameters())
-    if transform == "monarch":
-        dense = densify(network)  # a copy with fixed transforms, the factors kept
-        assert dense.network.fno_blocks.convs[0].weight.rank
-        torch.testing.assert_close(dense(x), network(x), rtol=1e-10, atol=1e-12)
+    converted = densify(network) if transform == "monarch" else monarchize(network)
+    for old, new in zip(network.network.fno_blocks.convs, converted.network.fno_blocks.convs):
+        assert type(old.analysis[0]) is not type(new.analysis[0])
+        assert new.weight.rank == old.weight.rank  # the factors are kept
+    torch.testing.assert_close(converted(x), network(x), rtol=1e-10, atol=1e-12)
 
 
 ABLATIONS = [
