@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ OTHER_FLAGS = (
 RECEIVER_BANDWIDTH = 0.793
 """Noise bandwidth of a Siemens receiver over 1 / dwell time, as siemens_to_ismrmrd writes it."""
 
+LONGEST_END = 16384
+"""Bytes that the end mark of a measurement has at most, with what follows it up to the next one."""
 FIRST_MEASUREMENT = 8 + 64 * 152  # bytes of the table of contents of a VD, VE or XA file
 
 
@@ -161,7 +164,8 @@ def _measurements(path: Path) -> list[dict[str, Any]]:
     _check_size(path, start)
     said = io.StringIO()  # it prints, asked to be quiet or not
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(said), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # overflows, where counts are damaged
             # twixtools appends .dat to a name without suffix: an absolute one is left alone
             measurements = twixtools.read_twix(
                 str(path.resolve()),
@@ -174,14 +178,25 @@ def _measurements(path: Path) -> list[dict[str, Any]]:
     except Exception as error:  # twixtools raises almost anything on a damaged file
         raise _damaged(path, error) from error
     for measurement in measurements:
-        blocks = measurement["mdb"]
-        if not blocks or not blocks[-1].is_flag_set("ACQEND"):
-            raise _damaged(path, "a measurement without its end mark")
-        blocks.pop()
+        _take_end_mark(path, measurement)
     if not measurements or not measurements[-1]["mdb"]:
         rule = f"{path.name} must hold imaging readouts"
         raise ValueError(message(rule, "no readouts", "Export the scan again."))
     return measurements
+
+
+def _take_end_mark(path: Path, measurement: dict[str, Any]) -> None:
+    """Remove the block that ends a measurement; refuse one that stops before its stated end."""
+    blocks = measurement["mdb"]
+    if not blocks or not blocks[-1].is_flag_set("ACQEND"):
+        raise _damaged(path, "a measurement without its end mark")
+    end = blocks.pop()
+    entry = measurement.get("raidfile_hdr")
+    if entry is None:  # VB: no table of contents
+        return
+    left = int(entry["off_"]) + int(entry["len_"]) - int(end.mem_pos)
+    if left > LONGEST_END:
+        raise _damaged(path, f"{left} bytes after the end mark of a measurement")
 
 
 def _check_size(path: Path, start: bytes) -> None:
