@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.layers import MonarchSpectralConv
 from monarch_sciml.layers.spectral_convolution import TransformName
+from monarch_sciml.models._convolution import check_field
 from monarch_sciml.models._operators import (
     DomainPadding,
     Init,
@@ -118,9 +119,11 @@ class FNO(nn.Module):
             transform_order=transform_order,
         )
         self.grid_shape = tuple(grid_shape)
+        self.n_axes = len(grid_shape)
+        self.in_channels = positive_int("in_channels", in_channels)
         self.network = NeuralopFNO(
             n_modes=tuple(n_modes),
-            in_channels=positive_int("in_channels", in_channels),
+            in_channels=in_channels,
             out_channels=positive_int("out_channels", out_channels),
             hidden_channels=positive_int("hidden_channels", hidden_channels),
             n_layers=positive_int("n_layers", n_layers),
@@ -139,9 +142,12 @@ class FNO(nn.Module):
 
         Raises
         ------
+        ValueError
+            When the number of axes or channels is another.
         TypeError
             When x is float64 and the layers are neuralop's.
         """
+        check_field(x, self.in_channels, self.n_axes)
         convs = self.network.fno_blocks.convs
         if x.dtype == torch.float64 and not isinstance(convs[0], MonarchSpectralConv):
             rule = "neuralop's layer, of transform='fourier', needs float32"

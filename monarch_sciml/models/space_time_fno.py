@@ -84,7 +84,6 @@ class SpaceTimeFNO(FNO):
             **options,
         )
         self.grid_shape = tuple(grid_shape)
-        self.in_channels = in_channels
         self.n_steps_out = n_steps_out
 
     def forward(self, x: Tensor) -> Tensor:

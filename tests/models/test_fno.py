@@ -198,6 +198,13 @@ def test_bad_options_are_named(options, text):
         FNO((16, 16), **SIZES, **options)
 
 
+def test_input_of_another_shape_is_named():
+    network = FNO((16, 16), 3, 2, **SIZES)
+    for shape in [(1, 2, 16, 16), (1, 3, 16), (3, 16, 16)]:
+        with pytest.raises(ValueError, match=r"must be \(batch, 3, 2 grid axes\)"):
+            network(torch.zeros(shape))
+
+
 def test_double_precision_of_the_baseline_takes_a_conversion():
     torch.manual_seed(0)
     network = FNO((16, 16), 3, 2, **SIZES)
