@@ -60,6 +60,16 @@ class PairModule(FieldModule):
     -----
     Nothing is normalised; `input_statistics` and `target_statistics` offer mean and std of the
     training samples.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> path = Path(tempfile.mkdtemp()) / "burgers.pt"
+    >>> u = torch.randn(4, 6, 16)  # trajectories, frames, grid
+    >>> torch.save({"x": u[:, 0], "y": u}, path)
+    >>> data = PairModule(path, n_train=3, n_test=1, input_frame=0, target_frame=-1)
+    >>> bool((data.train[2]["target"] == u[2, 5]).all())
+    True
     """
 
     def __init__(

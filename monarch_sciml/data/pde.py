@@ -81,6 +81,24 @@ class TrajectoryModule(FieldModule):
     ----------
     Li et al., Fourier Neural Operator, ICLR 2021, section 5.3; Tran et al., Factorized Fourier
     Neural Operators, ICLR 2023, section 3.2 (Markov training).
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> path = Path(tempfile.mkdtemp()) / "burgers.pt"
+    >>> u = torch.randn(4, 6, 16)  # trajectories, frames, grid
+    >>> torch.save({"x": u[:, 0], "y": u}, path)
+    >>> data = TrajectoryModule(path, n_train=3, n_test=1, n_steps_in=2, n_steps_out=3)
+    >>> data.train[0]["input"].shape, data.train[0]["target"].shape
+    (torch.Size([2, 1, 16]), torch.Size([3, 1, 16]))
+
+    One step from every frame of the first four; the last two frames are kept for the test.
+
+    >>> data = TrajectoryModule(
+    ...     path, split="time", n_train=4, n_test=2, n_steps_in=1, n_steps_out=1
+    ... )
+    >>> len(data.train), len(data.test)
+    (12, 4)
     """
 
     def __init__(
