@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser = build_parser()
         configuration = parser.parse_args(given)
     except argparse.ArgumentError as error:
-        return _fail(str(error), 2)
+        return _fail(_located(error, given), 2)
     except UnicodeDecodeError:
         rule = "`config` must be a YAML file"
         return _fail(message(rule, "one that is no text", "Check the path."), 2)
@@ -86,6 +86,13 @@ def run(parser: ArgumentParser, configuration: Namespace) -> str | None:
         values["configuration"] = _saved(parser, configuration, command)
     result = function(**values)
     return str(result) if result is not None else None
+
+
+def _located(error: argparse.ArgumentError, given: Sequence[str]) -> str:
+    """Return the error with the name of the network of a comparison that it is about."""
+    from monarch_sciml.commands.misspelt import located
+
+    return located(str(error), given)
 
 
 def _functions() -> dict[str, Callable[..., Any]]:

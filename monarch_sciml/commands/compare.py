@@ -100,7 +100,10 @@ def compare_networks(
         build_checked(name, contender, data)
     for name, further in evaluate_on.items():
         check_transfer(name, data.spec, further.spec)
-        n_samples_of(further.test)
+        try:
+            n_samples_of(further.test)
+        except ValueError as error:
+            raise ValueError(f"evaluation set {name}: {error}") from error
     work = _Work(data, networks, objective, budget, output, configuration, options, evaluate_on)
     runs = work.train([(name, seed) for name in chosen for seed in work.seeds(name, seeds)])
     runs |= work.collect(runs)

@@ -128,14 +128,25 @@ def wrapped(text: str, width: int = 22) -> str:
     return textwrap.fill(text, width)
 
 
+MANY = 4
+"""Entries of a legend that fit beside curves; more of them go below the figure."""
+
+
 def add_legend(axes: Axes, title: str | None = None) -> None:
-    """Add a legend without a box where it hides least."""
+    """Add a legend without a box where it hides least: below the figure when it is long."""
+    figure: Any = axes.get_figure()
+    n_labels = len(axes.get_legend_handles_labels()[1])
+    if n_labels > MANY and hasattr(figure, "set_size_inches"):  # a figure, not part of one
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + 0.2 * -(-n_labels // 3) + 0.2)
+        add_legend_below(figure, axes, title)
+        return
     axes.legend(
         fontsize=FONT, frameon=False, title=title, title_fontsize=FONT - 1, alignment="left"
     )
 
 
-def add_legend_below(figure: Figure, axes: Axes, title: str | None) -> None:
+def add_legend_below(figure: Any, axes: Axes, title: str | None) -> None:
     """Add the legend of `axes` below the whole figure, for where it would hide something."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
