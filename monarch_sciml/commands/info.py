@@ -13,7 +13,7 @@ from monarch_sciml.data.fastmri import read_header
 from monarch_sciml.data.field_files import FIELD_FORMATS, holds_fields
 from monarch_sciml.data.hdf5 import HDF5_SIGNATURE, acquisitions_of, open_hdf5
 from monarch_sciml.data.kspace import KNOWN, describe_scan
-from monarch_sciml.data.twix import looks_like_twix
+from monarch_sciml.data.twix_files import looks_like_twix
 
 FORMATS = f"fields ({FIELD_FORMATS}) or k-space ({KNOWN})"
 ORIGIN = ("generator", "seed", "parameters", "drawn", "method")

@@ -20,7 +20,8 @@ from monarch_sciml.data.scan import acquired_samples as acquired_samples
 from monarch_sciml.data.scan_notes import suspicions
 from monarch_sciml.data.skm_tea import read_skm_tea
 from monarch_sciml.data.slices import Slices, middle
-from monarch_sciml.data.twix import looks_like_twix, read_twix
+from monarch_sciml.data.twix import read_twix
+from monarch_sciml.data.twix_files import looks_like_twix
 
 ScanFormat = Literal[
     "fastmri", "ismrmrd", "skm-tea", "calgary-campinas", "twix", "bart", "npy", "mat"

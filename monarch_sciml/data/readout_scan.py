@@ -10,17 +10,8 @@ import numpy as np
 import torch
 
 from monarch_sciml._checks import message
-from monarch_sciml.data.readouts import (
-    CALIBRATION,
-    IMAGING,
-    KINDS,
-    Placed,
-    Repetition,
-    Table,
-    choose,
-    place,
-    whitening_matrix,
-)
+from monarch_sciml.data.placement import Placed, place, whitening_matrix
+from monarch_sciml.data.readouts import CALIBRATION, IMAGING, KINDS, Repetition, Table, choose
 from monarch_sciml.data.scan import Scan
 from monarch_sciml.data.slices import Slices
 

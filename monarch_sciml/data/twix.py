@@ -4,16 +4,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import struct
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from monarch_sciml._checks import existing_file, message
 from monarch_sciml.data.readout_scan import scan_of
 from monarch_sciml.data.readouts import (
     CALIBRATION,
@@ -27,6 +22,7 @@ from monarch_sciml.data.readouts import (
 )
 from monarch_sciml.data.scan import Scan
 from monarch_sciml.data.slices import Slices
+from monarch_sciml.data.twix_files import measurements_of
 
 COUNTERS = {"line": "Lin", "partition": "Par", "slice": "Sli", "contrast": "Eco"} | {
     "repetition": "Rep",
@@ -39,25 +35,6 @@ OTHER_FLAGS = (
 )
 RECEIVER_BANDWIDTH = 0.793
 """Noise bandwidth of a Siemens receiver over 1 / dwell time, as siemens_to_ismrmrd writes it."""
-
-LONGEST_END = 16384
-"""Bytes that the end mark of a measurement has at most, with what follows it up to the next one."""
-FIRST_MEASUREMENT = 8 + 64 * 152  # bytes of the table of contents of a VD, VE or XA file
-
-
-def looks_like_twix(start: bytes) -> bool:
-    """Say whether a file that starts with these (at least 32) bytes is Siemens raw data.
-
-    VD and later: a number of measurements from 1 to 64 and a first one behind the table of
-    contents. VB: the length of a header that opens with the name of its first buffer.
-    """
-    if len(start) < 32:
-        return False
-    first, second = struct.unpack_from("<II", start)
-    (offset,) = struct.unpack_from("<Q", start, 16)
-    if first < 10000:
-        return 1 <= second <= 64 and FIRST_MEASUREMENT <= offset < 2**40
-    return second <= 64 and start[8:].startswith((b"Config\0", b"Dicom\0", b"Meas", b"Phoenix\0"))
 
 
 def read_twix(
@@ -124,7 +101,7 @@ def read_twix(
 
 def _table(path: Path) -> Table:
     """Read the headers of all readouts."""
-    measurements = _measurements(path)
+    measurements = measurements_of(path)
     image = measurements[-1]["mdb"]
     noise = [b for m in measurements[:-1] for b in m["mdb"] if b.is_flag_set("NOISEADJSCAN")]
     blocks = [*noise, *image]
@@ -146,76 +123,6 @@ def _table(path: Path) -> Table:
         table.note("ramp-sampled readouts are not regridded: expect blurring along the readout")
     _sort_slices(blocks, rows, header)
     return table
-
-
-def _measurements(path: Path) -> list[dict[str, Any]]:
-    """Return what twixtools makes of a file, as ValueError where it fails in whatever way."""
-    try:
-        import twixtools
-    except ImportError as error:
-        rule = "reading Siemens raw data needs the package twixtools"
-        remedy = 'Install it: pip install "monarch_sciml[scanners]".'
-        raise ValueError(message(rule, str(error), remedy)) from error
-    with existing_file(path).open("rb") as stream:
-        start = stream.read(FIRST_MEASUREMENT)
-    if not looks_like_twix(start):
-        rule = f"{path} must be a Siemens raw-data file (twix)"
-        raise ValueError(message(rule, f"content {start[:8]!r}", "Check where it came from."))
-    _check_size(path, start)
-    said = io.StringIO()  # it prints, asked to be quiet or not
-    try:
-        with contextlib.redirect_stdout(said), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # overflows, where counts are damaged
-            # twixtools appends .dat to a name without suffix: an absolute one is left alone
-            measurements = twixtools.read_twix(
-                str(path.resolve()),
-                parse_pmu=False,
-                parse_geometry=False,
-                verbose=False,
-                keep_syncdata=False,
-                keep_acqend=True,
-            )
-    except Exception as error:  # twixtools raises almost anything on a damaged file
-        raise _damaged(path, error) from error
-    for measurement in measurements:
-        _take_end_mark(path, measurement)
-    if not measurements or not measurements[-1]["mdb"]:
-        rule = f"{path.name} must hold imaging readouts"
-        raise ValueError(message(rule, "no readouts", "Export the scan again."))
-    return measurements
-
-
-def _take_end_mark(path: Path, measurement: dict[str, Any]) -> None:
-    """Remove the block that ends a measurement; refuse one that stops before its stated end."""
-    blocks = measurement["mdb"]
-    if not blocks or not blocks[-1].is_flag_set("ACQEND"):
-        raise _damaged(path, "a measurement without its end mark")
-    end = blocks.pop()
-    entry = measurement.get("raidfile_hdr")
-    if entry is None:  # VB: no table of contents
-        return
-    left = int(entry["off_"]) + int(entry["len_"]) - int(end.mem_pos)
-    if left > LONGEST_END:
-        raise _damaged(path, f"{left} bytes after the end mark of a measurement")
-
-
-def _check_size(path: Path, start: bytes) -> None:
-    """Refuse a file shorter than its table of contents says."""
-    first, count = struct.unpack_from("<II", start)
-    if first >= 10000:  # VB: no table of contents
-        return
-    size, end = path.stat().st_size, 0
-    if len(start) == FIRST_MEASUREMENT:
-        entries = (struct.unpack_from("<QQ", start, 8 + 152 * i + 8) for i in range(count))
-        end = max(offset + length for offset, length in entries)
-    if len(start) < FIRST_MEASUREMENT or size < end:
-        raise _damaged(path, f"{size} bytes of {max(end, FIRST_MEASUREMENT)}")
-
-
-def _damaged(path: Path, reason: object) -> ValueError:
-    text = " ".join(str(reason).split()) or type(reason).__name__
-    remedy = "The file is truncated or damaged: copy it again."
-    return ValueError(message(f"{path} must be a complete twix file", text, remedy))
 
 
 def _fill(row: Any, block: Any) -> None:

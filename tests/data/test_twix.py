@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from monarch_sciml.data.kspace import describe_scan, read_scan, recognise
-from monarch_sciml.data.twix import looks_like_twix
+from monarch_sciml.data.twix_files import looks_like_twix
 from monarch_sciml.physics.mri import ifft2c, rss
 
 twixtools = pytest.importorskip("twixtools")
@@ -268,3 +268,9 @@ def test_other_files_do_not_look_like_twix(tmp_path):
     (tmp_path / "a.dat").write_bytes(b"\0\0\0\0" + b"x" * 99)
     with pytest.raises(ValueError, match="Siemens raw-data file"):
         read_scan(tmp_path / "a.dat", format="twix")
+
+
+def test_a_file_without_suffix_is_not_taken_for_another(tmp_path):
+    (tmp_path / "meas").write_bytes(GRE.read_bytes())
+    with pytest.raises(ValueError, match=r"must have a suffix, got meas. Rename it to end in .dat"):
+        read_scan(tmp_path / "meas")
