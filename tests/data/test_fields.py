@@ -188,6 +188,8 @@ class TestBadFiles:
             with pytest.raises(FileNotFoundError, match="must exist"):
                 opener(tmp_path / "no.h5")
         with pytest.raises(IsADirectoryError):
+            FieldFile(tmp_path)
+        with pytest.raises(ValueError, match="must hold files of fields"):
             open_fields(tmp_path)
 
     @pytest.mark.parametrize("keep", [0.3, 0.9, 0.999])
