@@ -72,7 +72,7 @@ def read_coil_maps(
     if maps.shape[1] < n_maps or maps[:, :n_maps].shape != expected:
         rule = f"the coil maps in {path} must have (slices, sets, coils, H, W) = {expected}"
         raise ValueError(message(rule, maps.shape, "Use the maps of this scan."))
-    found = torch.from_numpy(np.ascontiguousarray(maps[:, :n_maps], dtype=np.complex64))
+    found = torch.from_numpy(np.array(maps[:, :n_maps], dtype=np.complex64, order="C"))
     finite(f"the coil maps in {path}", found, remedy="Estimate them anew.")
     return found if n_maps > 1 else found[:, 0]
 
@@ -96,16 +96,24 @@ def _load(path: Path, n_maps: int, index: int | None, dataset: str | None) -> np
         return _pick(_ordered_bart(read_cfl(path), path), index)
     with existing_file(path).open("rb") as stream:
         start = stream.read(8)
-    try:
-        if start.startswith(b"\x93NUMPY"):
-            return _ordered(np.load(path, mmap_mode="r", allow_pickle=False), path, n_maps, index)
-        if start.startswith(b"\x89HDF"):
+    if start.startswith(b"\x93NUMPY"):
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, EOFError, ValueError) as error:
+            raise _incomplete(path, error) from error
+        return _ordered(array, path, n_maps, index)
+    if start.startswith(b"\x89HDF"):
+        try:
             return _load_hdf5(path, n_maps, index, dataset)
-    except (OSError, EOFError, RuntimeError) as error:
-        rule = f"{path} must be a complete file"
-        raise ValueError(message(rule, " ".join(str(error).split()), "Copy it again.")) from error
+        except (OSError, RuntimeError, KeyError) as error:
+            raise _incomplete(path, error) from error
     rule = f"{path} must hold coil maps as .cfl, .npy or HDF5"
     raise ValueError(message(rule, repr(start) if start else "an empty file", "Convert it."))
+
+
+def _incomplete(path: Path, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split())
+    return ValueError(message(f"{path} must be a complete file", reason, "Copy it again."))
 
 
 def _load_hdf5(path: Path, n_maps: int, index: int | None, dataset: str | None) -> np.ndarray:

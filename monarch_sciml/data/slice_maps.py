@@ -176,7 +176,7 @@ class SliceMaps:
         """Return the file of maps in a folder that has the name of a scan."""
         for suffix in SUFFIXES:
             path = folder / (scan.stem + suffix)
-            if path.exists():
+            if path.exists() and path != scan:
                 return path
         rule = f"{folder} must hold the coil maps of {scan.name}"
         remedy = f"Name them {scan.stem}{' or '.join(SUFFIXES)}."

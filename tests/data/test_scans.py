@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import h5py
@@ -6,6 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from monarch_sciml.data.bart import write_bart
 from monarch_sciml.data.fastmri import write_fastmri
 from monarch_sciml.data.scan import Scan
 from monarch_sciml.data.scan_samples import ScanDataset
@@ -13,6 +15,7 @@ from monarch_sciml.data.scans import ScanModule
 from monarch_sciml.data.spec import DataModule
 from monarch_sciml.physics.mri import SenseOperator, combine, ifft2c
 from monarch_sciml.physics.sampling import (
+    FullMask,
     RandomMask,
     UniformMask,
     achieved_acceleration,
@@ -21,7 +24,6 @@ from monarch_sciml.physics.sampling import (
 
 SHAPE = (24, 20)
 MASK = RandomMask(0.4, 2)
-KEYS = {"masked_kspace", "mask", "coil_maps", "target", "scale", "max", "volume", "slice"}
 
 
 def smooth_scan(seed, n_slices=3, n_coils=4, shape=SHAPE, stored=True):
@@ -46,6 +48,9 @@ def write_set(folder, n_scans=6, subjects=None, **options):
         subject = subjects[i] if subjects else f"subject {i}"
         write_fastmri(path, smooth_scan(i, **options), attributes={"patient_id": subject})
     return paths
+
+
+KEYS = {"masked_kspace", "mask", "coil_maps", "target", "scale", "max", "volume", "slice"}
 
 
 @pytest.fixture
@@ -191,7 +196,9 @@ def test_bad_volumes_are_refused(tmp_path):
         ScanDataset([tmp_path / "under.h5"], MASK)
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.0, "must hold a signal"), (np.nan, "must be finite")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "must hold a signal"), (np.nan, "must be finite")]
+)
 def test_zeros_and_nan_are_refused(tmp_path, value, text):
     (path,) = write_set(tmp_path, 1)
     with h5py.File(path, "r+") as file:
@@ -253,7 +260,9 @@ def test_a_missing_folder_names_the_command(tmp_path):
 
 def test_a_foreign_file_in_the_folder_is_named(folder):
     (folder / "zzz.h5").write_bytes(b"no HDF5")
-    with pytest.raises(ValueError, match=r"zzz.h5 must be a fastMRI, .* got content that starts with b'no HDF5'"):
+    with pytest.raises(
+        ValueError, match=r"zzz.h5 must be a fastMRI, .* got content that starts with b'no HDF5'"
+    ):
         ScanModule(folder, MASK, 3, 1, 2)
 
 
@@ -277,3 +286,26 @@ data:
     module = parser.instantiate(parser.parse_string(text)).data
     assert isinstance(module, ScanModule) and Path(module.folder) == folder
     assert module.mask == UniformMask(2, 4) and len(module.test) == 4
+
+
+def test_any_format_and_a_pattern(tmp_path):
+    for i in range(4):
+        write_bart(tmp_path / f"scan_{i}.cfl", smooth_scan(i).kspace)
+    np.save(tmp_path / "mask.npy", np.ones(SHAPE))
+    module = ScanModule(tmp_path, MASK, 2, 1, 1, pattern="*.cfl", coil_maps="espirit")
+    assert len(module.train) == 6 and module.spec.grid_shape == SHAPE
+    sample = ScanDataset([tmp_path / "scan_0.cfl"], FullMask(), coil_maps="espirit")[0]
+    torch.testing.assert_close(
+        sample["masked_kspace"] * sample["scale"], smooth_scan(0).kspace[0], rtol=1e-5, atol=1e-5
+    )
+    with pytest.raises(ValueError, match=r"mask.npy must hold complex k-space"):
+        ScanModule(tmp_path, MASK, 2, 1, 1)
+
+
+def test_training_volumes_are_nested(tmp_path):
+    write_set(tmp_path, 9, subjects=list("aabbcdefg"), n_slices=1)
+    modules = [ScanModule(tmp_path, MASK, n, 1, 2) for n in (1, 2, 3, 5)]
+    for few, more in itertools.pairwise(modules):
+        assert few.train_paths == more.train_paths[: len(few.train_paths)]
+        assert few.test_paths == more.test_paths
+        assert few.validation_paths == more.validation_paths
