@@ -147,6 +147,8 @@ def _table(path: Path) -> Table:
         noise_bandwidth(xml),
         {"format": "ISMRMRD", "attributes": {"trajectory": space.trajectory}} | _sizes(space),
     )
+    if _center_unset(space):
+        table.note("the header gives no centre line: lines are taken to be centred")
     if bool((_flag(heads, PHASE_CORRECTION_FLAG) != 0).any()):
         table.note("phase-correction readouts are not applied: EPI shows ghosts")
     return table
@@ -191,8 +193,15 @@ def _geometry(space: EncodingSpace) -> Geometry:
     x, y, z = space.matrix
     line, partition = space.center
     kept = min(x, max(1, round(x / max(space.oversampling, 1.0))))
-    center = (y // 2 if line is None else line, z // 2 if partition is None else partition)
+    line = y // 2 if line is None or _center_unset(space) else line
+    center = (line, z // 2 if partition is None else partition)
     return Geometry(x, kept, y, z, center)
+
+
+def _center_unset(space: EncodingSpace) -> bool:
+    """Say whether the centre line is stated as 0 though the lines would then leave the matrix."""
+    lines = space.matrix[1]
+    return space.center[0] == 0 and space.maximum is not None and space.maximum >= -(-lines // 2)
 
 
 def _sizes(space: EncodingSpace) -> dict[str, Any]:

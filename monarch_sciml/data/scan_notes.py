@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from monarch_sciml.data.scan import Scan
 
 DEAD_BELOW = 1e-8
@@ -28,27 +30,30 @@ def suspicions(scan: Scan) -> list[str]:
         central half of H and W, as k-space with its origin at the corner or an image has. Empty
         when all is well.
     """
-    return [*_dead_coils(scan), *_axes(scan)]
+    coils, plane = torch.zeros(scan.n_coils), torch.zeros(scan.matrix)
+    for kspace in scan.kspace:  # slice by slice, to need no second volume
+        energy = kspace.abs().square()  # (c, H, W)
+        coils += energy.sum(dim=(1, 2))
+        plane += energy.sum(dim=0)
+    return [*_dead_coils(coils), *_axes(plane, scan.n_coils)]
 
 
-def _dead_coils(scan: Scan) -> list[str]:
-    energy = scan.kspace.abs().square().sum(dim=(0, 2, 3))  # (s, c, H, W) -> (c,)
+def _dead_coils(energy: torch.Tensor) -> list[str]:
+    """Name the coils without signal, by the energy (c,) of each."""
     dead = (energy <= DEAD_BELOW * energy.mean()).nonzero().flatten().tolist()
     if not dead:
         return []
     names = ", ".join(map(str, dead))
     plural = "s" if len(dead) > 1 else ""
-    return [f"dead coil{plural} {names} of {scan.n_coils} (counted from 0): no signal"]
+    return [f"dead coil{plural} {names} of {len(energy)} (counted from 0): no signal"]
 
 
-def _axes(scan: Scan) -> list[str]:
-    height, width = scan.matrix
+def _axes(energy: torch.Tensor, n_coils: int) -> list[str]:
+    """Say where axes look swapped or shifted, by the energy (H, W) of k-space."""
+    height, width = energy.shape
     found = []
-    if scan.n_coils > min(height, width):
-        found.append(
-            f"{scan.n_coils} coils on a matrix of {height} x {width}: the axes may be swapped"
-        )
-    energy = scan.kspace.abs().square().sum(dim=(0, 1))  # (s, c, H, W) -> (H, W)
+    if n_coils > min(height, width):
+        found.append(f"{n_coils} coils on a matrix of {height} x {width}: the axes may be swapped")
     top, left = height // 4, width // 4
     central = energy[top : height - top, left : width - left].sum() / energy.sum()
     if min(height, width) >= 8 and central < CENTRAL_ENERGY:

@@ -176,6 +176,25 @@ def test_partial_fourier_lines_are_placed_by_the_limits(tmp_path, images):
     assert scan.acceleration == pytest.approx(20 / 15) and "padding" not in scan.header
 
 
+def test_what_a_converter_left_unset_is_centred(tmp_path, images):
+    """No centre sample and the centre line 0, though lines fill the matrix."""
+    measured = list(lines(fourier(images)))
+    for line in measured:
+        line.center_sample = 0
+    scan = read_scan(write(tmp_path / "a.h5", header(H, W, center=0), measured))
+    same(scan, images)
+    assert scan.notes == ["the header gives no centre line: lines are taken to be centred"]
+
+
+def test_half_fourier_with_the_centre_line_0(tmp_path, images):
+    kspace = fourier(images)
+    measured = lines(kspace, only=range(W // 2, W), shift=-(W // 2))
+    xml = header(H, W, center=0, maximum=W // 2 - 1)
+    scan = read_scan(write(tmp_path / "a.h5", xml, measured))
+    assert scan.mask.any(0).nonzero().flatten().tolist() == [*range(W // 2, W)]
+    np.testing.assert_allclose(scan.kspace[..., W // 2 :], kspace[..., W // 2 :], atol=2e-5)
+
+
 def test_lines_that_no_scan_acquired_at_both_ends_are_padding(tmp_path, images):
     kspace = fourier(images)
     measured = lines(kspace, only=range(3, W - 3), shift=-3)
