@@ -6,6 +6,7 @@ Letters: B batch, H x W image.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,33 +15,34 @@ from monarch_sciml.models.unet import UNet
 
 
 class ImageUNet(nn.Module):
-    """Normalise real and imaginary part, apply a U-Net of two channels, undo the normalisation.
+    """Apply a U-Net of two channels to the normalised real and imaginary part, and rescale.
 
-    m + s U((x - m) / s), with mean m and standard deviation s of either part of each image; with
-    `residual` x + s U((x - m) / s). So the result scales with the image, and an image of zeros
-    stays one.
+    b + s U((x - m) / s), with mean m and standard deviation s of either part of each image, and the
+    base b = x, m or 0. So the result scales with the image, and an image of zeros stays one. With
+    b = x or 0 the last layer of U starts at zero, and the untrained network is the identity or
+    nothing: from there few images suffice.
 
     Parameters
     ----------
     grid_shape
         Matrix (H, W) to train on; any other will do.
+    base
+        b: "image", "mean" (as in fastMRI) or "zero".
     hidden_channels, n_levels, dropout
         Of the `UNet`.
-    residual
-        Add the image itself.
     """
 
     def __init__(
         self,
         grid_shape: Sequence[int],
+        base: Literal["image", "mean", "zero"],
         *,
         hidden_channels: int,
         n_levels: int,
         dropout: float = 0.0,
-        residual: bool = False,
     ) -> None:
         super().__init__()
-        self.residual = residual
+        self.base = base
         self.network = UNet(
             tuple(grid_shape),
             2,
@@ -49,6 +51,9 @@ class ImageUNet(nn.Module):
             n_levels=n_levels,
             dropout=dropout,
         )
+        if base != "mean":
+            for parameter in self.network.project.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map complex images (B, H, W) to complex images (B, H, W)."""
@@ -57,5 +62,7 @@ class ImageUNet(nn.Module):
         centered = parts - mean
         variance = centered.square().mean(dim=(-2, -1), keepdim=True)
         scale = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
-        result = (parts if self.residual else mean) + scale * self.network(centered / scale)
+        result = scale * self.network(centered / scale)
+        if self.base != "zero":
+            result = result + (parts if self.base == "image" else mean)
         return torch.view_as_complex(result.movedim(1, -1).contiguous())

@@ -32,7 +32,8 @@ class MoDL(nn.Module):
               \qquad A = M T^H S
 
     T is the centred inverse FFT (MoDL) or a learnable transform that starts there. D is a residual
-    U-Net, the same in all iterations; lambda is learned and stays positive (softplus).
+    U-Net, the same in all iterations, that starts as the identity; lambda is learned and stays
+    positive (softplus).
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ class MoDL(nn.Module):
         self.n_cg_iterations = positive_int("n_cg_iterations", n_cg_iterations)
         self.tolerance = _positive("tolerance", tolerance)
         self.regularizer = ImageUNet(
-            grid_shape, hidden_channels=hidden_channels, n_levels=n_levels, residual=True
+            grid_shape, "image", hidden_channels=hidden_channels, n_levels=n_levels
         )
         # softplus(raw) = regularization, without overflow
         self.raw_regularization = nn.Parameter(torch.tensor(start + math.log(-math.expm1(-start))))

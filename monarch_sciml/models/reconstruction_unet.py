@@ -29,7 +29,7 @@ class ReconstructionUNet(nn.Module):
     dropout
         Probability of dropping a channel.
     residual
-        Learn the correction x - x_0; otherwise the image, as fastMRI does.
+        Learn the correction x - x_0, from zero on; otherwise the image, as fastMRI does.
     transform_rank, transform_order, resampling
         Of the transform; see `SENSE`.
 
@@ -82,10 +82,10 @@ class ReconstructionUNet(nn.Module):
         self.grid_shape = self.zero_filled.grid_shape
         self.regularizer = ImageUNet(
             grid_shape,
+            "image" if residual else "mean",
             hidden_channels=hidden_channels,
             n_levels=n_levels,
             dropout=dropout,
-            residual=residual,
         )
 
     def forward(self, masked_kspace: Tensor, mask: Tensor, coil_maps: Tensor) -> Tensor:

@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from monarch_sciml.models import SENSE, MoDL, ReconstructionUNet, VarNet
 from monarch_sciml.physics.mri import SenseOperator
+from monarch_sciml.solvers import CGSENSE
 from monarch_sciml.transforms import LearnableTransform
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*factor.*:UserWarning")
@@ -27,7 +29,16 @@ every_network = pytest.mark.parametrize("name", NETWORKS)
 def build(name, grid, transform="fourier", seed=0, **more):
     torch.manual_seed(seed)
     network, options = NETWORKS[name]
-    return network(grid, transform=transform, **options, **more)
+    return awake(network(grid, transform=transform, **options, **more), seed)
+
+
+def awake(network, seed=0):
+    """Give the last layers of the U-Nets, which start at zero, weights."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if hasattr(module, "project"):
+            nn.init.normal_(module.project.weight, std=0.3, generator=generator)
+    return network
 
 
 def phantom(grid, batch=2, coils=3, lines=False, dtype=torch.complex64):
@@ -64,6 +75,20 @@ def test_starts_as_the_network_with_the_fft(name, grid, lines, transform):
     expected = build(name, grid).double()(*sample)
     result = build(name, grid, transform).double()(*sample)
     torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("transform", ["fourier", "monarch"])
+def test_untrained_networks_change_nothing(transform):
+    *sample, _ = phantom((16, 12))
+    zero_filled = SENSE((16, 12))(*sample)
+    for network in (ReconstructionUNet, VarNet):
+        result = network((16, 12), transform=transform, **SMALL)(*sample)
+        torch.testing.assert_close(result, zero_filled, rtol=1e-4, atol=1e-5)
+    # Tikhonov regularisation towards the last image, ten times: nearly the least squares solution
+    modl = MoDL((16, 12), transform=transform, regularization=1e-3, n_cg_iterations=100, **SMALL)
+    solution = CGSENSE((16, 12), regularization=1e-4)(*sample)
+    assert (modl(*sample) - solution).norm() < 0.01 * solution.norm()
+    assert (zero_filled - solution).norm() > 0.1 * solution.norm()
 
 
 @every_network
