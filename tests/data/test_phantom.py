@@ -287,3 +287,31 @@ def test_a_generated_file_says_how_it_was_made(tmp_path):
     assert torch.equal(again.kspace, scan.kspace) and torch.equal(again.target, scan.target)
     with h5py.File(tmp_path / "scan_0000.h5") as file:
         assert {"kspace", "coil_maps", "target", "reconstruction_rss"} <= set(file)
+
+
+@pytest.mark.parametrize("grid_shape", [(230, 180), (218, 170), (184, 160), (91, 75)])
+@pytest.mark.parametrize("n_coils", [1, 12])
+def test_matrices_of_scanners(grid_shape, n_coils):
+    scan = simulate_scan(0, grid_shape=grid_shape, n_slices=1, n_coils=n_coils).validate()
+    assert scan.kspace.shape == (1, n_coils, *grid_shape)
+    noise_free = simulate_scan(0, grid_shape=grid_shape, n_slices=1, n_coils=n_coils, noise=0)
+    modelled = fft2c(scan.coil_maps * scan.target[:, None])
+    assert (modelled - noise_free.kspace).norm() < 0.05 * noise_free.kspace.norm()
+
+
+def test_a_set_of_different_sizes(tmp_path):
+    shapes, coils = [(40, 36), (36, 40), (32, 32)], [3, 5]
+    options = {"n_slices": 1, "grid_shapes": shapes, "coil_counts": coils, "progress": False}
+    generate_scans(tmp_path / "a", 12, **options)
+    scans = [read_fastmri(path) for path in sorted((tmp_path / "a").iterdir())]
+    sizes = [(scan.n_coils, *scan.matrix) for scan in scans]
+    assert {size[1:] for size in sizes} == {*shapes} and {size[0] for size in sizes} == {*coils}
+    # a scan depends on its own number alone, and is the one of its size made on its own
+    generate_scans(tmp_path / "b", 2, **options)
+    alone = read_fastmri(tmp_path / "b" / "scan_0001.h5")
+    assert torch.equal(alone.kspace, scans[1].kspace)
+    same = simulate_scan((0, 1), n_slices=1, n_coils=sizes[1][0], grid_shape=sizes[1][1:])
+    assert torch.equal(same.kspace, alone.kspace)
+    generate_scans(tmp_path / "a", 13, **options)  # a set can be extended
+    with pytest.raises(ValueError, match="`coil_counts` must name at least one choice, got none"):
+        generate_scans(tmp_path / "c", 1, coil_counts=[])

@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.data.fastmri import read_header, write_fastmri
 from monarch_sciml.data.phantom.simulate import Contrast, Orientation, provenance, simulate_scan
+
+_SIZES = 0x512E
+"""Keeps the draw of sizes apart from the randomness of the scan itself."""
 
 
 def generate_scans(
@@ -22,6 +27,8 @@ def generate_scans(
     noise: float = 0.02,
     contrast: Contrast = "random",
     orientation: Orientation = "axial",
+    grid_shapes: list[tuple[int, int]] | None = None,
+    coil_counts: list[int] | None = None,
     progress: bool = True,
 ) -> Path:
     """Simulate a set of scans (`simulate_scan`), one file in fastMRI layout each.
@@ -47,6 +54,11 @@ def generate_scans(
         T1, T2, FLAIR or PD for all scans; "random" draws one for each.
     orientation
         axial, coronal or sagittal for all scans; "random" draws one for each.
+    grid_shapes
+        Draw (H, W) of each scan from these instead of `grid_shape`: a set of different sizes, as
+        scanners make.
+    coil_counts
+        Draw the number of coils of each scan from these instead of `n_coils`.
     progress
         Show a progress bar.
 
@@ -74,11 +86,33 @@ def generate_scans(
         "orientation": orientation,
     }
     n_scans = positive_int("n_scans", n_scans)
+    for name, choices in (("grid_shapes", grid_shapes), ("coil_counts", coil_counts)):
+        if choices is not None and not choices:
+            rule = f"`{name}` must name at least one choice"
+            raise ValueError(message(rule, "none", "Leave it out for the same in all scans."))
     paths = [Path(output) / f"scan_{i:04d}.h5" for i in range(n_scans)]
-    missing = [i for i, path in enumerate(paths) if not _is_made(path, (seed, i), settings)]
+    each = [_drawn((seed, i), settings, grid_shapes, coil_counts) for i in range(n_scans)]
+    missing = [i for i, path in enumerate(paths) if not _is_made(path, (seed, i), each[i])]
     for i in tqdm(missing, desc="simulating scans", unit="scan", disable=not progress):
-        write_fastmri(paths[i], simulate_scan((seed, i), **settings))
+        write_fastmri(paths[i], simulate_scan((seed, i), **each[i]))
     return Path(output)
+
+
+def _drawn(
+    seed: Sequence[int],
+    settings: dict[str, Any],
+    grid_shapes: Sequence[Sequence[int]] | None,
+    coil_counts: Sequence[int] | None,
+) -> dict[str, Any]:
+    """Return the settings of one scan; what is drawn depends on its seed alone."""
+    rng = np.random.default_rng([*seed, _SIZES])
+    shape, coils = (int(rng.integers(2**31)) for _ in range(2))
+    settings = dict(settings)
+    if grid_shapes is not None:
+        settings["grid_shape"] = list(grid_shapes[shape % len(grid_shapes)])
+    if coil_counts is not None:
+        settings["n_coils"] = coil_counts[coils % len(coil_counts)]
+    return settings
 
 
 def _is_made(path: Path, seed: Sequence[int], settings: dict[str, Any]) -> bool:
