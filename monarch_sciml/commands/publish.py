@@ -63,15 +63,17 @@ def publish(
     cost = cost_figure(first, objective.monitor)
     if cost is not None:
         figures["cost"] = cost
-    for name, figure in figures.items():
-        save(figure, output / "figures" / f"{name}.png", overwrite=True)
+    drawn = {
+        caption(name): save(figure, output / "figures" / f"{name}.png", overwrite=True)
+        for name, figure in figures.items()
+    }
     seeds = sorted({run.seed for run in runs})
     write_report(
         output / "report.html",
         title=title,
         summary="\n\n".join([_summary(data, runs, seeds), *notes]),
         tables=tables,
-        figures={caption(name): figure for name, figure in figures.items()},
+        figures=drawn,
         environment=environment(),
         configuration=configuration,
         command="monarch-sciml compare --config config.yaml",

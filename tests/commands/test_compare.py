@@ -1,0 +1,284 @@
+"""`compare_networks` on fields of any kind, shared among processes, with runs that fail."""
+
+import csv
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from monarch_sciml.commands.compare import compare_networks
+from monarch_sciml.commands.runs import Contender, LoopOptions
+from monarch_sciml.data.spec import DataModule, FieldSpec
+from monarch_sciml.training import Budget, Optimisation, RolloutObjective, RunBusy
+
+QUIET = LoopOptions(progress=False)
+AGAIN = LoopOptions(progress=False, resume=True)
+
+
+class Fields(DataModule):
+    """Waves that decay, on any grid; the same function of space on every one."""
+
+    def __init__(self, grid=(12,), n_out=3, walls=True, complex_=False, **changes):
+        n_dims = len(grid)
+        sizes = {
+            "fields": ("u",),
+            "grid_shape": grid,
+            "n_steps_in": 2,
+            "n_steps_out": n_out,
+            "n_fields_in": 1,
+            "n_fields_out": 1,
+            "domain_extent": (1.0,) * n_dims,
+            "boundary": (("neumann" if walls else "periodic"),) * n_dims,
+            "dt": 0.5 if n_out > 1 else None,
+        }
+        self.n_test = changes.pop("n_test", 3)
+        self._spec = FieldSpec(**{**sizes, **changes})
+        axes = [(torch.arange(n) + 0.5) / n for n in grid]
+        x = sum(torch.meshgrid(*axes, indexing="ij"))
+        times = torch.arange(2 + n_out).reshape(-1, 1, *[1] * n_dims)
+        waves = [torch.cos(math.pi * k * x) + 0.1 for k in (1, 2, 3, 4)]
+        self.waves = [wave * 0.8**times for wave in waves]  # (T, 1, *grid)
+        if complex_:
+            self.waves = [wave * (1 + 0.5j) for wave in self.waves]
+
+    spec = property(lambda self: self._spec)
+    train = property(lambda self: self._samples(4))
+    validation = property(lambda self: self._samples(2))
+    test = property(lambda self: self._samples(self.n_test))
+
+    def _samples(self, count):
+        return [{"input": u[:2], "target": u[2:]} for u in self.waves[:count]]
+
+
+class Linear(nn.Module):
+    """Mix the channels at every point; works on any grid."""
+
+    def __init__(self, grid_shape, in_channels, out_channels, *, size=1.0, broken=False):
+        super().__init__()
+        del grid_shape
+        self.weight = nn.Parameter(size * torch.randn(out_channels, in_channels))
+        self.broken = broken
+
+    def forward(self, x):
+        mixed = torch.einsum("oc,bc...->bo...", self.weight.to(x.dtype), x)
+        return mixed * math.nan if self.broken and not self.training else mixed
+
+
+def contender(rate=0.01, **options):
+    def factory(grid_shape, **sizes):
+        return Linear(grid_shape, **sizes, **options)
+
+    return Contender(network=factory, optimisation=Optimisation(learning_rate=rate))
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Draw nothing: figures take most of the time of a tiny comparison."""
+    monkeypatch.setattr("monarch_sciml.commands.publish.gallery", lambda *_, **__: {})
+    monkeypatch.setattr("monarch_sciml.commands.publish.cost_figure", lambda *_: None)
+    monkeypatch.setattr("monarch_sciml.commands.publish.environment", dict)
+    monkeypatch.setattr("monarch_sciml.commands.runs.environment", dict)
+
+
+NETWORKS = {"FNO": contender(), "Monarch-NO": contender(size=0.1)}
+
+
+def compare(output, data=None, networks=NETWORKS, **more):
+    options = {"seeds": [0], "options": QUIET, **more}
+    objective = options.pop("objective", RolloutObjective())
+    budget = options.pop("budget", Budget(epochs=2, batch_size=2))
+    return compare_networks(data or Fields(), networks, objective, budget, output, **options)
+
+
+def rows_of(output):
+    with (output / "results.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def figures_of(output):
+    return {path.stem for path in (output / "figures").iterdir()}
+
+
+ERRORS = {"cost", "training", "spectrum", "fourier-bands"}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (Fields((16,)), {"rollout", "error-over-time", "boundary"}),
+        (Fields((10, 13), walls=False), {"rollout", "error-over-time"}),
+        (Fields((8, 6, 7)), {"rollout", "error-over-time", "boundary"}),
+        (Fields((16,), n_out=1), {"samples", "boundary"}),
+        (Fields((9, 12), n_out=1), {"samples", "boundary"}),
+        (Fields((6, 8, 7), n_out=1), {"samples", "boundary"}),
+        (Fields((12, 8), walls=False, complex_=True), {"rollout", "error-over-time"}),
+    ],
+    ids=["1-D", "2-D", "3-D", "1-D pairs", "2-D pairs", "3-D pairs", "complex"],
+)
+def test_every_kind_of_fields_has_its_figures(data, expected, tmp_path, monkeypatch):
+    if data.spec.grid_shape != (16,):  # every figure is rendered in tests/evaluation
+
+        def touched(_, path, *, overwrite):
+            path.parent.mkdir(exist_ok=overwrite)
+            path.write_bytes(b"\x89PNG\r\n\x1a\n")
+            return path
+
+        monkeypatch.setattr("monarch_sciml.commands.publish.save", touched)
+    networks = NETWORKS
+    if data.test[0]["target"].is_complex():
+        networks = dict(list(NETWORKS.items())[:1])
+    text = compare(tmp_path / "out", data, networks)
+    cost = set() if len(networks) < 2 else {"cost"}
+    assert figures_of(tmp_path / "out") == expected | (ERRORS - {"cost"}) | cost
+    assert "report: " in text
+    assert 0 < float(rows_of(tmp_path / "out")[0]["relative_l2"]) < 2
+
+
+def test_chosen_metrics_are_columns_of_table_and_results(undrawn, tmp_path):
+    objective = RolloutObjective(metrics=("vrmse", "boundary_rmse", "fourier_rmse"))
+    text = compare(tmp_path, objective=objective, seeds=[0, 1])
+    columns = ["relative_l2", "vrmse", "boundary_rmse", "fourier_rmse_low", "fourier_rmse_middle"]
+    assert list(rows_of(tmp_path)[0])[2:7] == columns  # 12 points have no high band
+    assert all(f"{column} ↓" in text for column in columns)
+
+
+def test_other_resolutions_are_measured_without_training(tmp_path):
+    finer = {"24": Fields((24,)), "48": Fields((48,))}
+    text = compare(tmp_path, evaluate_on=finer, seeds=[0, 1])
+    rows = rows_of(tmp_path)
+    for row in rows:
+        values = [float(row[f"relative_l2{on}"]) for on in ("", " on 24", " on 48")]
+        assert values == pytest.approx([values[0]] * 3, rel=0.02)
+        assert "nrmse on 48" in row
+    assert "On other data without retraining (trained on 12):" in text
+    assert text.count("relative_l2 on 48 ↓") == 1
+    assert "relative_l2 on 24" in (tmp_path / "table.md").read_text()
+    assert "On other data" in (tmp_path / "report.html").read_text()
+    assert "transfer" in figures_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (Fields((24,), fields=("v",)), r"set fine must have the fields of .*'u'.* got \('v',\)"),
+        (Fields((24,), walls=False), "the boundary of the training data"),
+        (Fields((24,), n_steps_in=3), "the n_steps_in of the training data, 2, got 3"),
+        (Fields((24, 24)), "number of grid axes of the training data, 1, got 2"),
+        (Fields((24,), domain_extent=(2.0,)), "the domain_extent of"),
+        (Fields((24,), dt=0.1), "the dt of the training data, 0.5, got 0.1"),
+        (Fields((24,), n_test=0), "evaluation set fine: a data set must have samples, got 0"),
+    ],
+)
+def test_data_of_another_problem_are_refused_before_training(other, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        compare(tmp_path / "out", evaluate_on={"fine": other})
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_boundaries_and_longer_rollouts_are_no_obstacle(undrawn, tmp_path):
+    longer = Fields((24,), n_out=5, boundary=("unknown",), dt=None)
+    compare(tmp_path, evaluate_on={"longer": longer})
+    assert float(rows_of(tmp_path)[0]["relative_l2 on longer"]) > 0
+
+
+def test_an_empty_test_set_is_refused_before_training(tmp_path):
+    with pytest.raises(ValueError, match="a data set must have samples, got 0"):
+        compare(tmp_path / "out", Fields(n_test=0))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_that_diverges_does_not_stop_the_others(undrawn, tmp_path):
+    networks = {"wild": contender(rate=1e30), "tame": contender(), "broken": contender(broken=True)}
+    text = compare(tmp_path, networks=networks, seeds=[0, 1], baseline="wild")
+    wild = [line for line in text.splitlines() if line.startswith("wild")]
+    assert "failed (2 of 2)" in wild[0] and "2" in wild[0].split()
+    assert any(
+        "wild, seed 1 diverged: the " in line and "must stay finite" in line for line in wild
+    )
+    assert (
+        next(x for x in text.splitlines() if x.startswith("broken")).count("failed (2 of 2)") == 2
+    )
+    assert "Training budget: 2 epochs each" in text
+    rows = {(row["network"], row["seed"]): row for row in rows_of(tmp_path)}
+    assert rows["wild", "0"]["relative_l2"] == "nan" and rows["wild", "0"]["epochs"] == "nan"
+    assert float(rows["tame", "1"]["relative_l2"]) < 2
+    for file in ("table.md", "report.html"):
+        assert "seed 0 diverged" in (tmp_path / file).read_text()
+    assert (tmp_path / "wild/seed-0/config.yaml").is_file()
+    # resumed, it diverges again and is said again
+    again = compare(tmp_path, networks=networks, seeds=[0, 1], baseline="wild", options=AGAIN)
+    assert again.count("diverged: ") == 2
+
+
+def test_when_all_diverge_there_is_a_table_all_the_same(tmp_path):
+    text = compare(tmp_path, networks={"wild": contender(rate=1e30)})
+    assert "relative_l2 ↓" in text and "failed" in text
+
+
+def test_shards_are_put_together_by_the_last_call(undrawn, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    compare(whole, seeds=[0, 1, 10])
+    text = compare(parts, only="FNO", seeds=[1])
+    assert [row["network"] for row in rows_of(parts)] == ["FNO"] and "vs FNO" in text
+    text = compare(parts, only=["Monarch-NO"], seeds=[0, 10], options=AGAIN)
+    names = [("FNO", "1"), ("Monarch-NO", "0"), ("Monarch-NO", "10")]
+    assert [(row["network"], row["seed"]) for row in rows_of(parts)] == names
+    compare(parts, seeds=[0, 1, 10], options=AGAIN)
+    ours, theirs = rows_of(parts), rows_of(whole)
+    for row in (*ours, *theirs):
+        row["seconds"] = row["seconds_per_epoch"] = ""
+    assert ours == theirs
+
+
+def test_unfinished_runs_and_runs_with_other_settings_are_left_out_and_named(undrawn, tmp_path):
+    compare(tmp_path, only="FNO", seeds=[1])
+    networks = {**NETWORKS, "FNO": contender(rate=0.5)}
+    text = compare(tmp_path, networks=networks, only="Monarch-NO", options=AGAIN)
+    assert "FNO, seed 1 is not in the table: a run must be resumed with the settings" in text
+    budget = Budget(epochs=3, batch_size=2)
+    text = compare(tmp_path, only="Monarch-NO", seeds=[2], options=AGAIN, budget=budget)
+    assert "FNO, seed 1 is not in the table: it is not finished." in text
+    assert "baseline" not in text and "vs FNO" not in text
+    assert [row["network"] for row in rows_of(tmp_path)] == ["Monarch-NO"]
+
+
+HOLD = """
+import sys
+from monarch_sciml.training import run_lock
+with run_lock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(undrawn, tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "FNO" / "seed-0")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        text = compare(tmp_path, seeds=[0])
+        assert "FNO, seed 0 is not in the table: another process is training it." in text
+        assert [row["network"] for row in rows_of(tmp_path)] == ["Monarch-NO"]
+        with pytest.raises(RunBusy, match="FNO, seed 0 is not in the table"):
+            compare(tmp_path, networks={"FNO": contender()}, options=AGAIN)
+        process.stdin.close()
+    compare(tmp_path, options=AGAIN)
+    assert [row["network"] for row in rows_of(tmp_path)] == ["FNO", "Monarch-NO"]
+
+
+@pytest.mark.parametrize(
+    ("only", "words"),
+    [
+        ("GNO", "`only` must be one of 'FNO', 'Monarch-NO', got 'GNO'"),
+        ("FNO,", "`only` must be one of 'FNO', 'Monarch-NO', got ''"),
+        ([], "`only` must name networks of the comparison, got none"),
+    ],
+)
+def test_unknown_networks_are_refused(only, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        compare(tmp_path / "out", only=only)
+    assert not (tmp_path / "out").exists()
