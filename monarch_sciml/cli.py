@@ -119,8 +119,12 @@ def _generators() -> dict[str, Callable[..., Any]]:
         "burgers_periodic",
         "burgers_neumann",
         "diffusion_reaction",
+        "darcy",
+        "heat_neumann",
+        "stokes_second",
         "wave",
         "advection_diffusion",
+        "lid_driven_cavity",
         "scans",
     )
     return {name: getattr(data, f"generate_{name}") for name in problems}

@@ -23,8 +23,12 @@ from monarch_sciml.data.generators import (
 )
 from monarch_sciml.data.generators import generate_burgers_neumann as generate_burgers_neumann
 from monarch_sciml.data.generators import generate_burgers_periodic as generate_burgers_periodic
+from monarch_sciml.data.generators import generate_darcy as generate_darcy
 from monarch_sciml.data.generators import generate_diffusion_reaction as generate_diffusion_reaction
+from monarch_sciml.data.generators import generate_heat_neumann as generate_heat_neumann
+from monarch_sciml.data.generators import generate_lid_driven_cavity as generate_lid_driven_cavity
 from monarch_sciml.data.generators import generate_navier_stokes as generate_navier_stokes
+from monarch_sciml.data.generators import generate_stokes_second as generate_stokes_second
 from monarch_sciml.data.generators import generate_wave as generate_wave
 from monarch_sciml.data.grid_mat import GridMatFile as GridMatFile
 from monarch_sciml.data.images import write_image as write_image

@@ -1,10 +1,13 @@
 """Generators of data sets, one function a problem, all on `monarch_sciml.data.generation`."""
 
+from monarch_sciml.data.generators.boon import generate_heat_neumann, generate_stokes_second
 from monarch_sciml.data.generators.burgers import (
     generate_burgers_neumann,
     generate_burgers_periodic,
 )
+from monarch_sciml.data.generators.darcy import generate_darcy
 from monarch_sciml.data.generators.diffusion_reaction import generate_diffusion_reaction
+from monarch_sciml.data.generators.lid_driven_cavity import generate_lid_driven_cavity
 from monarch_sciml.data.generators.navier_stokes import generate_navier_stokes
 from monarch_sciml.data.generators.walls import generate_advection_diffusion, generate_wave
 
@@ -12,7 +15,11 @@ __all__ = [
     "generate_advection_diffusion",
     "generate_burgers_neumann",
     "generate_burgers_periodic",
+    "generate_darcy",
     "generate_diffusion_reaction",
+    "generate_heat_neumann",
+    "generate_lid_driven_cavity",
     "generate_navier_stokes",
+    "generate_stokes_second",
     "generate_wave",
 ]

@@ -1,0 +1,236 @@
+"""BOON's two one-dimensional problems: a heated end, and a swinging wall."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monarch_sciml._checks import message, positive_int
+from monarch_sciml.data.field_source import FieldLayout
+from monarch_sciml.data.generation import Advance, Problem, generate, sample_rng
+from monarch_sciml.solvers._stepping import positive
+from monarch_sciml.solvers.heat import heat_neumann
+from monarch_sciml.solvers.stokes import stokes_second
+
+
+def generate_heat_neumann(
+    output: Path,
+    *,
+    n_samples: int = 1200,
+    resolution: int = 1024,
+    t_end: float = 2.0,
+    n_times: int = 25,
+    diffusivity: float = 0.01,
+    flux: float = 5.0,
+    lowest: float = 2.01,
+    highest: float = 3.99,
+    seed: int = 0,
+    batch_size: int = 20,
+    shard: str | None = None,
+    progress: bool = True,
+    exist_ok: bool = False,
+) -> Path:
+    """Generate trajectories of a rod whose right end is heated and cooled, BOON's heat problem.
+
+    u_t = κ u_xx on [0, 1], u_x(0, t) = 0, u_x(1, t) = U sin(πt), u(x, 0) = cos(ωπx) with
+    ω ~ U[2.01, 3.99]. Field: `temperature`; frame 0 is the initial state.
+
+    Parameters
+    ----------
+    output
+        The file to make (HDF5, see `monarch_sciml.data.fields`).
+    n_samples
+        Number of trajectories (BOON: 1000 to train, 200 to test).
+    resolution
+        Points of [0, 1], both ends among them.
+    t_end, n_times
+        Last time, and number of evenly spaced frames up to it; the initial state is one more.
+    diffusivity, flux
+        κ and U.
+    lowest, highest
+        Range of ω.
+    seed
+        Sample i depends on (seed, i) alone.
+    batch_size
+        Samples written together.
+    shard, progress, exist_ok
+        As in `monarch_sciml.data.generation.generate`: "2/4" makes the second of four shares.
+
+    Returns
+    -------
+    Path
+        `output`, or the file of the share.
+
+    Raises
+    ------
+    FileExistsError, OSError
+        As `generate`.
+    ValueError
+        When an argument is out of range, or as `generate`.
+
+    Notes
+    -----
+    Theirs: κ = 0.01, U = 5, the range of ω, 1024 points (2048 of which each second one is taken),
+    25 frames up to t = 2, from one initial state. Their notebook writes "t_M = 2" in words and
+    takes the last 25 of 200 times up to 0.5 in code; the words are followed here. Ours: frames
+    evenly spaced from 0 on, and the solution by its exact series. Their one-step problem is
+    t_end 0.5, n_times 1, resolution 500.
+
+    References
+    ----------
+    Saad et al., Guiding continuous operator learning through physics-based boundary constraints
+    (BOON), ICLR 2023, and its examples_1d_multi_step.ipynb.
+    """
+    resolution = positive_int("resolution", resolution, minimum=3)
+    times = (0.0, *_times(t_end, n_times))
+    seed, span = positive_int("seed", seed, minimum=0), _range(lowest, highest)
+    x = torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)
+    layout = _layout("temperature", n_samples, times, resolution, "neumann")
+    options: dict[str, Any] = {
+        "diffusivity": positive("diffusivity", diffusivity),
+        "flux": float(flux),
+    }
+    parameters = {
+        "equation": "u_t = κ u_xx, u_x(0) = 0, u_x(1) = U sin(πt), u(x, 0) = cos(ωπx)",
+        **options,
+        "frequency": list(span),
+        "t_end": float(t_end),
+    }
+
+    def solve(samples: range, advance: Advance) -> Tensor:
+        frequency = _frequencies(seed, samples, span)
+        fields, _ = heat_neumann(frequency, x, record_times=times, **options)
+        return fields[:, :, None]  # (n, T, X) -> (n, T, 1, X)
+
+    problem = Problem("heat_neumann", layout, parameters, solve, batch_size)
+    return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
+
+
+def generate_stokes_second(
+    output: Path,
+    *,
+    n_samples: int = 1200,
+    resolution: int = 500,
+    t_end: float = 1.2,
+    n_times: int = 25,
+    viscosity: float = 0.1,
+    amplitude: float = 2.0,
+    lowest: float = 3.0,
+    highest: float = 4.0,
+    seed: int = 0,
+    batch_size: int = 20,
+    shard: str | None = None,
+    progress: bool = True,
+    exist_ok: bool = False,
+) -> Path:
+    """Generate trajectories of the fluid above a swinging wall, BOON's Dirichlet problem.
+
+    U_t = ν U_yy on [0, 1], U(0, t) = U0 cos(ωt), the exact solution U0 exp(−ky) cos(ky − ωt),
+    k = √(ω / 2ν), with ω ~ U[3, 4]. Field: `velocity`; frame 0 is the initial state.
+
+    Parameters
+    ----------
+    output
+        The file to make (HDF5, see `monarch_sciml.data.fields`).
+    n_samples
+        Number of trajectories (BOON: 1000 to train, 200 to test).
+    resolution
+        Points of [0, 1], the wall among them.
+    t_end, n_times
+        Last time, and number of evenly spaced frames up to it; the initial state is one more.
+    viscosity
+        ν; BOON's files also have smaller ones.
+    amplitude
+        U0, largest velocity of the wall.
+    lowest, highest
+        Range of ω.
+    seed
+        Sample i depends on (seed, i) alone.
+    batch_size
+        Samples written together.
+    shard, progress, exist_ok
+        As in `monarch_sciml.data.generation.generate`: "2/4" makes the second of four shares.
+
+    Returns
+    -------
+    Path
+        `output`, or the file of the share.
+
+    Raises
+    ------
+    FileExistsError, OSError
+        As `generate`.
+    ValueError
+        When an argument is out of range, or as `generate`.
+
+    Notes
+    -----
+    Theirs: the equation and its solution, ν = 0.1, 500 points, 25 frames up to t = 1.2, from one
+    initial state. Ours, since their public notebook states neither: U0 = 2, the range of ω, and
+    frames evenly spaced from 0 on. The value at y = 1 is the exact solution's too.
+
+    References
+    ----------
+    Saad et al., Guiding continuous operator learning through physics-based boundary constraints
+    (BOON), ICLR 2023, and its examples_1d_multi_step.ipynb.
+    """
+    resolution = positive_int("resolution", resolution, minimum=3)
+    times = (0.0, *_times(t_end, n_times))
+    seed, span = positive_int("seed", seed, minimum=0), _range(lowest, highest)
+    y = torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)
+    layout = _layout("velocity", n_samples, times, resolution, "dirichlet")
+    options: dict[str, Any] = {
+        "viscosity": positive("viscosity", viscosity),
+        "amplitude": float(amplitude),
+    }
+    parameters = {
+        "equation": "U_t = ν U_yy, U = U0 exp(−ky) cos(ky − ωt), k = √(ω / 2ν)",
+        **options,
+        "frequency": list(span),
+        "t_end": float(t_end),
+    }
+
+    def solve(samples: range, advance: Advance) -> Tensor:
+        frequency = _frequencies(seed, samples, span)
+        fields, _ = stokes_second(frequency, y, record_times=times, **options)
+        return fields[:, :, None]  # (n, T, Y) -> (n, T, 1, Y)
+
+    problem = Problem("stokes_second", layout, parameters, solve, batch_size)
+    return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
+
+
+def _layout(
+    field: str, n_samples: int, times: tuple[float, ...], resolution: int, boundary: str
+) -> FieldLayout:
+    return FieldLayout(
+        fields=(field,),
+        n_samples=positive_int("n_samples", n_samples),
+        n_times=len(times),
+        grid_shape=(resolution,),
+        domain_extent=(1.0,),
+        boundary=(boundary,),
+        times=times,
+    )
+
+
+def _times(t_end: float, n_times: int) -> tuple[float, ...]:
+    t_end, n_times = positive("t_end", t_end), positive_int("n_times", n_times)
+    return tuple(t_end * (i + 1) / n_times for i in range(n_times))
+
+
+def _range(lowest: float, highest: float) -> tuple[float, float]:
+    lowest, highest = positive("lowest", lowest), float(highest)
+    if not (highest >= lowest and math.isfinite(highest)):
+        rule = f"`highest` must not be below `lowest`, {lowest}"
+        raise ValueError(message(rule, highest, "Raise it."))
+    return lowest, highest
+
+
+def _frequencies(seed: int, samples: range, span: tuple[float, float]) -> Tensor:
+    """Draw ω (n,), each from its sample's own generator."""
+    drawn: Any = [sample_rng(seed, sample).uniform(*span) for sample in samples]
+    return torch.tensor(drawn, dtype=torch.float64)
