@@ -66,6 +66,8 @@ def cost_figure(table: ComparisonTable, metric: str) -> Figure | None:
         _plain_log(axes, values)
     both[0].set_ylabel(metric, fontsize=_style.FONT + 1)
     _style.log_if_wide(both[0], [means])
+    tops = [r.metrics[metric].mean + (r.metrics[metric].spread or 0.0) for r in shown]
+    both[0].set_ylim(top=1.15 * max(tops))  # room for the markers
     spread = any(result.metrics[metric].spread is not None for result in shown)
     note = "mean of the seeds; bars: standard deviation" if spread else None
     _style.add_legend_below(figure, both[0], note)
