@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import positive_int
+from monarch_sciml._checks import message, positive_int
 from monarch_sciml.data.field_source import FieldLayout
 from monarch_sciml.data.generation import Advance, Problem, generate, sample_rng
 from monarch_sciml.data.generators._frames import frame_times, stored_dtype
@@ -138,7 +138,7 @@ def generate_advection_diffusion(
     velocity
         c, one component for the interval, two for the square; lengths per unit of time.
     diffusivity
-        κ, dimensionless; at least 25 |c| / `grid`².
+        κ, dimensionless; at least 10 |c| / `grid`².
     n_samples
         Number of trajectories.
     grid
@@ -147,7 +147,8 @@ def generate_advection_diffusion(
         Evenly spaced points to store along each axis, both walls included, at least 3. Sets of one
         seed show the same fields at every resolution.
     n_modes, alpha, tau
-        Sines along each axis, smoothness and inverse length scale of the initial concentration.
+        Sines along each axis (at most half of `grid`), smoothness and inverse length scale of the
+        initial concentration.
     t_end, n_times
         Last time, and number of evenly spaced frames from 0 to it, both included.
     seed, dtype, batch_size, shard, progress, exist_ok
@@ -169,6 +170,9 @@ def generate_advection_diffusion(
     solver = AdvectionDiffusion(grid, velocity=velocity, diffusivity=diffusivity)
     n_dims, resolution = len(solver.velocity), _walled(resolution)
     modes = (positive_int("n_modes", n_modes),) * n_dims
+    if 2 * n_modes > grid:
+        rule = f"`n_modes` must be at most half of `grid`, {grid}"
+        raise ValueError(message(rule, n_modes, "Lower `n_modes`."))
     smoothness = {"alpha": positive("alpha", alpha), "tau": float(tau)}
     stored = torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)
     to_stored = solver.interpolation(stored).T.contiguous()
