@@ -5,6 +5,7 @@ from monarch_sciml.data.bart import read_cfl as read_cfl
 from monarch_sciml.data.bart import write_bart as write_bart
 from monarch_sciml.data.bart import write_cfl as write_cfl
 from monarch_sciml.data.calgary_campinas import read_calgary_campinas as read_calgary_campinas
+from monarch_sciml.data.coil_maps import read_coil_maps as read_coil_maps
 from monarch_sciml.data.fastmri import read_fastmri as read_fastmri
 from monarch_sciml.data.fastmri import read_slice as read_slice
 from monarch_sciml.data.fastmri import write_fastmri as write_fastmri
@@ -46,7 +47,10 @@ from monarch_sciml.data.phantom import generate_scans as generate_scans
 from monarch_sciml.data.phantom import simulate_scan as simulate_scan
 from monarch_sciml.data.png import write_png as write_png
 from monarch_sciml.data.scan import Scan as Scan
+from monarch_sciml.data.scan_rules import SizeRules as SizeRules
 from monarch_sciml.data.scan_samples import ScanDataset as ScanDataset
+from monarch_sciml.data.scan_source import open_scan as open_scan
+from monarch_sciml.data.scan_source import scan_files as scan_files
 from monarch_sciml.data.scans import ScanModule as ScanModule
 from monarch_sciml.data.skm_tea import read_skm_tea as read_skm_tea
 from monarch_sciml.data.skm_tea import read_skm_tea_mask as read_skm_tea_mask

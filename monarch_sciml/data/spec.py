@@ -40,10 +40,12 @@ class FieldSpec:
 
 @dataclass(frozen=True)
 class ScanSpec:
-    """Describe the samples of an MRI data set: one slice each, all of one matrix size.
+    """Describe the samples of an MRI data set: one slice each, most of this matrix and coil count.
+
+    Where sizes differ the data sets have the attribute `batch_groups`.
 
     A sample is a dict: `masked_kspace` (n_coils, *grid_shape) complex, `mask` (*grid_shape) 0/1,
-    `coil_maps` (n_coils, *grid_shape) complex, `target` (*grid_shape) complex, `scale` () (the data
+    `coil_maps` (n_coils, *grid_shape) complex, or (n_maps, n_coils, *grid_shape), `target` (*grid_shape) complex, `scale` () (the data
     were divided by it), `max` () (largest target magnitude of the volume, after division),
     `volume` and `slice` ().
     """

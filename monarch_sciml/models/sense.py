@@ -21,7 +21,12 @@ from monarch_sciml.models._planes import (
     is_fourier,
     plane_transform,
 )
-from monarch_sciml.physics.mri import SenseOperator, combine
+from monarch_sciml.physics.mri import (
+    SenseOperator,
+    combine,
+    combine_map_sets,
+    has_map_sets,
+)
 
 
 class SENSE(nn.Module):
@@ -114,6 +119,8 @@ class SENSE(nn.Module):
     def forward(self, masked_kspace: Tensor, mask: Tensor, coil_maps: Tensor) -> Tensor:
         """Reconstruct masked_kspace (B, C, H, W) with mask (B, H, W) and coil_maps (B, C, H, W).
 
+        Maps (B, M, C, H, W) of several sets give M images, which `combine_map_sets` makes one of.
+
         Returns
         -------
         Complex image (B, H, W).
@@ -124,12 +131,15 @@ class SENSE(nn.Module):
             When mask, maps and k-space differ in size, or something learned meets a matrix that it
             cannot be carried to.
         """
-        grid = check_sample(masked_kspace, mask, coil_maps)
+        maps = coil_maps if has_map_sets(masked_kspace, coil_maps) else coil_maps.unsqueeze(-4)
+        grid = check_sample(masked_kspace, mask, maps[..., 0, :, :, :])
         weights = mask if self.weighting is None else mask * self._density(grid, self.weighting)
         if is_fourier(self.transform):
-            return SenseOperator(weights, coil_maps).adjoint(masked_kspace)
+            physics = SenseOperator(weights, maps, map_sets=True)
+            return combine_map_sets(physics.adjoint(masked_kspace))
         transform = self._on_grids(self.transform, grid)
-        return combine(transform(weights.unsqueeze(-3) * masked_kspace), coil_maps)
+        coil_images = transform(weights.unsqueeze(-3) * masked_kspace)  # (B, C, H, W)
+        return combine_map_sets(combine(coil_images.unsqueeze(-4), maps))
 
     def _density(self, grid: Sequence[int], weighting: Tensor) -> Tensor:
         if tuple(grid) == self.grid_shape:

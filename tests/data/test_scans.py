@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from monarch_sciml.data.bart import write_bart
 from monarch_sciml.data.fastmri import write_fastmri
 from monarch_sciml.data.scan import Scan
+from monarch_sciml.data.scan_rules import SizeRules
 from monarch_sciml.data.scan_samples import ScanDataset
 from monarch_sciml.data.scans import ScanModule
 from monarch_sciml.data.spec import DataModule
@@ -17,6 +18,7 @@ from monarch_sciml.physics.mri import SenseOperator, combine, ifft2c
 from monarch_sciml.physics.sampling import (
     FullMask,
     RandomMask,
+    StoredMask,
     UniformMask,
     achieved_acceleration,
     volume_seed,
@@ -286,6 +288,21 @@ data:
     module = parser.instantiate(parser.parse_string(text)).data
     assert isinstance(module, ScanModule) and Path(module.folder) == folder
     assert module.mask == UniformMask(2, 4) and len(module.test) == 4
+    text = text.replace("UniformMask", "StoredMask").replace(
+        "{factor: 2, calibration: 4}", "{dataset: masks/poisson_4.0x, zero_pad: true}"
+    )
+    text += f"""
+    matrix: [16, 20]
+    coils: 2
+    group_sizes: true
+    coil_maps: {folder}
+    maps_folder: maps
+    reader: {{repetition: average}}
+"""
+    module = parser.instantiate(parser.parse_string(text)).data
+    assert module.rules == SizeRules(matrix=(16, 20), coils=2)
+    assert module.coil_maps == folder and module.reader == {"repetition": "average"}
+    assert module.mask == StoredMask(dataset="masks/poisson_4.0x", zero_pad=True)
 
 
 def test_any_format_and_a_pattern(tmp_path):

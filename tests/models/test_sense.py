@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from monarch_sciml.models import SENSE
-from monarch_sciml.physics.mri import ifft2c
+from monarch_sciml.physics.mri import combine_map_sets, ifft2c
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*factor.*:UserWarning")
 
@@ -184,3 +184,17 @@ def test_learns_a_density_compensation():
 def test_bad_input_is_named(call, text):
     with pytest.raises(ValueError, match=text):
         call(*sample((16, 12)))
+
+
+@pytest.mark.parametrize("transform", ["fourier", "monarch"])
+def test_map_sets_are_combined(transform):
+    kspace, mask, maps = sample((16, 12))
+    network = SENSE((16, 12), transform=transform).to(maps.real.dtype)
+    plain = network(kspace, mask, maps)
+    torch.testing.assert_close(network(kspace, mask, maps[:, None]), plain)
+    sets = torch.stack([maps, maps.roll(1, 1)], dim=1)
+    images = torch.stack([network(kspace, mask, sets[:, m]) for m in (0, 1)], dim=1)
+    found = network(kspace, mask, sets)
+    torch.testing.assert_close(found, combine_map_sets(images))
+    with pytest.raises(ValueError, match="must have the size of the k-space"):
+        network(kspace, mask, sets[..., :-1])
