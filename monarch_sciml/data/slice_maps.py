@@ -148,7 +148,7 @@ class SliceMaps:
         maps = masked.new_zeros(self.n_maps, *masked.shape)
         if bool(masked.any()):
             try:
-                found = walsh(masked) if self.source == "walsh" else self._espirit(masked)
+                found = self._estimated(masked)
             except ValueError as error:
                 raise ValueError(f"{file.path}, slice {number}: {error}") from error
             maps = found.reshape(maps.shape)  # (c, H, W) or (M, c, H, W)
@@ -168,8 +168,10 @@ class SliceMaps:
         for number in cache.numbers:
             self._kept.pop((file.path, number), None)
 
-    def _espirit(self, masked: torch.Tensor) -> torch.Tensor:
-        return espirit(masked, n_maps=self.n_maps)
+    def _estimated(self, masked: torch.Tensor) -> torch.Tensor:
+        if len(masked) == 1 and self.n_maps == 1:
+            return torch.ones_like(masked)  # a single coil has nothing to be compared with
+        return walsh(masked) if self.source == "walsh" else espirit(masked, n_maps=self.n_maps)
 
     @staticmethod
     def _beside(folder: Path, scan: Path) -> Path:

@@ -273,3 +273,10 @@ def test_a_slice_that_cannot_be_calibrated_is_named(tmp_path):
     with pytest.raises(ValueError, match=text) as error:
         ScanDataset(paths, UniformMask(4, 0), coil_maps="espirit")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("coil_maps", ["espirit", "walsh"])
+def test_a_single_coil_has_the_map_one(tmp_path, coil_maps):
+    (path,) = write_set(tmp_path, 1, n_coils=1, stored=False)
+    data = ScanDataset([path], UniformMask(4, 0), coil_maps=coil_maps)
+    assert torch.equal(data[0]["coil_maps"], torch.ones(1, *SHAPE, dtype=torch.complex64))
