@@ -54,14 +54,17 @@ def generate_burgers_periodic(
         ν, dimensionless; 0.1 in the paper (its published files: 1e-3).
     n_samples
         Number of samples.
-    grid, resolution
-        Points to solve on, and to store (a divisor; None stores all). Below ν = 0.01 take
-        1 / ν points or more.
+    grid
+        Points to solve on; below ν = 0.01 take 1 / ν or more.
+    resolution
+        Points to store, a divisor of `grid`; None stores all.
     n_modes
         Waves of the initial velocity, fewer than half of `grid`. It is the same function on every
         grid.
-    t_end, n_times
-        Last time, and number of evenly spaced frames from 0 to it, both included.
+    t_end
+        Last time.
+    n_times
+        Number of evenly spaced frames from 0 to the last time, both included.
     dt
         Largest time step of the solver.
     seed
@@ -70,8 +73,13 @@ def generate_burgers_periodic(
         "float32" or "float64", to store; solved in float64.
     batch_size
         Samples solved together.
-    shard, progress, exist_ok
-        As in `monarch_sciml.data.generation.generate`.
+    shard
+        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
+        Without it the samples of the shares found there are taken, only the others solved.
+    progress
+        Show a bar that counts samples.
+    exist_ok
+        Return at once when the file to make holds just these samples.
 
     Returns
     -------
@@ -172,12 +180,25 @@ def generate_burgers_neumann(
     whole_waves
         Take cos(nπ(x + 1)) instead, n = 1 to `n_modes` / 2: fields symmetric about x = 0, as the
         formula is printed. The published data were drawn from half waves.
-    t_end, n_times
-        Last time, and number of evenly spaced frames from 0 to it, both included.
+    t_end
+        Last time.
+    n_times
+        Number of evenly spaced frames from 0 to the last time, both included.
     dt
         Largest time step of the solver.
-    seed, dtype, batch_size, shard, progress, exist_ok
-        As in `generate_burgers_periodic`.
+    seed
+        Seed of the set; sample i depends on (seed, i) alone.
+    dtype
+        "float32" or "float64", to store; solved in float64.
+    batch_size
+        Samples solved together.
+    shard
+        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
+        Without it the samples of the shares found there are taken, only the others solved.
+    progress
+        Show a bar that counts samples.
+    exist_ok
+        Return at once when the file to make holds just these samples.
 
     Returns
     -------

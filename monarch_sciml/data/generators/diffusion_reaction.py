@@ -50,14 +50,20 @@ def generate_diffusion_reaction(
         inhibitor (v).
     n_samples
         Number of trajectories.
-    grid, resolution
-        Cells along each axis to solve on, and to store (a divisor; None stores all). Coarser cells
-        hold the means of the finer ones, so that sets of one seed and grid show the same
-        trajectories at several resolutions.
-    t_end, n_times
-        Last time, and number of evenly spaced frames from 0 to it, both included.
-    diffusivity, threshold
-        (Du, Dv) and k, dimensionless.
+    grid
+        Cells along each axis to solve on.
+    resolution
+        Cells along each axis to store, a divisor of `grid`; None stores all. Coarser cells hold the
+        means of the finer ones, so that sets of one seed and grid show the same trajectories at
+        several resolutions.
+    t_end
+        Last time.
+    n_times
+        Number of evenly spaced frames from 0 to the last time, both included.
+    diffusivity
+        Du and Dv, dimensionless.
+    threshold
+        k, dimensionless.
     rtol
         Relative tolerance of a time step, see `DiffusionReaction2d`.
     seed
@@ -66,8 +72,13 @@ def generate_diffusion_reaction(
         "float32" or "float64", to store; solved in float64.
     batch_size
         Samples written at a time; each is solved on its own.
-    shard, progress, exist_ok
-        As in `monarch_sciml.data.generation.generate`.
+    shard
+        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
+        Without it the samples of the shares found there are taken, only the others solved.
+    progress
+        Show a bar that counts samples.
+    exist_ok
+        Return at once when the file to make holds just these samples.
 
     Returns
     -------

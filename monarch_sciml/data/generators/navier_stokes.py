@@ -52,11 +52,15 @@ def generate_navier_stokes(
         last two solve on a grid of 128 to 256 and store 64.
     n_samples
         Number of trajectories.
-    grid, resolution
-        Points along each axis to solve on, and to store (a divisor; None stores all).
-    t_end, n_times
-        Last time, and number of evenly spaced frames up to it (None: one a time unit). The initial
-        field is not among them.
+    grid
+        Points along each axis to solve on.
+    resolution
+        Points along each axis to store, a divisor of `grid`; None stores all.
+    t_end
+        Last time.
+    n_times
+        Number of evenly spaced frames up to the last time; None: one a time unit. The initial field
+        is not among them.
     dt
         Largest time step of the solver. 1e-2 is right for ν = 1e-3 on 64 points; for 1e-4 and 1e-5
         take 2.5e-3 on 128 points, 1.25e-3 on 256.
@@ -69,8 +73,13 @@ def generate_navier_stokes(
         Trajectories solved together.
     device
         Where to solve, "cpu" or "cuda".
-    shard, progress, exist_ok
-        As in `monarch_sciml.data.generation.generate`: "2/4" makes the second of four shares.
+    shard
+        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
+        Without it the samples of the shares found there are taken, only the others solved.
+    progress
+        Show a bar that counts samples.
+    exist_ok
+        Return at once when the file to make holds just these samples.
 
     Returns
     -------

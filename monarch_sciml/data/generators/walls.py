@@ -56,12 +56,29 @@ def generate_wave(
     resolution
         Evenly spaced points to store along each axis, both walls included, at least 3. Sets of one
         seed show the same waves at every resolution.
-    n_modes, alpha, tau
-        Sines along each axis, smoothness and inverse length scale of the initial displacement.
-    t_end, n_times
-        Last time, and number of evenly spaced frames from 0 to it, both included.
-    seed, dtype, batch_size, shard, progress, exist_ok
-        As in `generate_burgers_periodic`.
+    n_modes
+        Sines of the initial displacement along each axis.
+    alpha
+        Its smoothness, above 1 for a continuous limit.
+    tau
+        Its inverse length scale.
+    t_end
+        Last time.
+    n_times
+        Number of evenly spaced frames from 0 to the last time, both included.
+    seed
+        Seed of the set; sample i depends on (seed, i) alone.
+    dtype
+        "float32" or "float64", to store; solved in float64.
+    batch_size
+        Samples solved together.
+    shard
+        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
+        Without it the samples of the shares found there are taken, only the others solved.
+    progress
+        Show a bar that counts samples.
+    exist_ok
+        Return at once when the file to make holds just these samples.
 
     Returns
     -------
@@ -146,13 +163,29 @@ def generate_advection_diffusion(
     resolution
         Evenly spaced points to store along each axis, both walls included, at least 3. Sets of one
         seed show the same fields at every resolution.
-    n_modes, alpha, tau
-        Sines along each axis (at most half of `grid`), smoothness and inverse length scale of the
-        initial concentration.
-    t_end, n_times
-        Last time, and number of evenly spaced frames from 0 to it, both included.
-    seed, dtype, batch_size, shard, progress, exist_ok
-        As in `generate_burgers_periodic`.
+    n_modes
+        Sines of the initial concentration along each axis, at most half of `grid`.
+    alpha
+        Its smoothness, above half the number of axes for a continuous limit.
+    tau
+        Its inverse length scale.
+    t_end
+        Last time.
+    n_times
+        Number of evenly spaced frames from 0 to the last time, both included.
+    seed
+        Seed of the set; sample i depends on (seed, i) alone.
+    dtype
+        "float32" or "float64", to store; solved in float64.
+    batch_size
+        Samples solved together.
+    shard
+        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
+        Without it the samples of the shares found there are taken, only the others solved.
+    progress
+        Show a bar that counts samples.
+    exist_ok
+        Return at once when the file to make holds just these samples.
 
     Returns
     -------

@@ -1,7 +1,9 @@
 """What every generator of trajectories promises, and what each of them makes."""
 
+import inspect
 import math
 
+import docstring_parser
 import h5py
 import numpy as np
 import pytest
@@ -134,6 +136,13 @@ class TestEvery:
         with pytest.raises(ValueError, match=match):
             make(name, tmp_path / "a.h5", **change)
         assert not list(tmp_path.iterdir())
+
+
+@every_generator
+def test_every_option_has_help_on_the_command_line(name):
+    function = getattr(data, f"generate_{name}")
+    documented = {entry.arg_name for entry in docstring_parser.parse(function.__doc__).params}
+    assert set(inspect.signature(function).parameters) <= documented
 
 
 class TestBurgersPeriodic:
