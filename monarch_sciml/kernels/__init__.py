@@ -1,21 +1,29 @@
 """Fast paths behind transforms and layers, each with a slow reference."""
 
-from monarch_sciml.kernels._dispatch import needs_plain_operations
-from monarch_sciml.kernels.blocks import monarch_blocks, reference_monarch_blocks
+from monarch_sciml.kernels._block_reference import reference_monarch_blocks
+from monarch_sciml.kernels._dispatch import needs_plain_operations, use_triton
+from monarch_sciml.kernels.blocks import monarch_blocks
 from monarch_sciml.kernels.rows import monarch_planes, reference_monarch_planes
 from monarch_sciml.kernels.spectral import (
     real_spectral_convolution,
     reference_spectral_convolution,
     spectral_convolution,
 )
+from monarch_sciml.kernels.triton_blocks import (
+    fused_monarch_blocks,
+    reference_fused_monarch_blocks,
+)
 
 __all__ = [
+    "fused_monarch_blocks",
     "monarch_blocks",
     "monarch_planes",
     "needs_plain_operations",
     "real_spectral_convolution",
+    "reference_fused_monarch_blocks",
     "reference_monarch_blocks",
     "reference_monarch_planes",
     "reference_spectral_convolution",
     "spectral_convolution",
+    "use_triton",
 ]

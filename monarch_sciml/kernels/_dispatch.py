@@ -1,12 +1,20 @@
-"""When a kernel with its own backward pass must step aside, and in which precision it works."""
+"""Which path a kernel takes, when one with its own backward pass must step aside, and in which
+precision it works.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+
+from monarch_sciml._checks import message
 
 
 def needs_plain_operations(*tensors: Tensor) -> bool:
@@ -23,3 +31,69 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     if torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
+
+
+def with_graph(
+    ctx: Any, inputs: Sequence[Tensor | None], gradient: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Differentiate `ctx.plain` of inputs, the arguments of a Function after its first, so that
+    gradients can be differentiated again.
+    """
+    needs = ctx.needs_input_grad[1:]
+    wanted = [value for value, need in zip(inputs, needs) if need and value is not None]
+    found = iter(torch.autograd.grad(ctx.plain(*inputs), wanted, gradient, create_graph=True))
+    return tuple(next(found) if need else None for need in needs)
+
+
+class use_triton(AbstractContextManager["use_triton"]):
+    """Switch the Triton kernels on or off, for good or for a `with` block.
+
+    Parameters
+    ----------
+    enabled
+        Use them for data on a GPU wherever they take the shape and precision.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        When they are switched on and Triton is not installed.
+
+    Notes
+    -----
+    They are off at first, unless the environment variable MONARCH_SCIML_TRITON is "1" when the
+    package is imported: torch's own products (cuBLAS) are the default until the kernels have been
+    timed on a GPU. They are tested in Triton's interpreter and compiled for compute capabilities
+    8.0 and 9.0; no speed is claimed. Data on a CPU never take them, except under
+    TRITON_INTERPRET=1. The switch is one for all threads.
+
+    Examples
+    --------
+    >>> with use_triton(False):
+    ...     pass
+    """
+
+    _enabled = os.environ.get("MONARCH_SCIML_TRITON", "0") == "1"
+
+    def __init__(self, enabled: bool = True) -> None:
+        if enabled:
+            _require_triton()
+        self._before = use_triton._enabled
+        use_triton._enabled = bool(enabled)
+
+    def __enter__(self) -> use_triton:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        use_triton._enabled = self._before
+
+
+def triton_enabled() -> bool:
+    """Whether the Triton kernels are switched on."""
+    return use_triton._enabled
+
+
+def _require_triton() -> None:
+    if importlib.util.find_spec("triton") is None:
+        rule = "the Triton kernels need the package triton"
+        remedy = "Install it: pip install 'monarch_sciml[triton]'."
+        raise ModuleNotFoundError(message(rule, "no such package", remedy))

@@ -17,6 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monarch_sciml.kernels import triton_blocks
+from monarch_sciml.kernels._block_reference import reference_monarch_blocks
+from monarch_sciml.kernels._dispatch import triton_enabled
+
 _ROWS = 256  # rows taken together along the last axis
 
 
@@ -46,6 +50,8 @@ def monarch_blocks(x: Tensor, first: Tensor, second: Tensor, *, synthesis: bool)
     """
     dtype = torch.promote_types(x.dtype, first.dtype)
     x, first, second = x.to(dtype), first.to(dtype), second.to(dtype)
+    if triton_enabled() and dtype == torch.complex64 and triton_blocks.runs_on(x):
+        return triton_blocks.fused_monarch_blocks(x, first, second, synthesis=synthesis)
     swapped = x.ndim > 1 and not x.is_contiguous() and x.mT.is_contiguous()
     if swapped:  # (..., J, n) -> (S, n, J)
         slices = x.mT.reshape(-1, x.shape[-1], x.shape[-2])
@@ -55,19 +61,6 @@ def monarch_blocks(x: Tensor, first: Tensor, second: Tensor, *, synthesis: bool)
     step = step if step >= 16 else len(rows)
     slices = rows.view(-1, step, x.shape[-1]).mT  # (S, n, J), a view
     return _MonarchBlocks.apply(slices, first, second, synthesis).mT.reshape(x.shape)
-
-
-def reference_monarch_blocks(x: Tensor, first: Tensor, second: Tensor, synthesis: bool) -> Tensor:
-    """Compute `monarch_blocks` along axis -2 of x (S, n, J) by einsum: the slow reference."""
-    if synthesis:
-        n_1, n_2 = first.shape[:2]
-        x = x.unflatten(1, (n_2, n_1))  # (S, k_2, k_1, J)
-        y = torch.einsum("kxl,slkj->skxj", first, x)  # l = k_2: (S, k_1, x_2, J)
-        return torch.einsum("xyk,skxj->syxj", second, y).flatten(1, 2)  # y = x_1
-    n_2, n_1 = first.shape[:2]
-    x = x.unflatten(1, (n_1, n_2))  # (S, x_1, x_2, J)
-    y = torch.einsum("xky,syxj->skxj", first, x)  # y = x_1: (S, k_1, x_2, J)
-    return torch.einsum("klx,skxj->slkj", second, y).flatten(1, 2)  # l = k_2
 
 
 class _Views:

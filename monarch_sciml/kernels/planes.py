@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monarch_sciml.kernels._dispatch import without_autocast
+from monarch_sciml.kernels._dispatch import with_graph, without_autocast
 from monarch_sciml.kernels.gemm import inner_products
 
 
@@ -148,7 +148,7 @@ class PlanesConvolution(torch.autograd.Function):
         x, weight, bias, *rest = ctx.saved_tensors
         matrices, rest = rest[: 2 * dims], rest[2 * dims :]
         if torch.is_grad_enabled():
-            return (None, *_with_graph(ctx, [x, weight, bias, *matrices], gradient))
+            return (None, *with_graph(ctx, [x, weight, bias, *matrices], gradient))
         modes, stages, operands = rest[0], rest[1 : 1 + n_stages], rest[1 + n_stages :]
         with without_autocast(x.device):
             return _gradients(ctx, gradient, x, weight, bias, matrices, modes, stages, operands)
@@ -190,13 +190,3 @@ def _gradients(
             if needs[axis]:
                 grads[axis] = matrix_gradient(operands[axis], data, analysis[axis])
     return (None, grad_x, grad_weight, grad_bias, *grads)
-
-
-def _with_graph(
-    ctx: Any, inputs: Sequence[Tensor | None], gradient: Tensor
-) -> tuple[Tensor | None, ...]:
-    """Differentiate the plain path."""
-    needs = ctx.needs_input_grad[1:]
-    wanted = [value for value, need in zip(inputs, needs) if need and value is not None]
-    found = iter(torch.autograd.grad(ctx.plain(*inputs), wanted, gradient, create_graph=True))
-    return tuple(next(found) if need else None for need in needs)

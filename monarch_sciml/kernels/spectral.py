@@ -14,7 +14,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monarch_sciml.kernels._dispatch import needs_plain_operations, without_autocast
+from monarch_sciml.kernels import triton_spectral
+from monarch_sciml.kernels._dispatch import (
+    needs_plain_operations,
+    triton_enabled,
+    without_autocast,
+)
 from monarch_sciml.kernels.planes import PlanesConvolution
 
 
@@ -97,6 +102,8 @@ def real_spectral_convolution(
     bias = None if bias is None else bias.to(dtype)
     with without_autocast(x.device):
         if planes[0].ndim == 3 and not needs_plain_operations(x, weight, *planes):
+            if triton_enabled() and triton_spectral.fits(x, planes):
+                return triton_spectral.FusedConvolution.apply(_plain, x, weight, bias, *planes)
             return PlanesConvolution.apply(_plain, x.contiguous(), weight, bias, *planes)
         return _plain(x, weight, bias, *planes)
 

@@ -1,0 +1,182 @@
+"""Compile or interpret the Triton kernels, choose their blocks and launch them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import types
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from monarch_sciml.kernels import triton_device, triton_device_blocks
+
+Precision = Literal["ieee", "tf32x3", "tf32"]
+Grid = tuple[int, ...] | Callable[[dict[str, Any]], tuple[int, ...]]
+
+_PRECISION: dict[str, Precision] = {"highest": "ieee", "high": "tf32x3", "medium": "tf32"}
+_HELPERS = (
+    triton_device.multiply_add,
+    triton_device.planes_at,
+    triton_device.rows_to_modes,
+    triton_device.modes_to_rows,
+    triton_device.modes_of,
+    triton_device_blocks.load_pair,
+    triton_device_blocks.complex_product,
+    triton_device_blocks.scaled,
+)
+_IMAGE = [{"BH": h, "BW": w} for h, w in ((32, 32), (16, 64), (32, 64), (64, 32), (64, 64))]
+_BLOCKS = [
+    {"BG": g, "BJ": j, "BK": k, "BO": o}
+    for g, j, k, o in ((4, 16, 16, 16), (1, 16, 16, 16), (8, 16, 16, 16), (2, 32, 32, 32))
+]
+_WIDE = [
+    {"BG": g, "BJ": j, "BK": k, "BO": o}
+    for g, j, k, o in ((1, 64, 32, 32), (1, 128, 32, 32), (4, 16, 32, 32), (8, 16, 16, 16))
+]
+# Kernel, blocks to try (the first one where nothing can be timed), arguments that call for a new
+# choice.
+_CHOICES: dict[str, tuple[Callable[..., Any], list[dict[str, int]], tuple[str, ...]]] = {
+    "analyse": (triton_device.analyse_kernel, _IMAGE, ("R", "H", "W", "K1", "K2")),
+    "synthesise": (triton_device.synthesise_kernel, _IMAGE, ("R", "H", "W", "K1", "K2")),
+    "last_gradient": (triton_device.last_gradient_kernel, _IMAGE, ("R", "H", "W", "K1", "K2")),
+    "first_gradient": (triton_device.first_gradient_kernel, _IMAGE, ("R", "H", "W", "K1", "K2")),
+    "product": (triton_device_blocks.product_kernel, _WIDE, ("G", "J", "O", "K", "x_g", "f_g")),
+    # the number of vectors and the scratch depend on BJ, which is therefore not among the choices
+    "monarch": (
+        triton_device_blocks.monarch_kernel,
+        [{"BG": c["BG"], "BK": c["BK"], "BO": c["BO"]} for c in _BLOCKS],
+        ("NA", "NB", "TILES", "x_n"),
+    ),
+}
+
+
+def interpreted() -> bool:
+    """Return whether `TRITON_INTERPRET` asks for Triton's interpreter, which runs on the CPU."""
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes")
+
+
+def precision() -> Precision:
+    """Return how products of single-precision numbers are formed.
+
+    By `torch.get_float32_matmul_precision`: "highest" is IEEE single precision (no tensor cores),
+    "high" three TF32 products (relative error about 1e-7), "medium" one (3e-4).
+    """
+    return _PRECISION[torch.get_float32_matmul_precision()]
+
+
+def power_of_two(n: int, *, minimum: int = 16) -> int:
+    """Return the least power of two that is no less than n and `minimum`."""
+    return max(minimum, 1 << (n - 1).bit_length())
+
+
+def operand_options(dtype: torch.dtype) -> dict[str, Any]:
+    """Return the arguments DTYPE, UPCAST and PRECISION of every kernel."""
+    import triton.language as tl
+
+    half = dtype in (torch.bfloat16, torch.float16)
+    kind = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}.get(dtype, tl.float32)
+    return {"DTYPE": kind, "UPCAST": half and interpreted(), "PRECISION": precision()}
+
+
+def launch(name: str, grid: Grid, *arguments: Any, like: Tensor, **constants: Any) -> None:
+    """Run a kernel on the device and the current stream of `like`.
+
+    Parameters
+    ----------
+    name
+        "analyse", "synthesise", "last_gradient", "first_gradient", "product" or "monarch".
+    grid
+        Programs along up to three axes, or a function of the constants that tells.
+    arguments, constants
+        Arguments in order, and those known when the kernel is compiled, by name.
+
+    Notes
+    -----
+    On a GPU the blocks are those that were fastest when the shape was first seen (Triton's
+    autotuner, which keeps its choice in memory). Under the interpreter they are fixed.
+    """
+    interpret = interpreted()
+    if interpret:
+        constants = {**first_blocks(name), **constants}
+    constants["enable_fp_fusion"] = True  # the default, said aloud: Triton 3.9 warns of a change
+    with _on(like.device):
+        kernels(interpret=interpret)[name][grid](*arguments, **constants)
+
+
+def _on(device: torch.device) -> AbstractContextManager[object]:
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+@functools.cache
+def kernels(*, interpret: bool) -> dict[str, Any]:
+    """Return every kernel, to be launched as kernel[grid](...): interpreted or autotuned."""
+    import triton
+
+    if interpret:
+        return decorated(interpret=True)
+    tuned = {}
+    for name, function in decorated(interpret=False).items():
+        configs = [
+            triton.Config(blocks, num_warps=warps, num_stages=stages)
+            for blocks in _CHOICES[name][1]
+            for warps, stages in ((4, 2), (8, 2), (4, 3))
+        ]
+        tuned[name] = triton.autotune(configs=configs, key=list(_CHOICES[name][2]))(function)
+    return tuned
+
+
+def decorated(*, interpret: bool) -> dict[str, Any]:
+    """Return every kernel as Triton's own function, not tuned.
+
+    Notes
+    -----
+    The functions are copied into a namespace of their own, where `tl` is Triton's language and the
+    helpers are Triton's too. Interpreted helpers stay plain functions: Triton's interpreter would
+    leave its language patched after a call of one.
+    """
+    import triton.language as tl
+    from triton.runtime import JITFunction
+    from triton.runtime.interpreter import InterpretedFunction
+
+    scope: dict[str, Any] = {"tl": tl, "constexpr": tl.constexpr, "__name__": __name__}
+    scope.update(dict.fromkeys(("Pointer", "Integer", "Block"), tl.tensor))  # in annotations
+    for helper in _HELPERS:
+        copy = _copied(helper, scope)
+        scope[helper.__name__] = copy if interpret else JITFunction(copy)
+    wrap = InterpretedFunction if interpret else JITFunction
+    return {name: wrap(_copied(choice[0], scope)) for name, choice in _CHOICES.items()}
+
+
+def first_blocks(name: str) -> dict[str, int]:
+    """Return the blocks of a kernel that stand first among its choices."""
+    return dict(_CHOICES[name][1][0])
+
+
+def _copied(function: Callable[..., Any], scope: dict[str, Any]) -> types.FunctionType:
+    """Return a function that finds its globals in `scope`."""
+    copy = types.FunctionType(function.__code__, scope, function.__name__)
+    copy.__annotations__ = dict(function.__annotations__)
+    copy.__module__ = function.__module__
+    return copy
+
+
+def splits(rows: int, most: int = 64) -> int:
+    """Return into how many parts to divide a sum over rows: their largest divisor up to `most`."""
+    return max(d for d in range(1, min(rows, most) + 1) if rows % d == 0)
+
+
+def pair(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """Return real and imaginary part of complex numbers as views; a real tensor twice."""
+    if not tensor.is_complex():
+        return tensor, tensor
+    real, imag = torch.view_as_real(tensor.resolve_conj()).unbind(-1)
+    return real, imag
+
+
+def strides(tensor: Tensor, axes: Sequence[int]) -> list[int]:
+    """Return the strides along some axes."""
+    return [tensor.stride(axis) for axis in axes]
