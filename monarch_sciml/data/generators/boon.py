@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.data.field_source import FieldLayout
 from monarch_sciml.data.generation import Advance, Problem, generate, sample_rng
+from monarch_sciml.data.generators._frames import frame_times, stored_dtype
 from monarch_sciml.solvers._stepping import positive
 from monarch_sciml.solvers.heat import heat_neumann
 from monarch_sciml.solvers.stokes import stokes_second
@@ -23,12 +24,13 @@ def generate_heat_neumann(
     n_samples: int = 1200,
     resolution: int = 1024,
     t_end: float = 2.0,
-    n_times: int = 25,
+    n_times: int = 26,
     diffusivity: float = 0.01,
     flux: float = 5.0,
     lowest: float = 2.01,
     highest: float = 3.99,
     seed: int = 0,
+    dtype: Literal["float32", "float64"] = "float32",
     batch_size: int = 20,
     shard: str | None = None,
     progress: bool = True,
@@ -47,18 +49,31 @@ def generate_heat_neumann(
         Number of trajectories (BOON: 1000 to train, 200 to test).
     resolution
         Points of [0, 1], both ends among them.
-    t_end, n_times
-        Last time, and number of evenly spaced frames up to it; the initial state is one more.
-    diffusivity, flux
-        κ and U.
-    lowest, highest
-        Range of ω.
+    t_end
+        Last time.
+    n_times
+        Number of evenly spaced frames from 0 to the last time, both included.
+    diffusivity
+        κ > 0.
+    flux
+        U, amplitude of the slope that heat from outside keeps up at the right end.
+    lowest
+        Least ω.
+    highest
+        Greatest ω.
     seed
-        Sample i depends on (seed, i) alone.
+        Seed of the set; sample i depends on (seed, i) alone.
+    dtype
+        "float32" or "float64", to store; solved in float64.
     batch_size
         Samples written together.
-    shard, progress, exist_ok
-        As in `monarch_sciml.data.generation.generate`: "2/4" makes the second of four shares.
+    shard
+        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
+        Without it the samples of the shares found there are taken, only the others solved.
+    progress
+        Show a bar that counts samples.
+    exist_ok
+        Return at once when the file to make holds just these samples.
 
     Returns
     -------
@@ -75,10 +90,10 @@ def generate_heat_neumann(
     Notes
     -----
     Theirs: κ = 0.01, U = 5, the range of ω, 1024 points (2048 of which each second one is taken),
-    25 frames up to t = 2, from one initial state. Their notebook writes "t_M = 2" in words and
+    25 frames after the initial state, up to t = 2. Their notebook writes "t_M = 2" in words and
     takes the last 25 of 200 times up to 0.5 in code; the words are followed here. Ours: frames
     evenly spaced from 0 on, and the solution by its exact series. Their one-step problem is
-    t_end 0.5, n_times 1, resolution 500.
+    t_end 0.5, n_times 2, resolution 500.
 
     References
     ----------
@@ -86,19 +101,20 @@ def generate_heat_neumann(
     (BOON), ICLR 2023, and its examples_1d_multi_step.ipynb.
     """
     resolution = positive_int("resolution", resolution, minimum=3)
-    times = (0.0, *_times(t_end, n_times))
+    times, precision = frame_times(t_end, n_times), stored_dtype(dtype)
     seed, span = positive_int("seed", seed, minimum=0), _range(lowest, highest)
     x = torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)
     layout = _layout("temperature", n_samples, times, resolution, "neumann")
     options: dict[str, Any] = {
         "diffusivity": positive("diffusivity", diffusivity),
-        "flux": float(flux),
+        "flux": _finite("flux", flux),
     }
     parameters = {
         "equation": "u_t = κ u_xx, u_x(0) = 0, u_x(1) = U sin(πt), u(x, 0) = cos(ωπx)",
         **options,
         "frequency": list(span),
         "t_end": float(t_end),
+        "dtype": dtype,
     }
 
     def solve(samples: range, advance: Advance) -> Tensor:
@@ -106,7 +122,7 @@ def generate_heat_neumann(
         fields, _ = heat_neumann(frequency, x, record_times=times, **options)
         return fields[:, :, None]  # (n, T, X) -> (n, T, 1, X)
 
-    problem = Problem("heat_neumann", layout, parameters, solve, batch_size)
+    problem = Problem("heat_neumann", layout, parameters, solve, batch_size, precision)
     return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
 
 
@@ -116,12 +132,13 @@ def generate_stokes_second(
     n_samples: int = 1200,
     resolution: int = 500,
     t_end: float = 1.2,
-    n_times: int = 25,
+    n_times: int = 26,
     viscosity: float = 0.1,
     amplitude: float = 2.0,
     lowest: float = 3.0,
     highest: float = 4.0,
     seed: int = 0,
+    dtype: Literal["float32", "float64"] = "float32",
     batch_size: int = 20,
     shard: str | None = None,
     progress: bool = True,
@@ -140,20 +157,31 @@ def generate_stokes_second(
         Number of trajectories (BOON: 1000 to train, 200 to test).
     resolution
         Points of [0, 1], the wall among them.
-    t_end, n_times
-        Last time, and number of evenly spaced frames up to it; the initial state is one more.
+    t_end
+        Last time.
+    n_times
+        Number of evenly spaced frames from 0 to the last time, both included.
     viscosity
         ν; BOON's files also have smaller ones.
     amplitude
         U0, largest velocity of the wall.
-    lowest, highest
-        Range of ω.
+    lowest
+        Least ω.
+    highest
+        Greatest ω.
     seed
-        Sample i depends on (seed, i) alone.
+        Seed of the set; sample i depends on (seed, i) alone.
+    dtype
+        "float32" or "float64", to store; solved in float64.
     batch_size
         Samples written together.
-    shard, progress, exist_ok
-        As in `monarch_sciml.data.generation.generate`: "2/4" makes the second of four shares.
+    shard
+        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
+        Without it the samples of the shares found there are taken, only the others solved.
+    progress
+        Show a bar that counts samples.
+    exist_ok
+        Return at once when the file to make holds just these samples.
 
     Returns
     -------
@@ -169,8 +197,8 @@ def generate_stokes_second(
 
     Notes
     -----
-    Theirs: the equation and its solution, ν = 0.1, 500 points, 25 frames up to t = 1.2, from one
-    initial state. Ours, since their public notebook states neither: U0 = 2, the range of ω, and
+    Theirs: the equation and its solution, ν = 0.1, 500 points, 25 frames after the initial state,
+    up to t = 1.2. Ours, since their public notebook states neither: U0 = 2, the range of ω, and
     frames evenly spaced from 0 on. The value at y = 1 is the exact solution's too.
 
     References
@@ -179,19 +207,20 @@ def generate_stokes_second(
     (BOON), ICLR 2023, and its examples_1d_multi_step.ipynb.
     """
     resolution = positive_int("resolution", resolution, minimum=3)
-    times = (0.0, *_times(t_end, n_times))
+    times, precision = frame_times(t_end, n_times), stored_dtype(dtype)
     seed, span = positive_int("seed", seed, minimum=0), _range(lowest, highest)
     y = torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)
     layout = _layout("velocity", n_samples, times, resolution, "dirichlet")
     options: dict[str, Any] = {
         "viscosity": positive("viscosity", viscosity),
-        "amplitude": float(amplitude),
+        "amplitude": _finite("amplitude", amplitude),
     }
     parameters = {
         "equation": "U_t = ν U_yy, U = U0 exp(−ky) cos(ky − ωt), k = √(ω / 2ν)",
         **options,
         "frequency": list(span),
         "t_end": float(t_end),
+        "dtype": dtype,
     }
 
     def solve(samples: range, advance: Advance) -> Tensor:
@@ -199,7 +228,7 @@ def generate_stokes_second(
         fields, _ = stokes_second(frequency, y, record_times=times, **options)
         return fields[:, :, None]  # (n, T, Y) -> (n, T, 1, Y)
 
-    problem = Problem("stokes_second", layout, parameters, solve, batch_size)
+    problem = Problem("stokes_second", layout, parameters, solve, batch_size, precision)
     return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
 
 
@@ -217,9 +246,10 @@ def _layout(
     )
 
 
-def _times(t_end: float, n_times: int) -> tuple[float, ...]:
-    t_end, n_times = positive("t_end", t_end), positive_int("n_times", n_times)
-    return tuple(t_end * (i + 1) / n_times for i in range(n_times))
+def _finite(name: str, value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(message(f"`{name}` must be finite", value, "Pass a number."))
+    return float(value)
 
 
 def _range(lowest: float, highest: float) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from monarch_sciml._checks import positive_int
 from monarch_sciml.data.field_source import FieldLayout
 from monarch_sciml.data.generation import Advance, Problem, generate, sample_generator
+from monarch_sciml.data.generators._frames import stored_dtype
 from monarch_sciml.data.generators._nodes import stored_nodes
 from monarch_sciml.solvers._stepping import positive
 from monarch_sciml.solvers.cosine_fields import cosine_random_field
@@ -28,6 +30,7 @@ def generate_darcy(
     high: float = 12.0,
     low: float = 4.0,
     seed: int = 0,
+    dtype: Literal["float32", "float64"] = "float32",
     batch_size: int = 20,
     shard: str | None = None,
     progress: bool = True,
@@ -45,17 +48,28 @@ def generate_darcy(
         The file to make (HDF5, see `monarch_sciml.data.fields`).
     n_samples
         Number of pairs.
-    grid, resolution
-        Nodes along each axis to solve on, and to store (resolution − 1 divides grid − 1; None
-        stores all). The paper solves on 421 and stores 421, 211, 141, 85.
-    high, low
-        The two values of a, both positive.
+    grid
+        Nodes along each axis to solve on. The paper takes 421.
+    resolution
+        Nodes along each axis to store: resolution − 1 divides grid − 1; None stores all. The paper
+        stores 421, 211, 141, 106, 85.
+    high
+        a where ψ ≥ 0.
+    low
+        a elsewhere.
     seed
-        Sample i depends on (seed, i) alone; another grid samples the same ψ.
+        Seed of the set; sample i depends on (seed, i) alone; another grid samples the same ψ.
+    dtype
+        "float32" or "float64", to store; solved in float64.
     batch_size
         Samples written together.
-    shard, progress, exist_ok
-        As in `monarch_sciml.data.generation.generate`: "2/4" makes the second of four shares.
+    shard
+        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
+        Without it the samples of the shares found there are taken, only the others solved.
+    progress
+        Show a bar that counts samples.
+    exist_ok
+        Return at once when the file to make holds just these samples.
 
     Returns
     -------
@@ -80,7 +94,7 @@ def generate_darcy(
     Li et al., Fourier Neural Operator, ICLR 2021, section A.3.2.
     """
     grid = positive_int("grid", grid, minimum=3)
-    resolution, step = stored_nodes(grid, resolution)
+    (resolution, step), precision = stored_nodes(grid, resolution), stored_dtype(dtype)
     seed, values = (
         positive_int("seed", seed, minimum=0),
         (positive("low", low), positive("high", high)),
@@ -98,6 +112,7 @@ def generate_darcy(
         "coefficient": {"high": values[1], "low": values[0]},
         "field": {"alpha": ALPHA, "tau": TAU, "n_modes": N_MODES},
         "grid": [grid, grid],
+        "dtype": dtype,
     }
     solver = Darcy2d(grid)
 
@@ -111,7 +126,7 @@ def generate_darcy(
             advance(1 / len(samples))
         return torch.stack(fields)
 
-    problem = Problem("darcy", layout, parameters, solve, batch_size)
+    problem = Problem("darcy", layout, parameters, solve, batch_size, precision)
     return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.data.field_source import FieldLayout
 from monarch_sciml.data.generation import Advance, Problem, generate, sample_rng
+from monarch_sciml.data.generators._frames import stored_dtype
 from monarch_sciml.data.generators._nodes import stored_nodes
 from monarch_sciml.solvers._stepping import positive
 from monarch_sciml.solvers.cavity import LidDrivenCavity
@@ -30,6 +32,7 @@ def generate_lid_driven_cavity(
     lowest_reynolds: float = 50.0,
     highest_reynolds: float = 500.0,
     seed: int = 0,
+    dtype: Literal["float32", "float64"] = "float32",
     batch_size: int = 5,
     shard: str | None = None,
     progress: bool = True,
@@ -48,17 +51,27 @@ def generate_lid_driven_cavity(
         The file to make (HDF5, see `monarch_sciml.data.fields`).
     n_samples
         Number of flows.
-    grid, resolution
-        Nodes along each axis to solve on (2^m + 1 is fastest), and to store (resolution − 1
-        divides grid − 1; None stores all).
-    lowest_reynolds, highest_reynolds
-        Range of Re, of unit speed and the side of the square.
+    grid
+        Nodes along each axis to solve on; 2^m + 1 is fastest.
+    resolution
+        Nodes along each axis to store: resolution − 1 divides grid − 1; None stores all.
+    lowest_reynolds
+        Least Re, of unit speed and the side of the square.
+    highest_reynolds
+        Greatest Re.
     seed
-        Sample i depends on (seed, i) alone; another grid samples the same flow.
+        Seed of the set; sample i depends on (seed, i) alone; another grid samples the same flow.
+    dtype
+        "float32" or "float64", to store; solved in float64.
     batch_size
         Samples written together.
-    shard, progress, exist_ok
-        As in `monarch_sciml.data.generation.generate`: "2/4" makes the second of four shares.
+    shard
+        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
+        Without it the samples of the shares found there are taken, only the others solved.
+    progress
+        Show a bar that counts samples.
+    exist_ok
+        Return at once when the file to make holds just these samples.
 
     Returns
     -------
@@ -80,7 +93,7 @@ def generate_lid_driven_cavity(
     BOON's problem of this name is another one: vorticity, unsteady, at one Reynolds number.
     """
     grid = positive_int("grid", grid, minimum=5)
-    resolution, step = stored_nodes(grid, resolution)
+    (resolution, step), precision = stored_nodes(grid, resolution), stored_dtype(dtype)
     seed, span = positive_int("seed", seed, minimum=0), _range(lowest_reynolds, highest_reynolds)
     layout = FieldLayout(
         fields=FIELDS,
@@ -95,6 +108,7 @@ def generate_lid_driven_cavity(
         "lid": {"speed": [0.5, 1.5], "n_waves": N_WAVES, "roughness": ROUGHNESS},
         "reynolds": list(span),
         "grid": [grid, grid],
+        "dtype": dtype,
     }
     solver = LidDrivenCavity(grid)
 
@@ -110,7 +124,7 @@ def generate_lid_driven_cavity(
             advance(1 / len(samples))
         return torch.stack(flows)
 
-    problem = Problem("lid_driven_cavity", layout, parameters, solve, batch_size)
+    problem = Problem("lid_driven_cavity", layout, parameters, solve, batch_size, precision)
     return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
 
 
