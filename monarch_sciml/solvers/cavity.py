@@ -47,7 +47,7 @@ class LidDrivenCavity:
     Notes
     -----
     Velocity and vorticity of a lid of constant speed jump at its ends: then the error at a distance
-    from the corners is still small (Re = 100, 65 nodes: 1e-6 in the velocity at the centre). For
+    from the corners is still small (Re = 100, 65 nodes: 2e-6 in the velocity at the centre). For
     smooth lids of speed 1 and Re 100 / 300 / 500 the relative error against 129 nodes is 8e-5 /
     4e-4 / 2e-3 with 33 nodes, 5e-6 / 3e-5 / 1e-4 with 65. The factorisations, O(n³), take most of
     the time. The fluid leaves ψ = 0 on the walls; the pressure is not computed.
@@ -70,9 +70,9 @@ class LidDrivenCavity:
 
         self.n_points = positive_int("n_points", n_points, minimum=5)
         n_cells = self.n_points - 1
-        self.coarse = None
+        self._coarse = None
         if n_cells % 2 == 0 and n_cells // 2 + 1 >= _COARSEST:
-            self.coarse = LidDrivenCavity(n_cells // 2 + 1)
+            self._coarse = LidDrivenCavity(n_cells // 2 + 1)
         self.nodes = np.linspace(0.0, 1.0, self.n_points)
         mesh: Any = skfem.MeshQuad.init_tensor(self.nodes, self.nodes)
         self._basis: Any = skfem.Basis(mesh, skfem.ElementQuadBFS(), intorder=9)
@@ -85,7 +85,7 @@ class LidDrivenCavity:
         )
         self._forms = stream_function_forms()
         self._viscous: Any = self._forms["viscous"].assemble(self._basis)
-        self._stokes: Any = None if self.coarse else self._factors(self._viscous)
+        self._stokes: Any = None if self._coarse else self._factors(self._viscous)
 
     def solve(
         self, lid: Tensor, *, reynolds: float | Tensor, forcing: Tensor | None = None
@@ -165,12 +165,12 @@ class LidDrivenCavity:
         self, walls: np.ndarray, reynolds: float, force: np.ndarray | None
     ) -> np.ndarray | None:
         """Return the flow on the coarser grid, refined, or the Stokes flow, with these walls."""
-        if self.coarse is not None:
+        if self._coarse is not None:
             thin = None if force is None else force[::2, ::2]
-            flow = self.coarse._flow(walls[:, ::2, ::2], reynolds, thin, _HALVINGS - 2)
+            flow = self._coarse._flow(walls[:, ::2, ::2], reynolds, thin, _HALVINGS - 2)
             if flow is None:
                 return None
-            start = refined(flow, 1 / (self.coarse.n_points - 1))
+            start = refined(flow, 1 / (self._coarse.n_points - 1))
             return np.where(self._on_wall, walls, start)
         vector = self._vector(walls)
         force_term = reynolds * self._load(force)

@@ -41,12 +41,12 @@ class Darcy2d:
     The number of iterations is bounded by the contrast max a / min a, whatever n: 20 for 12 / 4.
     For the FNO paper's random coefficient the error, relative to 513 nodes, is about 3e-3 with 65
     nodes, 2e-3 with 129 and 5e-4 with 257; cells whose coefficient is the mean over their nodes
-    would have 3 times as much.
+    would have two to three times as much.
 
     References
     ----------
-    Brenner and Scott, The Mathematical Theory of Finite Element Methods, Springer 2008, theorem
-    5.4.8 (order); Gustafsson and McBain, scikit-fem, JOSS 2020.
+    Brenner and Scott, The Mathematical Theory of Finite Element Methods, Springer 2008, section
+    5.4 (order); Gustafsson and McBain, scikit-fem, JOSS 2020.
 
     Examples
     --------

@@ -56,7 +56,7 @@ def stokes_second(
 
     References
     ----------
-    Batchelor, An Introduction to Fluid Dynamics, Cambridge 1967, equation 4.3.16.
+    Batchelor, An Introduction to Fluid Dynamics, Cambridge 1967, section 4.3.
 
     Examples
     --------
