@@ -87,7 +87,7 @@ def generate_darcy(
     -----
     The solver takes a at the centres of the cells, the file holds it at the nodes: both are samples
     of one function, which 128² cosines describe. The paper's text says 12 and 3, its script (and
-    its files) 12 and 4. A sample takes 0.05 s on 129 nodes, 0.5 s on 421.
+    its files) 12 and 4. A sample takes 0.03 s on 129 nodes, 0.25 s on 421.
 
     References
     ----------

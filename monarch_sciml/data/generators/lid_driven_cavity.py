@@ -89,7 +89,7 @@ def generate_lid_driven_cavity(
     -----
     Name the fields to PairModule: input_fields ["lid_velocity", "log10_reynolds"], target_fields
     ["u", "v"], say. The lid comes to rest smoothly at its ends, so that the velocity is continuous.
-    The relative error is below 2e-4 on 65 nodes, 2e-3 on 33; a sample takes about 2 s and 0.5 s.
+    The relative error is below 2e-4 on 65 nodes, 2e-3 on 33; a sample takes 0.7 s and 0.2 s.
     BOON's problem of this name is another one: vorticity, unsteady, at one Reynolds number.
     """
     grid = positive_int("grid", grid, minimum=5)
