@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,6 +18,8 @@ from monarch_sciml._checks import message
 PROGRAM = "monarch-sciml"
 POSITIONAL = ("evaluate", "reconstruct", "info")
 """Commands about one thing that exists: it is named first, without --config."""
+SEVERAL = {"reconstruct": ("path", "scans: files, or folders of them")}
+"""Commands about one thing or several, the name of that argument and what it is."""
 KEEP_CONFIGURATION = ("train", "compare")
 """Commands that keep their configuration beside their results."""
 
@@ -38,8 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         text = run(parser, configuration)
     except KeyboardInterrupt:
-        return _fail("interrupted. Go on with --options.resume true where the command has it.", 1)
+        remedy = "Go on with --options.resume true, or --resume true, where the command has it."
+        return _fail(f"interrupted. {remedy}", 1)
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+        if summary := getattr(error, "summary", None):  # part of the work was done
+            print(summary)
         return _fail(str(error), 1)
     if text:
         print(text)
@@ -149,6 +155,10 @@ def _command(name: str, function: Callable[..., Any]) -> ArgumentParser:
     if not positional:
         parser.add_argument("--config", action="config", help="YAML file with these options")
     skip: set[str | int] = {"configuration"} if name in KEEP_CONFIGURATION else set()
+    if name in SEVERAL:
+        argument, help_ = SEVERAL[name]
+        parser.add_argument(argument, type=Path, nargs="+", help=help_)
+        skip.add(argument)
     parser.add_function_arguments(function, as_positional=positional, skip=skip)
     return parser
 

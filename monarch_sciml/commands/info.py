@@ -19,7 +19,13 @@ FORMATS = f"fields ({FIELD_FORMATS}) or k-space ({KNOWN})"
 ORIGIN = ("generator", "seed", "parameters", "drawn", "method")
 
 
-def info(path: Path, *, axes: str | None = None, variable: str | None = None) -> str:
+def info(
+    path: Path,
+    *,
+    axes: str | None = None,
+    variable: str | None = None,
+    contrast: int | None = None,
+) -> str:
     """Say what a file is: PDE fields or the k-space of a scan, recognised by content.
 
     Parameters
@@ -30,6 +36,8 @@ def info(path: Path, *, axes: str | None = None, variable: str | None = None) ->
         Names of the axes of k-space in a .npy or .mat file, for example "height,width,coil".
     variable
         Name of the array of k-space in a .mat file that holds several.
+    contrast
+        Number of the contrast or echo in an ISMRMRD, twix or SKM-TEA file, the first by default.
 
     Returns
     -------
@@ -47,8 +55,8 @@ def info(path: Path, *, axes: str | None = None, variable: str | None = None) ->
     path = Path(path)
     if path.is_dir():
         existing_file(path)  # says that a file is needed
-    scan = bool(axes or variable) or _kind(path) == "scan"
-    found = _scan(path, axes, variable) if scan else _fields(path)
+    scan = bool(axes or variable or contrast is not None) or _kind(path) == "scan"
+    found = _scan(path, axes, variable, contrast) if scan else _fields(path)
     shown = {key: value for key, value in found.items() if value is not None}
     width = max(map(len, shown)) + 2
     return "\n".join(f"{key:<{width}}{_text(value)}" for key, value in shown.items())
@@ -114,8 +122,10 @@ def _fields(path: Path) -> dict[str, Any]:
     return {**first, **found}
 
 
-def _scan(path: Path, axes: str | None, variable: str | None) -> dict[str, Any]:
-    found = describe_scan(path, axes=axes, variable=variable)
+def _scan(
+    path: Path, axes: str | None, variable: str | None, contrast: int | None
+) -> dict[str, Any]:
+    found = describe_scan(path, axes=axes, variable=variable, contrast=contrast)
     accelerated = f"{found['acceleration']:.2f} (achieved)"
     shown = {
         "file": str(path),

@@ -1,47 +1,29 @@
-"""The `reconstruct` command: undersample a scan, reconstruct it, say how well."""
-
-# Legend: s slices, H, W matrix of k-space, h, w matrix of the images.
+"""The `reconstruct` command: undersample scans, reconstruct them, say how well."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import nn
 
-from monarch_sciml._checks import existing_file, message, one_of
-from monarch_sciml.commands.reconstruction import (
-    MapsSource,
-    Problem,
-    Reconstruction,
-    prepare,
-    run_method,
-)
-from monarch_sciml.commands.reconstruction_report import (
-    Destination,
-    report,
-    write_images,
-)
-from monarch_sciml.commands.saved import SavedNetwork, load_mri_networks
-from monarch_sciml.commands.undersampling import (
-    MaskName,
-    apply_mask_file,
-    cut,
-    shared_mask,
-    undersample,
-)
-from monarch_sciml.data.kspace import read_scan
-from monarch_sciml.models import SENSE
+from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.commands.ranks import joined
+from monarch_sciml.commands.reconstruction_batch import reconstruct_all
+from monarch_sciml.commands.reconstruction_files import HDF5, Destination, ending_of
+from monarch_sciml.commands.reconstruction_maps import MapsSource
+from monarch_sciml.commands.reconstruction_report import report
+from monarch_sciml.commands.reconstruction_settings import METHODS, Settings, reconstruct_scan
+from monarch_sciml.commands.saved import load_mri_networks
+from monarch_sciml.commands.undersampling import MaskName
 from monarch_sciml.physics import SamplingMask
-from monarch_sciml.solvers import CGSENSE, L1Wavelet
 
-METHODS = ("zero_filled", "cg_sense", "l1_wavelet")
+OutputFormat = Literal["h5", "nii", "nii.gz", "cfl", "png"]
 
 
 def reconstruct(
-    path: Path,
+    path: Path | list[Path],
     *,
     method: str = "all",
     run: Path | list[Path] | None = None,
@@ -51,26 +33,34 @@ def reconstruct(
     calibration: int = 24,
     axis: Literal["columns", "rows"] = "columns",
     coil_maps: MapsSource = "espirit",
+    n_maps: int = 1,
+    compress_coils: int | None = None,
     regularization: float = 0.01,
     wavelet_regularization: float = 0.003,
     slices: tuple[int, int] | None = None,
     axes: str | None = None,
     variable: str | None = None,
+    contrast: int | None = None,
+    repetition: int | Literal["average"] | None = None,
+    prewhiten: bool = False,
     seed: int = 0,
     output: Path | None = None,
+    output_format: OutputFormat | None = None,
     figure: Path | None = None,
+    resume: bool = False,
     overwrite: bool = False,
     device: str = "cpu",
     progress: bool = True,
 ) -> str:
-    """Reconstruct a scan with several methods, after leaving out samples on request.
+    """Reconstruct scans with several methods, after leaving out samples on request.
 
-    A fully sampled scan gives errors; an undersampled one gives images only.
+    A fully sampled scan gives errors; an undersampled one gives images only. Several scans, or a
+    folder of them, go on when one of them fails; processes started by `torchrun` share them out.
 
     Parameters
     ----------
     path
-        k-space, centred: fastMRI .h5, BART .cfl/.hdr, .npy or .mat.
+        Scans of any format that `info` knows: files, or folders of which every scan is taken.
     method
         zero_filled, cg_sense, l1_wavelet, several of them with commas, all, or none.
     run
@@ -88,8 +78,13 @@ def reconstruct(
     axis
         Leave out columns, the last axis of k-space, or rows.
     coil_maps
-        espirit: estimated from the undersampled data; stored: those of the scan's file; or a file
-        of maps, as `bart ecalib -m1` writes it.
+        espirit or walsh: estimated from the undersampled data; stored: those of the scan's file; or
+        a file of maps (.cfl as `bart ecalib` writes it, .npy, .h5), or a folder with one of the
+        name of each scan.
+    n_maps
+        Sets of coil maps, 2 for a field of view that is smaller than the object.
+    compress_coils
+        Number of virtual coils to compress to.
     regularization
         Tikhonov weight of cg_sense.
     wavelet_regularization
@@ -100,12 +95,24 @@ def reconstruct(
         .npy and .mat: names of the axes, as height,width,coil.
     variable
         .mat: name of the array.
+    contrast
+        ISMRMRD, twix, SKM-TEA: number of the contrast or echo, the first by default.
+    repetition
+        ISMRMRD, twix: number of the repetition, or average. M4Raw: average.
+    prewhiten
+        ISMRMRD, twix: make the noise of the coils white by the noise readouts.
     seed
         Changes the mask, which is drawn from the file name as in fastMRI.
     output
-        .h5 file to write: undersampled k-space, coil maps and the images, in fastMRI layout.
+        File of images to write: undersampled k-space, coil maps and images in fastMRI layout (.h5),
+        or images alone (.nii, .nii.gz, .cfl, .png). Or a folder: one such file, a figure and a
+        record for each scan, and results.csv.
+    output_format
+        Format of the images in a folder, h5 by default.
     figure
-        .png, .pdf or .svg file to write; by default beside `output`.
+        .png, .pdf or .svg file to write for a single scan; by default beside the images.
+    resume
+        Leave out scans whose files are complete, and begin the others anew.
     overwrite
         Replace existing files.
     device
@@ -121,105 +128,140 @@ def reconstruct(
     Raises
     ------
     FileExistsError
-        When a file to write exists and `overwrite` is false.
+        When a file to write exists and neither `overwrite` nor `resume` is true.
     FileNotFoundError
         When a file to read is missing.
     ValueError
         When the scan, mask or runs cannot be used, for the reason given.
+    PartlyFailed
+        When some of several scans failed; `summary` is what would have been returned.
 
     Notes
     -----
     Errors are fastMRI's NMSE, PSNR and SSIM of the volume of magnitudes, against the fully sampled
     scan combined with the same coil maps. In the .h5 file `reconstruction` (s, h, w) is that of the
-    last method of the table, and `reconstructions/NAME` that of each.
+    last method of the table, and `reconstructions/NAME` that of each; other formats have a file for
+    each method, FILE_METHOD, where there are several. With several scans, `axes`, `variable`,
+    `contrast`, `repetition` and `prewhiten` apply to the files of a format that has them.
     """
-    names, place = _methods(method), _device(device)
-    destination = Destination.checked(path, output, figure, overwrite=overwrite)
-    networks = load_mri_networks(_listed(run))
-    if not names and not networks:
-        rule = "there must be a method or a run to reconstruct with"
-        raise ValueError(message(rule, "none", "Pass --method all, say."))
-    if path.is_dir():
-        existing_file(path)  # says that a file is needed
-    full = shared_mask(read_scan(path, axes=axes, variable=variable))
-    full = full if slices is None else cut(full, slices)
-    if mask_file is None:
-        scan, sampling = undersample(
-            full, mask, acceleration=acceleration, calibration=calibration, axis=axis, seed=seed
-        )
-    elif mask is None and acceleration is None:
-        scan, sampling = apply_mask_file(full, mask_file)
-    else:
+    paths = [Path(path)] if isinstance(path, str | Path) else [Path(part) for part in path]
+    if not paths:
+        raise ValueError(message("there must be a scan to reconstruct", "none", "Name a file."))
+    if mask_file is not None and (mask is not None or acceleration is not None):
         rule = "a mask must be drawn or read from a file, not both"
         raise ValueError(message(rule, f"--mask_file {mask_file} and another", "Leave one out."))
-    destination.check(scan)
-    problem = prepare(full, scan, coil_maps, calibration=calibration, progress=progress)
-    solvers: dict[str, Callable[[], nn.Module]] = {
-        "zero_filled": lambda: SENSE(scan.matrix),
-        "cg_sense": lambda: CGSENSE(scan.matrix, regularization=regularization),
-        "l1_wavelet": lambda: L1Wavelet(scan.matrix, regularization=wavelet_regularization),
-    }
-    found = {
-        name: run_method(name, solvers[name](), problem, device=place, progress=progress)
-        for name in names
-    }
-    notes = _run_networks(networks, problem, found, place, progress)
-    text = report(problem, sampling, found, notes)
-    return "\n\n".join([text, *write_images(destination, problem, sampling, found)])
+    names = _methods(method)
+    one_of("device", device.split(":")[0], ("cpu", "cuda"))
+    if device != "cpu" and not torch.cuda.is_available():
+        rule = "`device` must be there"
+        raise ValueError(message(rule, f"{device!r} and no CUDA device", "Pass cpu."))
+    with joined() as ranks:
+        settings = Settings(
+            methods=names,
+            mask=mask,
+            mask_file=mask_file,
+            acceleration=acceleration,
+            calibration=calibration,
+            axis=axis,
+            coil_maps=coil_maps,
+            n_maps=positive_int("n_maps", n_maps),
+            compress_coils=compress_coils,
+            regularization=regularization,
+            wavelet_regularization=wavelet_regularization,
+            slices=slices,
+            seed=seed,
+            reader=_reader(axes, variable, contrast, repetition, prewhiten),
+            device=ranks.device(device),
+            progress=progress and ranks.first,
+            networks=load_mri_networks(_listed(run)),
+        )
+        if not settings.names:
+            rule = "there must be a method or a run to reconstruct with"
+            raise ValueError(message(rule, "none", "Pass --method all, say."))
+        several = len(paths) > 1 or paths[0].is_dir() or ranks.size > 1
+        if not several and not _is_folder(output):
+            replace = overwrite or resume
+            return _one(paths[0], output, output_format, figure, settings, resume, replace)
+        _check_folder(output, figure)
+        return reconstruct_all(
+            paths,
+            output,
+            output_format or "h5",
+            settings,
+            ranks,
+            resume=resume,
+            overwrite=overwrite,
+        )
 
 
-def _methods(method: str) -> list[str]:
+def _one(
+    path: Path,
+    output: Path | None,
+    output_format: str | None,
+    figure: Path | None,
+    settings: Settings,
+    resume: bool,
+    overwrite: bool,
+) -> str:
+    """Reconstruct one scan into one file."""
+    ending = None if output is None else ending_of(output)
+    alike = (
+        ending is None or ending == f".{output_format}" or {ending, f".{output_format}"} <= {*HDF5}
+    )
+    if output_format is not None and not alike:
+        rule = f"`output` must end in .{output_format}, or be a folder"
+        raise ValueError(message(rule, output, "Leave out `output_format`."))
+    destination = Destination.checked(path, output, figure, settings.names, overwrite=overwrite)
+    files = destination.files(settings.names)
+    if resume and files and all(file.exists() for file in files):
+        return f"{path} is finished: " + ", ".join(map(str, files))
+    result = reconstruct_scan(path, settings, settings.reader, destination.check)
+    lines = destination.write(result)
+    return "\n\n".join([report(result), *(["\n".join(lines)] if lines else [])])
+
+
+def _methods(method: str) -> tuple[str, ...]:
     """Return the names of the conventional methods, in the order of METHODS."""
     names = [name.strip() for name in method.split(",")]
     if names == ["none"]:
-        return []
+        return ()
     for name in names:
         if name not in (*METHODS, "all"):
             rule = f"`method` must be all, none, or some of {', '.join(METHODS)}"
             remedy = "A trained network is used with --run RUN_DIRECTORY."
             raise ValueError(message(rule, name, remedy))
-    return [name for name in METHODS if name in names or "all" in names]
+    return tuple(name for name in METHODS if name in names or "all" in names)
 
 
-def _device(device: str) -> torch.device:
-    one_of("device", device.split(":")[0], ("cpu", "cuda"))
-    if device != "cpu" and not torch.cuda.is_available():
-        rule = "`device` must be there"
-        raise ValueError(message(rule, f"{device!r} and no CUDA device", "Pass cpu."))
-    return torch.device(device)
+def _reader(
+    axes: str | None,
+    variable: str | None,
+    contrast: int | None,
+    repetition: int | Literal["average"] | None,
+    prewhiten: bool,
+) -> dict[str, object]:
+    """Return the options of `read_scan` that are given."""
+    options = {"axes": axes, "variable": variable, "contrast": contrast, "repetition": repetition}
+    given: dict[str, object] = {k: value for k, value in options.items() if value is not None}
+    return given | ({"prewhiten": True} if prewhiten else {})
+
+
+def _is_folder(output: Path | None) -> bool:
+    """Return whether an output stands for a folder: it is one, or has no ending."""
+    return output is not None and (output.is_dir() or not output.suffix)
+
+
+def _check_folder(output: Path | None, figure: Path | None) -> None:
+    """Refuse the name of a file where several scans need a folder."""
+    if output is not None and ending_of(output) and not output.is_dir():
+        rule = "`output` must be a folder for several scans"
+        raise ValueError(message(rule, str(output), "Choose the format with --output_format."))
+    if figure is not None:
+        rule = "`figure` is for a single scan with a file as its output"
+        raise ValueError(message(rule, str(figure), "Figures go into the folder of `output`."))
 
 
 def _listed(run: Path | Sequence[Path] | None) -> list[Path]:
     if run is None:
         return []
     return [run] if isinstance(run, Path) else list(run)
-
-
-def _run_networks(
-    networks: Sequence[SavedNetwork],
-    problem: Problem,
-    found: dict[str, Reconstruction],
-    device: torch.device,
-    progress: bool,
-) -> list[str]:
-    """Add the images of trained networks to `found`; return what has to be said about others.
-
-    A network that was named must run; one that came with a comparison may be left out.
-    """
-    notes = []
-    for network in networks:
-        name = network.name if network.name not in found else str(network.path)
-        try:
-            found[name] = run_method(
-                name,
-                network.model,
-                problem,
-                normalization=network.normalization,
-                device=device,
-                progress=progress,
-            )
-        except ValueError as error:
-            if network.named:
-                raise ValueError(f"{network.path}: {error}") from error
-            notes.append(f"{name} left out: {error}")
-    return notes

@@ -1,28 +1,32 @@
 """What `reconstruct` does with one scan: coil maps, reference, methods, errors."""
 
-# Legend: s slices, c coils, H, W matrix of k-space, h, w matrix of the images.
+# Legend: s slices, M map sets, c coils, H, W matrix of k-space, h, w matrix of the images.
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from monarch_sciml._checks import message
-from monarch_sciml.data.kspace import read_scan
+from monarch_sciml._checks import finite, message
+from monarch_sciml.commands.reconstruction_maps import (
+    Maps,
+    MapsSource,
+    compressed,
+    estimated_maps,
+    given_maps,
+)
 from monarch_sciml.data.scan import Scan
 from monarch_sciml.data.scan_samples import Normalization, normalization_level
 from monarch_sciml.metrics.images import image_statistics, volume_metrics
-from monarch_sciml.physics import center_crop, combine, estimate_coil_maps, ifft2c
+from monarch_sciml.physics import center_crop, combine, combine_map_sets, ifft2c
 
 Shape = tuple[int, int]
-MapsSource = Literal["espirit", "stored"] | Path
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -48,24 +52,27 @@ class Problem:
     Attributes
     ----------
     scan
-        The undersampled scan with its coil maps.
-    maps_origin
-        Where the maps come from, in words.
+        The undersampled scan.
+    maps
+        Its coil maps.
     shape
         (h, w), the central part of the image that counts.
     reference
         None when there is none.
+    notes
+        What has to be said about the scan, a line each.
     """
 
     scan: Scan
-    maps_origin: str
+    maps: Maps
     shape: Shape
     reference: Reference | None
+    notes: tuple[str, ...] = ()
 
     @property
     def coil_maps(self) -> Tensor:
-        """(s, c, H, W) complex, dimensionless."""
-        return self.scan.coil_maps if self.scan.coil_maps is not None else torch.empty(0)
+        """(s, c, H, W) or (s, M, c, H, W) complex, dimensionless."""
+        return self.maps.values
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ class Reconstruction:
     Attributes
     ----------
     image
-        (s, h, w), magnitude, unit of k-space.
+        (s, h, w), complex, unit of k-space.
     seconds
         Mean time of a slice, without that of the coil maps.
     """
@@ -83,9 +90,23 @@ class Reconstruction:
     image: Tensor
     seconds: float
 
+    @property
+    def magnitude(self) -> Tensor:
+        """(s, h, w), unit of k-space."""
+        return self.image.abs()
+
 
 def prepare(
-    full: Scan, scan: Scan, source: MapsSource, *, calibration: int, progress: bool
+    full: Scan,
+    scan: Scan,
+    source: MapsSource,
+    *,
+    calibration: int,
+    n_maps: int = 1,
+    compress_coils: int | None = None,
+    slices: tuple[int, int] | None = None,
+    device: torch.device = CPU,
+    progress: bool = True,
 ) -> Problem:
     """Find the coil maps of an undersampled scan and its reference.
 
@@ -96,38 +117,44 @@ def prepare(
     scan
         The same, undersampled as it will be reconstructed.
     source
-        "espirit": maps are estimated from the calibration region of `scan`; "stored": those of
-        its file; otherwise a .cfl/.hdr pair or a .npy file (c, H, W) of maps. ESPIRiT gives a
-        single coil the map 1 and an empty slice none.
+        "espirit" or "walsh": maps are estimated from the calibration region of `scan`; "stored":
+        those of its file; otherwise a file of maps, or a folder with one of the name of the scan.
     calibration
-        Largest side of the block that ESPIRiT uses, in samples.
+        Largest side of the block that maps are estimated from, in samples.
+    n_maps
+        Number of map sets.
+    compress_coils
+        Number of virtual coils; a scan with no more coils than that stays as it is.
+    slices
+        Which slices of the volume the scans hold; None for all.
+    device
+        Where maps are estimated.
     progress
         Show a bar.
 
     Raises
     ------
+    FileNotFoundError
+        When there is no file of maps.
     ValueError
         When there are no such maps, they do not fit k-space, or there is no calibration region to
         estimate them from.
     """
-    if source == "stored":
-        if scan.coil_maps is None:
-            rule = f"{scan.name} must hold coil maps to use the stored ones"
-            raise ValueError(message(rule, "none", "Use --coil_maps espirit."))
-        maps, origin = scan.coil_maps, "stored in the file"
-    elif isinstance(source, Path):
-        maps, origin = _maps_in(source, scan), f"{source.name}"
-    elif scan.n_coils == 1:
-        maps, origin = torch.ones_like(scan.kspace), "one coil, map 1"
-    else:
-        maps, origin = torch.zeros_like(scan.kspace), "ESPIRiT on the calibration region"
-        for number in _bar("coil maps", scan, progress):
-            part = scan.kspace[number : number + 1]
-            if bool(part.any()):
-                maps[number] = estimate_coil_maps(part, calibration=calibration)[0]
-    shape = image_shape(full)
-    reference = reference_of(full, maps, shape, stored=source == "stored")
-    return Problem(replace(scan, coil_maps=maps), origin, shape, reference)
+    shape, notes = image_shape(full), list(full.notes)
+    maps = given_maps(scan, source, n_maps=n_maps, slices=slices)
+    given = maps is not None
+    if compress_coils is not None and compress_coils < scan.n_coils:
+        notes.append(f"{scan.n_coils} coils compressed to {compress_coils}")
+        full, scan, fewer = compressed(full, scan, maps, compress_coils)
+        maps = fewer if given else None
+    if maps is None:
+        bar = _Bars(progress)
+        maps = estimated_maps(
+            scan, source, n_maps=n_maps, calibration=calibration, device=device, bar=bar
+        )
+    scan = replace(scan, coil_maps=maps.values if n_maps == 1 else None)
+    reference = reference_of(full, maps.values, shape, stored=source == "stored")
+    return Problem(scan, maps, shape, reference, (*notes, *maps.notes))
 
 
 def reference_of(full: Scan, coil_maps: Tensor, shape: Shape, *, stored: bool) -> Reference | None:
@@ -138,7 +165,7 @@ def reference_of(full: Scan, coil_maps: Tensor, shape: Shape, *, stored: bool) -
     full
         The scan as it is in its file, before samples were left out.
     coil_maps
-        (s, c, H, W), the maps used for reconstruction.
+        (s, c, H, W) or (s, M, c, H, W), the maps used for reconstruction.
     shape
         (h, w), the central part of the image that counts.
     stored
@@ -146,16 +173,16 @@ def reference_of(full: Scan, coil_maps: Tensor, shape: Shape, *, stored: bool) -
 
     Notes
     -----
-    Otherwise it is |sum_c conj(S_c) F^-1 y_c| of the fully sampled scan, noise included. Only
-    where the scan is not fully sampled is another reference image in the file used.
+    Otherwise it is |sum_c conj(S_c) F^-1 y_c| of the fully sampled scan, noise included; of several
+    map sets the root of the sum of squares. Only where the scan is not fully sampled is another
+    reference image in the file used.
     """
     target = full.target
     if stored and target is not None and target.is_complex():
         return Reference(_magnitude(target, shape), "the coil-combined target in the file")
     if full.fully_sampled:
-        combined = torch.stack([combine(ifft2c(y), s) for y, s in zip(full.kspace, coil_maps)])
         origin = "the fully sampled scan, combined with the same coil maps"
-        return Reference(_magnitude(combined, shape), origin)
+        return Reference(_magnitude(_zero_filled(full, coil_maps), shape), origin)
     if target is not None:
         name = full.header.get("reference") or "target"
         return Reference(_magnitude(target, shape), f"{name} in the file")
@@ -185,12 +212,8 @@ def scale_of(problem: Problem, normalization: Normalization) -> float:
     ValueError
         When that is zero.
     """
-    pairs = zip(problem.scan.kspace, problem.coil_maps)
-    scale = float(
-        normalization_level(
-            torch.stack([combine(ifft2c(y), s).abs() for y, s in pairs]), normalization
-        )
-    )
+    images = _zero_filled(problem.scan, problem.coil_maps).abs()
+    scale = float(normalization_level(images, normalization))
     if not scale > 0:
         rule = f"the zero-filled images of {problem.scan.name} must not be zero"
         raise ValueError(message(rule, f"a scale of {scale:g}", "Check coil maps and mask."))
@@ -223,18 +246,24 @@ def run_method(
         Where to compute.
     progress
         Show a bar.
+
+    Raises
+    ------
+    ValueError
+        When the network refuses the scan, or its images are not finite.
     """
     scan, network = problem.scan, network.to(device).eval()
     scale = scale_of(problem, normalization) if normalization else 1.0
     images, seconds = [], 0.0
-    for number in _bar(name, scan, progress):
+    for number in _Bars(progress)(name, scan.n_slices):
         start = time.perf_counter()
         kspace, maps = (x[number].to(device) for x in (scan.kspace, problem.coil_maps))
         mask = scan.slice_mask(number).to(device, torch.float32)
-        image = torch.zeros(scan.matrix)
+        image = scan.kspace.new_zeros(scan.matrix)
         if bool(kspace.any()):  # a slice at the end of a volume may be empty
-            image = network(kspace[None] / scale, mask[None], maps[None])[0].abs().cpu() * scale
+            image = network(kspace[None] / scale, mask[None], maps[None])[0].cpu() * scale
         seconds += time.perf_counter() - start
+        finite(f"slice {number} of {name}", image, remedy="Check the training of the network.")
         images.append(center_crop(image, problem.shape))
     return Reconstruction(torch.stack(images), seconds / len(images))
 
@@ -247,20 +276,25 @@ def errors_of(image: Tensor, reference: Tensor) -> dict[str, float]:
     return {name: float(metrics[name][0]) for name in ("nmse", "psnr", "ssim")}
 
 
-def _maps_in(path: Path, scan: Scan) -> Tensor:
-    """Return the coil maps (s, c, H, W) in a file, refusing those of another scan."""
-    maps = read_scan(path).kspace  # the layout of a file of maps is that of k-space
-    if maps.shape != scan.kspace.shape:
-        rule = f"the coil maps in {path} must have the shape {tuple(scan.kspace.shape)} of k-space"
-        raise ValueError(message(rule, tuple(maps.shape), "Use the maps of this scan."))
-    return maps
+def _zero_filled(scan: Scan, coil_maps: Tensor) -> Tensor:
+    """Return the coil-combined images (s, H, W) of k-space as it is."""
+    images = []
+    for kspace, maps in zip(scan.kspace, coil_maps):
+        image = combine(ifft2c(kspace), maps)  # (H, W), or (M, H, W)
+        images.append(combine_map_sets(image) if maps.dim() == 4 else image)
+    return torch.stack(images)
 
 
 def _magnitude(image: Tensor, shape: Shape) -> Tensor:
     return center_crop(image.abs(), shape)
 
 
-def _bar(name: str, scan: Scan, progress: bool) -> Iterable[int]:
-    """Return the numbers of the slices; without a terminal there is no bar."""
-    hidden = None if progress else True
-    return tqdm(range(scan.n_slices), name, unit="slice", disable=hidden, leave=False)
+@dataclass(frozen=True)
+class _Bars:
+    """Progress bars over slices; without a terminal there are none."""
+
+    progress: bool
+
+    def __call__(self, name: str, n_slices: int) -> Iterable[int]:
+        hidden = None if self.progress else True
+        return tqdm(range(n_slices), name, unit="slice", disable=hidden, leave=False)

@@ -128,6 +128,7 @@ def undersample(
         mask = named_mask(name, rate, calibration, size[1])
         words = f"{name} {rate:g}, calibration {calibration}"
         words += "" if name == "poisson" else f", along {axis}"
+    mask = mask.of_volume(scan.path or scan.name)
     drawn = mask(size, volume_mask_seed(scan.name, seed))
     drawn = drawn if axis == "columns" else drawn.mT  # (W, H) -> (H, W)
     return scan.undersampled(drawn), f"{words}, seed {seed}"
@@ -165,25 +166,32 @@ def apply_mask_file(scan: Scan, path: Path) -> tuple[Scan, str]:
     return scan.undersampled(mask), f"mask {path.name}"
 
 
-def cut(scan: Scan, slices: tuple[int, int]) -> Scan:
-    """Return the slices of a scan from the first to one before the second number.
+def window(slices: tuple[int, int]) -> Callable[[int], slice]:
+    """Return what a reader takes as `slices`, from the first to one before the second number.
 
-    Raises
-    ------
-    ValueError
-        When they do not lie in the scan.
+    The function that is returned raises ValueError for a volume in which they do not lie.
     """
     first, last = slices
-    if not 0 <= first < last <= scan.n_slices:
-        rule = f"`slices` must be first and one past the last of {scan.n_slices} slices"
-        raise ValueError(message(rule, [first, last], f"Use [0,{scan.n_slices}], say."))
 
-    def part(value: torch.Tensor | None) -> torch.Tensor | None:
-        return None if value is None else value[first:last]
+    def within(n_slices: int) -> slice:
+        if not 0 <= first < last <= n_slices:
+            rule = f"`slices` must be first and one past the last of {n_slices} slices"
+            raise ValueError(message(rule, [first, last], f"Use [0,{n_slices}], say."))
+        return slice(first, last)
 
-    mask = scan.mask if scan.mask.ndim == 2 else scan.mask[first:last]
-    kspace = scan.kspace[first:last]
-    kept = replace(
-        scan, kspace=kspace, mask=mask, coil_maps=part(scan.coil_maps), target=part(scan.target)
+    return within
+
+
+def gaps(scan: Scan) -> str | None:
+    """Say which columns of a scan that passes as fully sampled were not acquired; None for none."""
+    masks = scan.encoded_mask if scan.mask.ndim == 3 else scan.encoded_mask[None]  # (s or 1, H, W)
+    columns = masks.any(dim=1).all(dim=0)  # (s or 1, H, W) -> (W,)
+    missing = int((~columns).sum())
+    if not (scan.fully_sampled and missing):
+        return None
+    inside = columns.nonzero().flatten()
+    n_inside = int(inside[-1] - inside[0]) + 1 - len(inside) if len(inside) else missing
+    where = f"{n_inside} of them between acquired ones" if n_inside else "at the edge of k-space"
+    return (
+        f"{missing} of {len(columns)} lines were not acquired, {where}; it counts as fully sampled"
     )
-    return kept.validate()

@@ -1,6 +1,6 @@
 """Figures of reconstructed images: magnitude, a zoom, and magnified error maps."""
 
-# letters: h and w image rows and columns
+# letters: s slices, h and w image rows and columns
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from monarch_sciml._checks import message
+from monarch_sciml.data.png import montage
 from monarch_sciml.evaluation import _style
 from monarch_sciml.evaluation._format import number_text
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ACCENT = _style.COLORS[-2]
+_TILES = 16
+"""Largest number of slices in a mosaic."""
 _FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 Zoom = tuple[int, int, int]
 
@@ -33,18 +37,19 @@ def reconstruction_figure(
 ) -> Figure:
     """Draw reconstructions beside the fully sampled image, with a zoom and error maps.
 
-    Rows: magnitude images, the zoomed square, and error maps | |x| - |target| |. All images share
-    one scale, from 0 to the 99.8th percentile of the target, and all error maps that scale
-    divided by a factor: "x 10" says that errors are drawn as if they were ten times as large.
+    Rows: magnitude images, the zoomed square, and error maps | |x| - |target| |; of a volume these
+    are of its middle slice, and two more rows are mosaics of up to 16 slices and their errors. All
+    images share one scale, from 0 to the 99.8th percentile of the target, and all error maps that
+    scale divided by a factor: "x 10" says that errors are drawn as if they were ten times as large.
 
     Parameters
     ----------
     target
-        (h, w), fully sampled image, real or complex, arbitrary units.
+        (h, w) or (s, h, w), fully sampled image, real or complex, arbitrary units.
     reconstructions
-        For each method (h, w), in the units of the target.
+        For each method an image of the same shape, in the units of the target.
     scores
-        For each method its metrics on this image, for example NMSE, PSNR and SSIM; written
+        For each method its metrics on the (middle) slice, for example NMSE, PSNR and SSIM; written
         above the image as they are, PSNR in dB.
     zoom
         (row, column, size) of the upper left corner and the edge of the zoomed square, in pixels;
@@ -59,31 +64,35 @@ def reconstruction_figure(
     Returns
     -------
     Figure
-        3 rows of 1 + n_methods columns.
+        3 rows of 1 + n_methods columns, 5 rows for a volume of more than one slice.
 
     Raises
     ------
     ValueError
         When shapes differ, there is no reconstruction, or the zoom leaves the image.
     """
-    truth = np.abs(_style.as_array("target", target, ndim=2))
+    whole = magnitudes("target", target)
     _style.not_empty("reconstructions", reconstructions)
-    images = {
-        name: np.abs(_style.as_array(f"reconstructions[{name!r}]", value, ndim=2, like=truth))
+    volumes = {
+        name: magnitudes(f"reconstructions[{name!r}]", value, like=whole)
         for name, value in reconstructions.items()
     }
+    middle = len(whole) // 2
+    truth, images = whole[middle], {name: volume[middle] for name, volume in volumes.items()}
     square = _zoom_inside(zoom, truth) if zoom is not None else detailed_square(truth)
-    peak = float(np.percentile(truth[np.isfinite(truth)], 99.8)) or _style.largest(truth)
+    peak = float(np.percentile(whole[np.isfinite(whole)], 99.8)) or _style.largest(whole)
     errors = {name: np.abs(image - truth) for name, image in images.items()}
     factor = error_factor or _error_factor(list(errors.values()), peak)
 
     everything = {"fully sampled": truth, **images}
     titles = [_title(name, (scores or {}).get(name, {})) for name in everything]
-    edge, (h, w) = 1.95, truth.shape
-    ratios = [edge * h / w, edge, edge * h / w]
+    edge = column_width(len(whole))
+    ratios = [edge * ratio for ratio in (height_ratio(truth), 1, height_ratio(truth))]
+    tiles = mosaic(whole) if len(whole) > 1 else None
+    ratios += [] if tiles is None else [edge * height_ratio(tiles)] * 2
     extra = 0.55 + 0.16 * max(title.count("\n") for title in titles)
     figure = _style.new_figure(edge * len(everything) + 0.85, sum(ratios) + extra)
-    axes = figure.subplots(3, len(everything), squeeze=False, height_ratios=ratios)
+    axes = figure.subplots(len(ratios), len(everything), squeeze=False, height_ratios=ratios)
     for column, title, image in zip(axes.T, titles, everything.values()):
         _draw_image(column[0], column[1], image, square, peak)
         column[0].set_title(title, fontsize=_style.FONT - 0.5, pad=4)
@@ -91,9 +100,72 @@ def reconstruction_figure(
         _style.show_image(ax, error, "error", 0, peak / factor)
         ax.set_title(f"|error| × {factor:g}", fontsize=_style.FONT - 0.5, pad=4)
     _draw_mask(axes[2, 0], mask, truth)
+    if tiles is not None:
+        draw_mosaics(axes[3], [whole, *volumes.values()], "gray", peak)
+        draw_mosaics(
+            axes[4, 1:], [abs(v - whole) for v in volumes.values()], "error", peak / factor
+        )
+        axes[4, 0].set_axis_off()
     _style.add_colorbar(figure, axes[0, 0].images[0], list(axes[0]), "magnitude (a.u.)")
     _style.add_colorbar(figure, axes[2, 1].images[0], list(axes[2]), "|error| (a.u.)", extend="max")
     return figure
+
+
+def magnitudes(name: str, value: Any, *, like: np.ndarray | None = None) -> np.ndarray:
+    """Return the magnitudes (s, h, w) of a volume, or of one slice; ValueError for anything else.
+
+    Parameters
+    ----------
+    name
+        Of the argument, for errors.
+    value
+        (h, w) or (s, h, w), real or complex, a tensor or array.
+    like
+        Magnitudes (s, h, w) that it has to be as large as.
+    """
+    if getattr(value, "ndim", 2) == 3:
+        return np.abs(_style.as_array(name, value, ndim=3, like=like))
+    return np.abs(_style.as_array(name, value, ndim=2, like=None if like is None else like[0]))[
+        None
+    ]
+
+
+def column_width(n_slices: int) -> float:
+    """Return the width of a column in inches: mosaics of a volume need more."""
+    return 1.95 if n_slices == 1 else 2.6
+
+
+def height_ratio(image: np.ndarray) -> float:
+    """Return height over width."""
+    return image.shape[0] / image.shape[1]
+
+
+def shown_slices(n_slices: int) -> list[int]:
+    """Return the numbers of the slices of a mosaic: all, or 16 that are spread evenly.
+
+    Examples
+    --------
+    >>> shown_slices(3), shown_slices(31)[:4]
+    ([0, 1, 2], [0, 2, 4, 6])
+    """
+    count = min(n_slices, _TILES)
+    return [round(place) for place in np.linspace(0, n_slices - 1, count)]
+
+
+def mosaic(volume: np.ndarray) -> np.ndarray:
+    """Return slices of (s, h, w) side by side in one image, as nearly square as it goes."""
+    return montage(torch.from_numpy(volume[shown_slices(len(volume))])).numpy()
+
+
+def draw_mosaics(row: Any, volumes: list[np.ndarray], kind: str, peak: float) -> None:
+    """Draw a mosaic of each volume, and say above the first which slices it shows."""
+    for ax, volume in zip(row, volumes):
+        _style.show_image(ax, mosaic(volume), kind, 0, peak)
+    n_slices = len(volumes[0])
+    count = len(shown_slices(n_slices))
+    what = f"all {n_slices} slices" if count == n_slices else f"{count} of {n_slices} slices"
+    title = what if kind == "gray" else f"|error|, {what}"
+    row[0].set_title(title, fontsize=_style.FONT - 0.5, pad=4)
 
 
 def detailed_square(image: np.ndarray, *, fraction: float = 0.25) -> Zoom:

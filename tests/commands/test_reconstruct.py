@@ -129,8 +129,8 @@ def test_maps_from_a_file_are_used(tmp_path, make_scan):
     options = {"method": "cg_sense", "regularization": 0.0, "acceleration": 2, **QUIET}
     text = reconstruct(tmp_path / "k.cfl", coil_maps=tmp_path / "maps.cfl", **options)
     assert table(text)["cg_sense"]["NMSE"] < 1e-6 and "maps.cfl" in text
-    write_bart(tmp_path / "other.cfl", scan.coil_maps[:1])
-    with pytest.raises(ValueError, match=r"other\.cfl must have the shape \(2, 4, 40, 36\)"):
+    write_bart(tmp_path / "other.cfl", scan.coil_maps[:, :3])
+    with pytest.raises(ValueError, match=r"maps in .*other\.cfl must have .* \(2, 1, 4, 40, 36\)"):
         reconstruct(tmp_path / "k.cfl", coil_maps=tmp_path / "other.cfl", **options)
 
 
@@ -235,9 +235,11 @@ def test_a_network_of_another_matrix_is_resampled(path, tmp_path, make_scan):
                        coil_maps="stored", output=output, **QUIET)  # fmt: skip
     assert list(table(text)) == ["net"]
     scan = read_fastmri(output)
-    transform = model.transform.resampled((40, 36))
     with torch.no_grad():
-        expected = combine(transform(scan.kspace), scan.coil_maps).abs()
+        batch = (scan.kspace, scan.mask.float().expand(2, -1, -1), scan.coil_maps)
+        expected = model(*batch).abs()
+    untrained = combine(ifft2c(scan.kspace), scan.coil_maps).abs()
+    assert (expected - untrained).norm() > 0.01 * untrained.norm()
     with h5py.File(output) as file:
         np.testing.assert_allclose(file["reconstruction"][()], expected, rtol=1e-3, atol=1e-4)
 
@@ -246,7 +248,7 @@ def test_a_comparison_gives_its_trained_networks(path, tmp_path, make_scan):
     folder = tmp_path / "comparison"
     trained(folder / "mSENSE" / "seed-3", make_scan, options={"transform": "monarch"})
     trained(folder / "zero-filled" / "seed-3", make_scan, options={})
-    weighting = {"kspace_weighting": True}
+    weighting = {"kspace_weighting": True, "resampling": "frequency"}
     trained(folder / "weighting" / "seed-3", make_scan, options=weighting, shape=(32, 32))
     names = {"zero-filled": {}, "weighting": {}, "mSENSE": {}}
     (folder / "config.yaml").write_text(yaml.safe_dump({"networks": names}, sort_keys=False))
@@ -291,7 +293,11 @@ def test_runs_that_cannot_be_used(path, tmp_path, make_scan):
     [
         ({"method": "msense"}, ValueError, "`method` must be all, none, .* got msense"),
         ({"method": "none"}, ValueError, "there must be a method or a run"),
-        ({"output": "o.txt"}, ValueError, r"`output.suffix` must be one of '\.h5'"),
+        (
+            {"output": "o.txt"},
+            ValueError,
+            r"`output` must end in \.h5, \.nii, .* or be a folder, got 'o\.txt'",
+        ),
         ({"figure": "o.gif"}, ValueError, r"`figure.suffix` must be one of '\.png'"),
         ({"output": "there.h5"}, FileExistsError, "must not exist yet.*--overwrite true"),
         ({"figure": "there.png"}, FileExistsError, "must not exist yet.*--overwrite true"),

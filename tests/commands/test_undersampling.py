@@ -1,5 +1,6 @@
 from typing import get_args
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -7,13 +8,20 @@ import torch
 from monarch_sciml.commands.undersampling import (
     MaskName,
     apply_mask_file,
-    cut,
+    gaps,
     shared_mask,
     undersample,
+    window,
 )
 from monarch_sciml.data.bart import write_cfl
 from monarch_sciml.data.scan import Scan
-from monarch_sciml.physics.sampling import EquispacedMask, RandomMask, UniformMask, volume_seed
+from monarch_sciml.physics.sampling import (
+    EquispacedMask,
+    RandomMask,
+    StoredMask,
+    UniformMask,
+    volume_seed,
+)
 
 NAMES = get_args(MaskName)
 
@@ -119,11 +127,27 @@ def test_a_mask_file_that_does_not_fit(scan, tmp_path):
         apply_mask_file(scan, tmp_path / "none.npy")
 
 
-def test_cut_keeps_what_belongs_to_the_slices(make_scan):
-    scan = make_scan(n_slices=4)
-    part = cut(scan, (1, 3))
-    assert torch.equal(part.kspace, scan.kspace[1:3])
-    assert part.coil_maps.shape[0] == part.target.shape[0] == 2
+def test_a_window_of_slices():
+    assert window((1, 3))(4) == slice(1, 3)
     for bad in ((0, 5), (2, 2), (-1, 2)):
         with pytest.raises(ValueError, match="of 4 slices"):
-            cut(scan, bad)
+            window(bad)(4)
+
+
+def test_lines_that_are_missing_are_said(scan):
+    assert gaps(scan) is None
+    scan.kspace[..., [0, 1]] = 0
+    assert "2 of 48 lines were not acquired, at the edge of k-space" in gaps(Scan(scan.kspace))
+    scan.kspace[..., 20] = 0
+    assert "3 of 48 lines were not acquired, 1 of them between" in gaps(Scan(scan.kspace))
+    assert gaps(undersample(scan, "uniform", acceleration=4, calibration=0)[0]) is None
+    padded = Scan(scan.kspace, header={"padding": (2, 48)})
+    assert "1 of 46 lines were not acquired, 1 of them" in gaps(padded)
+
+
+def test_a_mask_of_each_file(scan, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["masks/own"] = np.arange(48) % 3 == 0
+    stored = Scan(scan.kspace, name="a.h5", path=tmp_path / "a.h5")
+    found, words = undersample(stored, StoredMask(dataset="masks/own"))
+    assert found.acceleration == 3.0 and "masks/own" in words

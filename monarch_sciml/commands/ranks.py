@@ -1,0 +1,83 @@
+"""Several processes that share out files: started by `torchrun`, or by `accelerate launch`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+PATIENCE = timedelta(days=7)
+"""How long the first process waits for the others: they may have many files each."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of a job.
+
+    Attributes
+    ----------
+    rank
+        Number of this process; the first is 0.
+    size
+        How many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that speaks."""
+        return self.rank == 0
+
+    def from_first(self, value: Any) -> Any:
+        """Return the value that the first process has."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values)
+        return values[0]
+
+    def gathered(self, value: Any) -> list[Any]:
+        """Return the values of all processes in the first, nothing in the others.
+
+        It waits for all of them.
+        """
+        if self.size == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.size if self.first else None
+        dist.gather_object(value, values)
+        return values or []
+
+    def device(self, device: str) -> torch.device:
+        """Return the device of this process: "cuda" is shared out among those of the machine."""
+        if device == "cuda" and self.size > 1:
+            local = int(os.environ.get("LOCAL_RANK", self.rank))
+            return torch.device("cuda", local % torch.cuda.device_count())
+        return torch.device(device)
+
+
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """Join the processes of the job that RANK and WORLD_SIZE name; a process alone is its own job.
+
+    They exchange Python objects through gloo, which needs no GPU.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Ranks()
+        return
+    own = not dist.is_initialized()
+    if own:
+        dist.init_process_group("gloo", timeout=PATIENCE)
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+    finally:
+        if own:
+            dist.destroy_process_group()

@@ -1,0 +1,230 @@
+"""Where the coil maps of a reconstruction come from: estimates, the scan's file, another file."""
+
+# Legend: s slices, M map sets, c coils, H, W matrix of k-space.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from monarch_sciml._checks import message, positive_int
+from monarch_sciml.data.coil_maps import read_coil_maps
+from monarch_sciml.data.scan import Scan
+from monarch_sciml.data.scan_rules import cut_or_pad
+from monarch_sciml.data.slice_maps import SUFFIXES
+from monarch_sciml.physics import (
+    calibration_size,
+    coil_compression,
+    compress_coils,
+    espirit,
+    walsh,
+)
+
+MapsSource = Literal["espirit", "walsh", "stored"] | Path
+Bar = Callable[[str, int], Iterable[int]]
+"""Gives the numbers of the slices, with a progress bar of that name."""
+
+FOLDED_ABOVE = 0.03
+"""Share of the object with a second ESPIRiT map, above which the field of view looks too small.
+
+Of a head within the field of view it is 0.005; of one that is 10 % larger, 0.06.
+"""
+CROP = 0.8
+KERNEL = 6
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Coil maps of a scan.
+
+    Attributes
+    ----------
+    values
+        (s, c, H, W) complex, dimensionless; (s, M, c, H, W) for several sets.
+    origin
+        Where they come from, in words.
+    notes
+        What they say about the scan.
+    """
+
+    values: Tensor
+    origin: str
+    notes: tuple[str, ...] = ()
+
+
+def given_maps(
+    scan: Scan, source: MapsSource, *, n_maps: int, slices: tuple[int, int] | None
+) -> Maps | None:
+    """Return the maps in a file; None where they have to be estimated.
+
+    Parameters
+    ----------
+    scan
+        The slices that are reconstructed.
+    source
+        "stored": maps of the scan's own file; a path: a file of maps, or a folder with one of the
+        name of the scan.
+    n_maps
+        Number of map sets.
+    slices
+        Which slices of the volume the scan holds; None for all.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When there are no maps, or those of another scan.
+    """
+    if source in ("espirit", "walsh"):
+        return None
+    if isinstance(source, Path):
+        path = _of_scan(source, scan) if source.is_dir() else source
+        whole = scan.header.get("shape", scan.kspace.shape)[0]
+        maps = read_coil_maps(path, (whole, *scan.kspace.shape[1:]), n_maps=n_maps)
+        return Maps(maps if slices is None else maps[slice(*slices)].clone(), path.name)
+    if n_maps > 1:
+        rule = "`n_maps` must be 1 for the maps stored in a scan"
+        raise ValueError(message(rule, n_maps, "Use --coil_maps espirit or a file of maps."))
+    if scan.coil_maps is None:
+        rule = f"{scan.name} must hold coil maps to use the stored ones"
+        raise ValueError(message(rule, "none", "Use --coil_maps espirit."))
+    return Maps(scan.coil_maps, "stored in the file")
+
+
+def estimated_maps(
+    scan: Scan,
+    source: MapsSource,
+    *,
+    n_maps: int,
+    calibration: int,
+    device: torch.device,
+    bar: Bar,
+) -> Maps:
+    """Estimate maps from the calibration region of every slice, one slice at a time.
+
+    Parameters
+    ----------
+    scan
+        The undersampled scan. A single coil gets the map 1, an empty slice the map 0.
+    source
+        "espirit" or "walsh".
+    n_maps
+        Number of map sets M, 1 for "walsh".
+    calibration
+        Largest side of the block that is used, in samples.
+    device
+        Where to compute.
+    bar
+        Shows how far it is.
+
+    Raises
+    ------
+    ValueError
+        When there is no calibration region, or there are fewer coils than map sets.
+    """
+    if scan.n_coils == 1 and n_maps == 1:
+        return Maps(torch.ones_like(scan.kspace), "one coil, map 1")
+    if n_maps > scan.n_coils or (source == "walsh" and n_maps > 1):
+        rule = "`n_maps` must be 1 for --coil_maps walsh, and at most the number of coils"
+        raise ValueError(message(rule, f"{n_maps} with {scan.n_coils} coils", "Lower it."))
+    shape = (n_maps, *scan.kspace.shape[1:])
+    maps = scan.kspace.new_zeros(scan.n_slices, *shape)
+    seconds, pixels = 0, 0  # with a second map, with any
+    for number in bar("coil maps", scan.n_slices):
+        kspace = scan.kspace[number].to(device)
+        if not bool(kspace.any()):
+            continue
+        _check_calibration(scan, number, calibration, 1 if source == "walsh" else KERNEL)
+        if source == "walsh":
+            maps[number] = walsh(kspace, calibration=calibration).cpu()
+            continue
+        found, kept = _espirit(scan, number, kspace, calibration, max(2, n_maps))
+        maps[number] = found[:n_maps].cpu()
+        pixels, seconds = pixels + int(kept[0].sum()), seconds + int(kept[1].sum())
+    share = seconds / max(pixels, 1)
+    notes = (_folded(share),) if n_maps == 1 and share > FOLDED_ABOVE else ()
+    name = "Walsh's method" if source == "walsh" else "ESPIRiT"
+    sets = f", {n_maps} sets" if n_maps > 1 else ""
+    origin = f"{name} on the calibration region{sets}"
+    return Maps(maps if n_maps > 1 else maps[:, 0], origin, notes)  # (s, M, c, H, W)
+
+
+def compressed(full: Scan, scan: Scan, maps: Maps | None, n_coils: int) -> tuple[Scan, Scan, Maps]:
+    """Return a scan before and after undersampling, and given maps, with fewer virtual coils.
+
+    Every slice has its own coils, those of the most energy in its undersampled k-space, as in
+    training (`SizeRules`). Without maps those returned are empty.
+    """
+    positive_int("compress_coils", n_coils)
+    matrices = [
+        coil_compression(kspace, n_coils)
+        if bool(kspace.any())
+        else torch.eye(n_coils, len(kspace), dtype=kspace.dtype)
+        for kspace in scan.kspace
+    ]
+
+    def fewer(x: Tensor) -> Tensor:
+        return torch.stack([compress_coils(part, m) for part, m in zip(x, matrices)])
+
+    def of(scan: Scan) -> Scan:
+        return replace(scan, kspace=fewer(scan.kspace), coil_maps=None)
+
+    new = of(scan)
+    values = torch.empty(0) if maps is None else fewer(maps.values)
+    return (new if full is scan else of(full)), new, Maps(values, maps.origin if maps else "")
+
+
+def _espirit(
+    scan: Scan, number: int, kspace: Tensor, calibration: int, n_maps: int
+) -> tuple[Tensor, Tensor]:
+    """Return maps (M, c, H, W) of a slice and where they count (M, H, W).
+
+    Always two sets or more: the second says whether the object fits into the field of view.
+    """
+    maps, strength = espirit(
+        kspace, calibration=calibration, crop=-1.0, n_maps=n_maps, return_eigenvalues=True
+    )
+    kept = strength > CROP
+    if not bool(kept[0].any()):
+        rule = f"the largest eigenvalue of ESPIRiT must exceed {CROP} in slice {number}"
+        got = f"{float(strength[0].max()):.3f} in {scan.name}"
+        remedy = "Calibrate on more lines (--calibration), or use --coil_maps walsh."
+        raise ValueError(message(rule, got, remedy))
+    return maps * kept.unsqueeze(1), kept
+
+
+def _check_calibration(scan: Scan, number: int, calibration: int, least: int) -> None:
+    """Refuse a slice without calibration region, with what can be done about it."""
+    sampled = (scan.kspace[number] != 0).any(dim=0)
+    for axis, n in enumerate(sampled.shape):
+        sampled = cut_or_pad(sampled, min(n, calibration), axis)
+    size = calibration_size(sampled)
+    if min(size) < least <= calibration:
+        rule = f"the fully sampled centre of k-space must be at least {least} x {least} samples"
+        got = f"{size[0]} x {size[1]} in {scan.name}"
+        remedy = "Pass maps with --coil_maps FILE, or a --mask with calibration lines."
+        raise ValueError(message(rule, got, remedy))
+
+
+def _folded(share: float) -> str:
+    return (
+        f"{100 * share:.0f} % of the object has a second coil map: the field of view may be "
+        "smaller than the head; compare with --n_maps 2"
+    )
+
+
+def _of_scan(folder: Path, scan: Scan) -> Path:
+    """Return the file of maps in a folder that has the name of a scan."""
+    stem = Path(scan.name).stem
+    for suffix in SUFFIXES:
+        path = folder / (stem + suffix)
+        if path.exists() and path != scan.path:
+            return path
+    rule = f"{folder} must hold the coil maps of {scan.name}"
+    raise FileNotFoundError(message(rule, "none", f"Name them {stem}{' or '.join(SUFFIXES)}."))
