@@ -44,7 +44,7 @@ _CHOICES: dict[str, tuple[Callable[..., Any], list[dict[str, int]], tuple[str, .
     "synthesise": (triton_device.synthesise_kernel, _IMAGE, ("R", "H", "W", "K1", "K2")),
     "last_gradient": (triton_device.last_gradient_kernel, _IMAGE, ("R", "H", "W", "K1", "K2")),
     "first_gradient": (triton_device.first_gradient_kernel, _IMAGE, ("R", "H", "W", "K1", "K2")),
-    "product": (triton_device_blocks.product_kernel, _WIDE, ("G", "J", "O", "K", "x_g", "f_g")),
+    "product": (triton_device_blocks.product_kernel, _WIDE, ("G", "J", "N", "K", "x_g", "f_g")),
     # the number of vectors and the scratch depend on BJ, which is therefore not among the choices
     "monarch": (
         triton_device_blocks.monarch_kernel,
@@ -125,7 +125,7 @@ def kernels(*, interpret: bool) -> dict[str, Any]:
             for blocks in _CHOICES[name][1]
             for warps, stages in ((4, 2), (8, 2), (4, 3))
         ]
-        tuned[name] = triton.autotune(configs=configs, key=list(_CHOICES[name][2]))(function)
+        tuned[name] = triton.autotune(configs=configs, key=[*_CHOICES[name][2], "PRECISION"])(function)
     return tuned
 
 
