@@ -5,6 +5,7 @@ Letters: B batch, C channels, n grid points along each of d axes, m modes along 
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monarch_sciml._checks import one_of
+from monarch_sciml._checks import message, one_of
 from monarch_sciml.benchmark.baselines import (
     PrunedFFTConvolution,
     RfftConvolution,
@@ -20,6 +21,7 @@ from monarch_sciml.benchmark.baselines import (
     two_products,
 )
 from monarch_sciml.benchmark.compare import Effort, Pass, Row, Work, compare_modules
+from monarch_sciml.kernels import runs_triton, use_triton
 from monarch_sciml.layers import MonarchSpectralConv
 from monarch_sciml.layers.spectral_convolution import TransformName
 from monarch_sciml.physics.mri import fft2c
@@ -35,6 +37,28 @@ LAYERS = (
     "Monarch",
 )
 TRANSFORMS = ("shifted fft2c", "torch.fft.fft2", "two-bmm Monarch", "dense matrices", "Monarch")
+TRITON = "Monarch, Triton"  # a further candidate of both, on a GPU
+
+
+def with_triton(names: Sequence[str], device: str) -> tuple[str, ...]:
+    """Return names and, where it can run, the candidate that uses the Triton kernels."""
+    there = device == "cuda" and importlib.util.find_spec("triton") is not None
+    return (*names, TRITON) if there else tuple(names)
+
+
+class _ByTriton(nn.Module):
+    """A module with the Triton kernels switched on."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not runs_triton(x):
+            rule = f"the candidate {TRITON!r} needs a CUDA device"
+            raise ValueError(message(rule, x.device, "Pass --device cuda, or leave it out."))
+        with use_triton():
+            return self.module(x)
 
 
 def spectral_layers(
@@ -51,12 +75,12 @@ def spectral_layers(
     channels
         Channels in and out.
     names
-        Which of `LAYERS`; neuralop's is always among them.
+        Which of `LAYERS` and `TRITON`; neuralop's is always among them.
     """
     from neuralop.layers.spectral_convolution import SpectralConv
 
     for name in names:
-        one_of("candidates", name, LAYERS)
+        one_of("candidates", name, (*LAYERS, TRITON))
     torch.manual_seed(0)
     modes = tuple(n_modes)
     theirs: Any = SpectralConv(channels, channels, modes)
@@ -64,10 +88,11 @@ def spectral_layers(
         "dense matrices": "dense",
         "fixed Fourier": "fourier",
         "Monarch": "monarch",
+        TRITON: "monarch",
     }
     layers: dict[str, nn.Module] = {"neuralop": theirs}
     weight = theirs.weight.to_tensor().detach()  # (I, O, modes)
-    for name in (name for name in LAYERS if name in names and name != "neuralop"):
+    for name in (name for name in (*LAYERS[1:], TRITON) if name in names):
         if name == "textbook rfftn":
             layer: nn.Module = RfftConvolution(channels, channels, modes)
         elif name == "pruned FFT":
@@ -82,7 +107,7 @@ def spectral_layers(
         with torch.no_grad():
             layer.get_parameter("weight").copy_(torch.view_as_real(first.contiguous()))
             layer.get_parameter("bias").copy_(theirs.get_parameter("bias"))
-        layers[name] = layer
+        layers[name] = _ByTriton(layer) if name == TRITON else layer
     return layers
 
 
@@ -168,7 +193,11 @@ def full_transforms(grid: Sequence[int], names: Sequence[str] = TRANSFORMS) -> d
     centred and shows what the shifts cost.
     """
     for name in names:
-        one_of("candidates", name, TRANSFORMS)
+        one_of("candidates", name, (*TRANSFORMS, TRITON))
+
+    def monarch() -> nn.Module:
+        return SeparableTransform([MonarchTransform(n, centered=True) for n in grid])
+
     make = {
         "shifted fft2c": _Fft2c,
         "torch.fft.fft2": _Fft2,
@@ -176,9 +205,10 @@ def full_transforms(grid: Sequence[int], names: Sequence[str] = TRANSFORMS) -> d
         "dense matrices": lambda: SeparableTransform(
             [DenseTransform(n, centered=True) for n in grid]
         ),
-        "Monarch": lambda: SeparableTransform([MonarchTransform(n, centered=True) for n in grid]),
+        "Monarch": monarch,
+        TRITON: lambda: _ByTriton(monarch()),
     }
-    return {n: make[n]() for n in TRANSFORMS if n in names or n == "shifted fft2c"}
+    return {n: make[n]() for n in make if n in names or n == "shifted fft2c"}
 
 
 def benchmark_transform_case(

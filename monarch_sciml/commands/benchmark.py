@@ -58,7 +58,8 @@ def benchmark_layer(
         Channels in and out, and samples.
     candidates
         Some of "textbook rfftn", "pruned FFT", "two-bmm Monarch", "dense matrices", "fixed
-        Fourier", "Monarch"; all by default. "neuralop", the baseline, is always measured.
+        Fourier", "Monarch", "Monarch, Triton" (on a GPU); all by default. "neuralop", the baseline,
+        is always measured.
     rounds, max_seconds
         Paired rounds of every comparison, and the time after which no further one begins.
     threads
@@ -79,9 +80,9 @@ def benchmark_layer(
     ValueError
         When a candidate is unknown or the device is not there.
     """
-    from monarch_sciml.benchmark.layers import LAYERS, benchmark_layer_case
+    from monarch_sciml.benchmark.layers import LAYERS, benchmark_layer_case, with_triton
 
-    names = LAYERS if candidates is None else ("neuralop", *candidates)
+    names = with_triton(LAYERS, device) if candidates is None else ("neuralop", *candidates)
     effort = Effort(rounds=rounds, max_seconds=max_seconds)
     base = next((n for n in sizes if n >= 64), max(sizes))
     cases = [("grid", n, modes[0], channels[0], batch[0]) for n in sizes]
@@ -123,8 +124,8 @@ def benchmark_transform(
     coils
         Images transformed at once, complex single precision.
     candidates
-        Some of "torch.fft.fft2", "two-bmm Monarch", "dense matrices", "Monarch"; all by default.
-        "shifted fft2c", the baseline, is always measured.
+        Some of "torch.fft.fft2", "two-bmm Monarch", "dense matrices", "Monarch", "Monarch, Triton"
+        (on a GPU); all by default. "shifted fft2c", the baseline, is always measured.
     rounds, max_seconds, threads, device, overwrite
         As for `benchmark layer`.
 
@@ -132,14 +133,15 @@ def benchmark_transform(
     -------
     The table.
     """
-    from monarch_sciml.benchmark.layers import TRANSFORMS, benchmark_transform_case
+    from monarch_sciml.benchmark.layers import TRANSFORMS, benchmark_transform_case, with_triton
 
     effort = Effort(rounds=rounds, max_seconds=max_seconds)
+    names = with_triton(TRANSFORMS, device) if candidates is None else candidates
 
     def measure() -> Iterator[Row]:
         for n in sizes:
             rows = benchmark_transform_case(
-                (n, n), coils, effort=effort, names=candidates or TRANSFORMS, device=device
+                (n, n), coils, effort=effort, names=names, device=device
             )
             yield from ({"scan": "size", "size": n, **row} for row in rows)
 

@@ -3,6 +3,7 @@
 from monarch_sciml.kernels._block_reference import reference_monarch_blocks
 from monarch_sciml.kernels._dispatch import needs_plain_operations, use_triton
 from monarch_sciml.kernels.blocks import monarch_blocks
+from monarch_sciml.kernels.cuda_graphs import cuda_graphed
 from monarch_sciml.kernels.rows import monarch_planes, reference_monarch_planes
 from monarch_sciml.kernels.spectral import (
     real_spectral_convolution,
@@ -13,8 +14,10 @@ from monarch_sciml.kernels.triton_blocks import (
     fused_monarch_blocks,
     reference_fused_monarch_blocks,
 )
+from monarch_sciml.kernels.triton_build import runs_triton
 
 __all__ = [
+    "cuda_graphed",
     "fused_monarch_blocks",
     "monarch_blocks",
     "monarch_planes",
@@ -24,6 +27,7 @@ __all__ = [
     "reference_monarch_blocks",
     "reference_monarch_planes",
     "reference_spectral_convolution",
+    "runs_triton",
     "spectral_convolution",
     "use_triton",
 ]

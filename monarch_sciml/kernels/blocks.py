@@ -20,6 +20,7 @@ from torch import Tensor
 from monarch_sciml.kernels import triton_blocks
 from monarch_sciml.kernels._block_reference import reference_monarch_blocks
 from monarch_sciml.kernels._dispatch import triton_enabled
+from monarch_sciml.kernels.triton_build import runs_triton
 
 _ROWS = 256  # rows taken together along the last axis
 
@@ -50,7 +51,7 @@ def monarch_blocks(x: Tensor, first: Tensor, second: Tensor, *, synthesis: bool)
     """
     dtype = torch.promote_types(x.dtype, first.dtype)
     x, first, second = x.to(dtype), first.to(dtype), second.to(dtype)
-    if triton_enabled() and dtype == torch.complex64 and triton_blocks.runs_on(x):
+    if triton_enabled() and dtype == torch.complex64 and runs_triton(x):
         return triton_blocks.fused_monarch_blocks(x, first, second, synthesis=synthesis)
     swapped = x.ndim > 1 and not x.is_contiguous() and x.mT.is_contiguous()
     if swapped:  # (..., J, n) -> (S, n, J)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from monarch_sciml._checks import message
 from monarch_sciml.kernels._block_reference import reference_monarch_blocks
-from monarch_sciml.kernels.triton_build import interpreted, launch, operand_options, pair
+from monarch_sciml.kernels.triton_build import launch, operand_options, pair, runs_triton
 
 _VECTORS = 16  # of a tile
 _PROGRAMS = 4  # per multiprocessor
@@ -74,15 +74,10 @@ def fused_monarch_blocks(
             rule = "the fused Monarch transform takes single precision"
             remedy = "Convert with .float() or .cfloat(), or use `monarch_blocks`."
             raise TypeError(message(rule, tensor.dtype, remedy))
-    if not runs_on(x):
+    if not runs_triton(x):
         rule = "the fused Monarch transform needs data on a CUDA device, or TRITON_INTERPRET=1"
         raise ValueError(message(rule, x.device, "Use `monarch_blocks`."))
     return _FusedBlocks.apply(x, first, second, before, after, synthesis)
-
-
-def runs_on(x: Tensor) -> bool:
-    """Return whether Triton serves the device of x."""
-    return x.is_cuda or (interpreted() and x.device.type == "cpu")
 
 
 def reference_fused_monarch_blocks(

@@ -59,6 +59,11 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes")
 
 
+def runs_triton(x: Tensor) -> bool:
+    """Return whether Triton serves the device of x: CUDA, or a CPU under the interpreter."""
+    return x.is_cuda or (interpreted() and x.device.type == "cpu")
+
+
 def precision() -> Precision:
     """Return how products of single-precision numbers are formed.
 
@@ -125,7 +130,9 @@ def kernels(*, interpret: bool) -> dict[str, Any]:
             for blocks in _CHOICES[name][1]
             for warps, stages in ((4, 2), (8, 2), (4, 3))
         ]
-        tuned[name] = triton.autotune(configs=configs, key=[*_CHOICES[name][2], "PRECISION"])(function)
+        tuned[name] = triton.autotune(configs=configs, key=[*_CHOICES[name][2], "PRECISION"])(
+            function
+        )
     return tuned
 
 

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from monarch_sciml.kernels._dispatch import with_graph, without_autocast
 from monarch_sciml.kernels.triton_build import (
-    interpreted,
     launch,
     operand_options,
     pair,
     power_of_two,
+    runs_triton,
     splits,
     strides,
 )
@@ -41,7 +41,7 @@ def fits(x: Tensor, matrices: Sequence[Tensor]) -> bool:
     matrices
         Planes (c, K_i, n_i) of d analysis and d synthesis matrices.
     """
-    if not (x.is_cuda or (interpreted() and x.device.type == "cpu")):
+    if not runs_triton(x):
         return False
     kinds = (torch.float32, torch.bfloat16, torch.float16)
     if x.dtype not in kinds or any(matrix.dtype != torch.float32 for matrix in matrices):

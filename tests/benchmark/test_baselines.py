@@ -6,9 +6,11 @@ import torch
 from monarch_sciml.benchmark.layers import (
     LAYERS,
     TRANSFORMS,
+    TRITON,
     full_transforms,
     layer_work,
     spectral_layers,
+    with_triton,
 )
 from monarch_sciml.benchmark.models import operators, training_step
 from monarch_sciml.benchmark.pipelines import original_navier_stokes
@@ -87,3 +89,20 @@ def test_the_original_solver_is_of_first_order():
     coarse, fine = error(4e-3), error(2e-3)
     assert fine < 1e-3
     assert 1.8 < coarse / fine < 2.2
+
+
+def test_triton_is_a_candidate_on_a_gpu_only(monkeypatch):
+    pytest.importorskip("triton", reason="needs the package triton")
+    assert with_triton(LAYERS, "cuda") == (*LAYERS, TRITON)
+    assert with_triton(LAYERS, "cpu") == LAYERS
+    layers = spectral_layers((16,), (6,), 2, ["Monarch", TRITON])
+    transforms = full_transforms((130, 4), ["Monarch", TRITON])
+    image = torch.randn(1, 130, 4, dtype=torch.complex64)
+    with pytest.raises(ValueError, match="'Monarch, Triton' needs a CUDA device, got cpu"):
+        transforms[TRITON](image)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    x = torch.randn(1, 2, 16)
+    y = layers[TRITON](x)
+    assert y.grad_fn.name() == "FusedConvolutionBackward"
+    torch.testing.assert_close(y, layers["Monarch"](x))
+    torch.testing.assert_close(transforms[TRITON](image), transforms["Monarch"](image))

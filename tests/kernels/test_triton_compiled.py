@@ -69,7 +69,7 @@ def compile_for(monkeypatch, tmp_path):
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     kernels = "monarch_sciml.kernels"
     monkeypatch.setattr(f"{kernels}.triton_spectral.fits", lambda x, matrices: True)
-    monkeypatch.setattr(f"{kernels}.triton_blocks.runs_on", lambda x: True)
+    monkeypatch.setattr(f"{kernels}.triton_blocks.runs_triton", lambda x: True)
     before = torch.get_float32_matmul_precision(), driver._active
 
     def compile_for(capability, precision, **blocks):
