@@ -28,29 +28,41 @@ _HELPERS = (
     triton_device_blocks.complex_product,
     triton_device_blocks.scaled,
 )
-_IMAGE = [{"BH": h, "BW": w} for h, w in ((32, 32), (16, 64), (32, 64), (64, 32), (64, 64))]
-_BLOCKS = [
-    {"BG": g, "BJ": j, "BK": k, "BO": o}
-    for g, j, k, o in ((4, 16, 16, 16), (1, 16, 16, 16), (8, 16, 16, 16), (2, 32, 32, 32))
-]
-_WIDE = [
-    {"BG": g, "BJ": j, "BK": k, "BO": o}
-    for g, j, k, o in ((1, 64, 32, 32), (1, 128, 32, 32), (4, 16, 32, 32), (8, 16, 16, 16))
-]
-# Kernel, blocks to try (the first one where nothing can be timed), arguments that call for a new
-# choice.
+
+
+def _choices(names: str, *rows: tuple[int, ...]) -> list[dict[str, int]]:
+    return [dict(zip((*names.split(), "num_warps", "num_stages"), row)) for row in rows]
+
+
+_IMAGE = _choices(
+    "BH BW", (32, 32, 4, 2), (16, 64, 4, 3), (64, 32, 4, 3), (64, 64, 4, 2), (64, 64, 8, 3)
+)
+# BJ of the Monarch transform sets its scratch and its number of tiles: not among the choices
+_MONARCH = _choices(
+    "BG BK BO", (4, 16, 16, 4, 2), (1, 16, 16, 4, 3), (8, 16, 16, 8, 2), (2, 32, 32, 4, 2)
+)
+_PRODUCT = _choices(
+    "BG BJ BK BO",
+    (1, 64, 32, 32, 4, 3),
+    (1, 128, 32, 32, 8, 3),
+    (4, 16, 32, 32, 4, 2),
+    (8, 16, 16, 16, 4, 2),
+    (8, 16, 32, 32, 8, 2),
+)
+_IMAGE_KEY = ("H", "W", "K1", "K2", "PRECISION")
+# Kernel, choices of blocks to time (the first one where nothing can be timed), and the arguments
+# that call for a new choice.
 _CHOICES: dict[str, tuple[Callable[..., Any], list[dict[str, int]], tuple[str, ...]]] = {
-    "analyse": (triton_device.analyse_kernel, _IMAGE, ("R", "H", "W", "K1", "K2")),
-    "synthesise": (triton_device.synthesise_kernel, _IMAGE, ("R", "H", "W", "K1", "K2")),
-    "last_gradient": (triton_device.last_gradient_kernel, _IMAGE, ("R", "H", "W", "K1", "K2")),
-    "first_gradient": (triton_device.first_gradient_kernel, _IMAGE, ("R", "H", "W", "K1", "K2")),
-    "product": (triton_device_blocks.product_kernel, _WIDE, ("G", "J", "N", "K", "x_g", "f_g")),
-    # the number of vectors and the scratch depend on BJ, which is therefore not among the choices
-    "monarch": (
-        triton_device_blocks.monarch_kernel,
-        [{"BG": c["BG"], "BK": c["BK"], "BO": c["BO"]} for c in _BLOCKS],
-        ("NA", "NB", "TILES", "x_n"),
+    "analyse": (triton_device.analyse_kernel, _IMAGE, _IMAGE_KEY),
+    "synthesise": (triton_device.synthesise_kernel, _IMAGE, _IMAGE_KEY),
+    "last_gradient": (triton_device.last_gradient_kernel, _IMAGE, _IMAGE_KEY),
+    "first_gradient": (triton_device.first_gradient_kernel, _IMAGE, _IMAGE_KEY),
+    "product": (
+        triton_device_blocks.product_kernel,
+        _PRODUCT,
+        ("G", "N", "K", "x_g", "x_k", "f_g", "f_k", "PRECISION"),
     ),
+    "monarch": (triton_device_blocks.monarch_kernel, _MONARCH, ("NA", "NB", "x_n", "PRECISION")),
 }
 
 
@@ -78,6 +90,11 @@ def power_of_two(n: int, *, minimum: int = 16) -> int:
     return max(minimum, 1 << (n - 1).bit_length())
 
 
+def loop_bound(n: int) -> int:
+    """Return where a loop over n entries may end: few bounds, so that few kernels are compiled."""
+    return power_of_two(n) if n <= 64 else 64 * -(-n // 64)
+
+
 def operand_options(dtype: torch.dtype) -> dict[str, Any]:
     """Return the arguments DTYPE, UPCAST and PRECISION of every kernel."""
     import triton.language as tl
@@ -101,15 +118,17 @@ def launch(name: str, grid: Grid, *arguments: Any, like: Tensor, **constants: An
 
     Notes
     -----
-    On a GPU the blocks are those that were fastest when the shape was first seen (Triton's
-    autotuner, which keeps its choice in memory). Under the interpreter they are fixed.
+    On a GPU the blocks are those that were fastest when the shape was first seen, within a factor
+    of two in size (Triton's autotuner, which keeps its choice in memory): a first call compiles and
+    times five choices of each kernel. Under the interpreter they are fixed.
     """
     interpret = interpreted()
     if interpret:
         constants = {**first_blocks(name), **constants}
     constants["enable_fp_fusion"] = True  # the default, said aloud: Triton 3.9 warns of a change
     with _on(like.device):
-        kernels(interpret=interpret)[name][grid](*arguments, **constants)
+        found = kernel(name, interpret=interpret, scale=like.numel().bit_length())
+        found[grid](*arguments, **constants)
 
 
 def _on(device: torch.device) -> AbstractContextManager[object]:
@@ -117,25 +136,26 @@ def _on(device: torch.device) -> AbstractContextManager[object]:
 
 
 @functools.cache
-def kernels(*, interpret: bool) -> dict[str, Any]:
-    """Return every kernel, to be launched as kernel[grid](...): interpreted or autotuned."""
+def kernel(name: str, *, interpret: bool, scale: int) -> Any:
+    """Return a kernel to be launched as kernel[grid](...): interpreted, or tuned for data of
+    2^(scale - 1) to 2^scale elements.
+    """
+    if interpret:
+        return decorated(interpret=True)[name]
     import triton
 
-    if interpret:
-        return decorated(interpret=True)
-    tuned = {}
-    for name, function in decorated(interpret=False).items():
-        configs = [
-            triton.Config(blocks, num_warps=warps, num_stages=stages)
-            for blocks in _CHOICES[name][1]
-            for warps, stages in ((4, 2), (8, 2), (4, 3))
-        ]
-        tuned[name] = triton.autotune(configs=configs, key=[*_CHOICES[name][2], "PRECISION"])(
-            function
+    warps = ("num_warps", "num_stages")
+    configs = [
+        triton.Config(
+            {block: size for block, size in choice.items() if block not in warps},
+            **{option: choice[option] for option in warps},
         )
-    return tuned
+        for choice in _CHOICES[name][1]
+    ]
+    return triton.autotune(configs, list(_CHOICES[name][2]))(decorated(interpret=False)[name])
 
 
+@functools.cache
 def decorated(*, interpret: bool) -> dict[str, Any]:
     """Return every kernel as Triton's own function, not tuned.
 
@@ -159,7 +179,7 @@ def decorated(*, interpret: bool) -> dict[str, Any]:
 
 
 def first_blocks(name: str) -> dict[str, int]:
-    """Return the blocks of a kernel that stand first among its choices."""
+    """Return the blocks (and warps) of a kernel that stand first among its choices."""
     return dict(_CHOICES[name][1][0])
 
 

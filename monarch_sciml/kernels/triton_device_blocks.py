@@ -58,12 +58,14 @@ def product_kernel(
     y_re: Pointer, y_im: Pointer,
     x_g: Integer, x_j: Integer, x_k: Integer, f_g: Integer, f_k: Integer, f_o: Integer,
     y_g: Integer, y_j: Integer, y_o: Integer, C: Integer, G: Integer, J: Integer, N: Integer,
-    K: constexpr, X_COMPLEX: constexpr, F_COMPLEX: constexpr, OUT_COMPLEX: constexpr,
+    D: Integer, K: constexpr, X_COMPLEX: constexpr, F_COMPLEX: constexpr, OUT_COMPLEX: constexpr,
     OUT_CONJ: constexpr, BIAS: constexpr,
     BG: constexpr, BJ: constexpr, BK: constexpr, BO: constexpr,
     DTYPE: constexpr, UPCAST: constexpr, PRECISION: constexpr,
 ) -> None:  # fmt: skip
-    """y[g, j, o] = sum_k x[g, j, k] f[g, k, o] (+ bias[j mod C]), one block a program."""
+    """y[g, j, o] = sum_k x[g, j, k] f[g, k, o] (+ bias[j mod C]) over D <= K entries, one block a
+    program.
+    """
     g = (tl.program_id(0) * BG + tl.arange(0, BG))[:, None, None]
     j = (tl.program_id(1) * BJ + tl.arange(0, BJ))[None, :, None]
     o = (tl.program_id(2) * BO + tl.arange(0, BO))[None, None, :]
@@ -74,10 +76,10 @@ def product_kernel(
     for start in range(0, K, BK):
         k = start + tl.arange(0, BK)
         by_x, by_f = k[None, None, :], k[None, :, None]
-        keep = (g < G) & (j < J) & (by_x < K)
+        keep = (g < G) & (j < J) & (by_x < D)
         at = wide_g * x_g + wide_j * x_j + by_x.to(tl.int64) * x_k
         a, b = load_pair(x_re, x_im, at, keep, X_COMPLEX, False)
-        keep = (g < G) & (by_f < K) & (o < N)
+        keep = (g < G) & (by_f < D) & (o < N)
         at = wide_g * f_g + by_f.to(tl.int64) * f_k + o * f_o
         c, d = load_pair(f_re, f_im, at, keep, F_COMPLEX, False)
         real, imag = complex_product(

@@ -20,6 +20,7 @@ from torch import Tensor
 from monarch_sciml.kernels._dispatch import with_graph, without_autocast
 from monarch_sciml.kernels.triton_build import (
     launch,
+    loop_bound,
     operand_options,
     pair,
     power_of_two,
@@ -170,8 +171,8 @@ def product(
         ),
         *x, *f, y[0] if bias is None else bias, *y,
         *strides(x[0], (0, 1, 2)), *strides(f[0], (0, 1, 2)), *strides(y[0], (0, 1, 2)),
-        1 if bias is None else len(bias), groups, rows, columns,
-        like=y[0], K=depth, X_COMPLEX=x[0] is not x[1], F_COMPLEX=f[0] is not f[1],
+        1 if bias is None else len(bias), groups, rows, columns, depth,
+        like=y[0], K=loop_bound(depth), X_COMPLEX=x[0] is not x[1], F_COMPLEX=f[0] is not f[1],
         OUT_COMPLEX=not real, OUT_CONJ=conj, BIAS=bias is not None, **operand_options(dtype),
     )  # fmt: skip
 

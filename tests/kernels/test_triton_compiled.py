@@ -13,11 +13,13 @@ from monarch_sciml.kernels import (
     fused_monarch_blocks,
     spectral_convolution,
     triton_build,
+    triton_spectral,
     use_triton,
 )
 
 pytest.importorskip("triton", reason="needs the package triton")
 
+KERNEL = triton_build.kernel
 SMALL = {"BG": 1, "BJ": 16, "BK": 16, "BO": 16}  # blocks of the products: quick to compile
 # compute capability: bytes of shared memory that a program may have
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
@@ -76,14 +78,16 @@ def compile_for(monkeypatch, tmp_path):
         log = []
         driver.set_active(NoDevice(capability))
         torch.set_float32_matmul_precision(precision)
-        functions = triton_build.decorated(interpret=False).items()
+        functions = triton_build.decorated.__wrapped__(interpret=False).items()  # compile anew
         table = {name: CompileOnly(name, f, log, blocks) for name, f in functions}
-        monkeypatch.setattr(f"{kernels}.triton_build.kernels", lambda *, interpret: table)
+        monkeypatch.setattr(f"{kernels}.triton_build.kernel", lambda name, **_: table[name])
         return log
 
     yield compile_for
     torch.set_float32_matmul_precision(before[0])
     driver._active = before[1]
+    KERNEL.cache_clear()  # what a driver that is none was told
+    triton_build.decorated.cache_clear()
 
 
 def layer(grid, modes, *, dtype=torch.float32, backward=True):
@@ -165,10 +169,37 @@ def test_the_monarch_transform(compile_for, capability):
     assert kernel.asm["ptx"].count("bar.sync") >= 2
 
 
+def test_the_autotuner_takes_every_choice(compile_for, monkeypatch):
+    compile_for(80, "medium")
+    compiled = []
+
+    class Tuned:
+        """What `launch` uses, without timing."""
+
+        def __init__(self, name, **options):
+            self.tuner = KERNEL(name, **options)
+
+        def __getitem__(self, grid):
+            def warm_up(*arguments, **constants):
+                compiled.extend(self.tuner.warmup(*arguments, grid=(1,), **constants))
+
+            return warm_up
+
+    monkeypatch.setattr("monarch_sciml.kernels.triton_build.kernel", Tuned)
+    planes = [torch.randn(2, 12, 64), torch.randn(2, 7, 64)]
+    triton_spectral.synthesise(torch.randn(2, 4, 84), planes, (2, 2, 64, 64), torch.float32)
+    assert len(compiled) == len(triton_build._CHOICES["synthesise"][1])
+    for kernel, choice in zip(compiled, triton_build._CHOICES["synthesise"][1]):
+        assert kernel.metadata.num_warps == choice["num_warps"]
+        assert kernel.metadata.shared <= SHARED_MEMORY[80]
+
+
 def test_every_choice_names_blocks_of_its_kernel():
     for name, (function, choices, key) in triton_build._CHOICES.items():
         constants = {k for k, kind in function.__annotations__.items() if kind == "constexpr"}
         assert set(key) <= set(function.__annotations__), name
         for blocks in choices:
-            assert set(blocks) <= constants, name
-            assert all(size & (size - 1) == 0 for size in blocks.values()), name
+            assert set(blocks) <= constants | {"num_warps", "num_stages"}, name
+            assert all(size & (size - 1) == 0 for k, size in blocks.items() if k != "num_stages"), (
+                name
+            )
