@@ -17,6 +17,7 @@ from torch import Tensor
 
 from monarch_sciml._checks import message
 from monarch_sciml.kernels._block_reference import reference_monarch_blocks
+from monarch_sciml.kernels._dispatch import needs_plain_operations
 from monarch_sciml.kernels.triton_build import launch, operand_options, pair, runs_triton
 
 _VECTORS = 16  # of a tile
@@ -77,6 +78,8 @@ def fused_monarch_blocks(
     if not runs_triton(x):
         rule = "the fused Monarch transform needs data on a CUDA device, or TRITON_INTERPRET=1"
         raise ValueError(message(rule, x.device, "Use `monarch_blocks`."))
+    if needs_plain_operations(*tensors):
+        return reference_fused_monarch_blocks(x, first, second, before, after, synthesis)
     return _FusedBlocks.apply(x, first, second, before, after, synthesis)
 
 

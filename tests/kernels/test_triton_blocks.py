@@ -97,6 +97,13 @@ def test_second_derivatives():
         close(a, b, 1e-4)
 
 
+def test_under_torch_func():
+    pair = blocks((2, 3), synthesis=False)
+    x = torch.randn(2, 4, 6, dtype=torch.complex64)
+    mapped = torch.vmap(lambda one: fused_monarch_blocks(one, *pair, synthesis=False))(x)
+    close(mapped, fused_monarch_blocks(x, *pair, synthesis=False))
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_coil_images_to_masked_kspace_as_by_fft(device):
     height, width, coils = 12, 16, 3
