@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -12,7 +12,7 @@ from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.commands.ranks import joined
 from monarch_sciml.commands.reconstruction_batch import reconstruct_all
 from monarch_sciml.commands.reconstruction_files import HDF5, Destination, ending_of
-from monarch_sciml.commands.reconstruction_maps import MapsSource
+from monarch_sciml.commands.reconstruction_maps import MapsName, MapsSource
 from monarch_sciml.commands.reconstruction_report import report
 from monarch_sciml.commands.reconstruction_settings import METHODS, Settings, reconstruct_scan
 from monarch_sciml.commands.saved import load_mri_networks
@@ -163,7 +163,7 @@ def reconstruct(
             acceleration=acceleration,
             calibration=calibration,
             axis=axis,
-            coil_maps=coil_maps,
+            coil_maps=coil_maps if coil_maps in get_args(MapsName) else Path(coil_maps),
             n_maps=positive_int("n_maps", n_maps),
             compress_coils=compress_coils,
             regularization=regularization,

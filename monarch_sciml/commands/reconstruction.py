@@ -142,15 +142,20 @@ def prepare(
     """
     shape, notes = image_shape(full), list(full.notes)
     maps = given_maps(scan, source, n_maps=n_maps, slices=slices)
-    given = maps is not None
     if compress_coils is not None and compress_coils < scan.n_coils:
         notes.append(f"{scan.n_coils} coils compressed to {compress_coils}")
-        full, scan, fewer = compressed(full, scan, maps, compress_coils)
-        maps = fewer if given else None
+        full, scan, maps = compressed(full, scan, maps, compress_coils)
     if maps is None:
-        bar = _Bars(progress)
+        remedy = "Pass maps with --coil_maps FILE"
+        remedy += ", or a --mask with calibration lines." if full.fully_sampled else "."
         maps = estimated_maps(
-            scan, source, n_maps=n_maps, calibration=calibration, device=device, bar=bar
+            scan,
+            source,
+            n_maps=n_maps,
+            calibration=calibration,
+            remedy=remedy,
+            device=device,
+            bar=_Bars(progress),
         )
     scan = replace(scan, coil_maps=maps.values if n_maps == 1 else None)
     reference = reference_of(full, maps.values, shape, stored=source == "stored")

@@ -25,7 +25,8 @@ from monarch_sciml.physics import (
     walsh,
 )
 
-MapsSource = Literal["espirit", "walsh", "stored"] | Path
+MapsName = Literal["espirit", "walsh", "stored"]
+MapsSource = MapsName | Path
 Bar = Callable[[str, int], Iterable[int]]
 """Gives the numbers of the slices, with a progress bar of that name."""
 
@@ -87,14 +88,15 @@ def given_maps(
         path = _of_scan(source, scan) if source.is_dir() else source
         whole = scan.header.get("shape", scan.kspace.shape)[0]
         maps = read_coil_maps(path, (whole, *scan.kspace.shape[1:]), n_maps=n_maps)
-        return Maps(maps if slices is None else maps[slice(*slices)].clone(), path.name)
+        maps = maps if slices is None else maps[slice(*slices)].clone()
+        return Maps(maps, path.name, _norm_notes(maps))
     if n_maps > 1:
         rule = "`n_maps` must be 1 for the maps stored in a scan"
         raise ValueError(message(rule, n_maps, "Use --coil_maps espirit or a file of maps."))
     if scan.coil_maps is None:
         rule = f"{scan.name} must hold coil maps to use the stored ones"
         raise ValueError(message(rule, "none", "Use --coil_maps espirit."))
-    return Maps(scan.coil_maps, "stored in the file")
+    return Maps(scan.coil_maps, "stored in the file", _norm_notes(scan.coil_maps))
 
 
 def estimated_maps(
@@ -103,6 +105,7 @@ def estimated_maps(
     *,
     n_maps: int,
     calibration: int,
+    remedy: str = "Pass maps with --coil_maps FILE.",
     device: torch.device,
     bar: Bar,
 ) -> Maps:
@@ -118,6 +121,8 @@ def estimated_maps(
         Number of map sets M, 1 for "walsh".
     calibration
         Largest side of the block that is used, in samples.
+    remedy
+        What to do where there is no such block.
     device
         Where to compute.
     bar
@@ -140,7 +145,11 @@ def estimated_maps(
         kspace = scan.kspace[number].to(device)
         if not bool(kspace.any()):
             continue
-        _check_calibration(scan, number, calibration, 1 if source == "walsh" else KERNEL)
+        least = 1 if source == "walsh" else KERNEL
+        size = calibration_of(scan, number, calibration)
+        if min(size) < least <= calibration:
+            rule = f"the fully sampled centre of k-space must be at least {least} x {least} samples"
+            raise ValueError(message(rule, f"{size[0]} x {size[1]} in {scan.name}", remedy))
         if source == "walsh":
             maps[number] = walsh(kspace, calibration=calibration).cpu()
             continue
@@ -155,11 +164,13 @@ def estimated_maps(
     return Maps(maps if n_maps > 1 else maps[:, 0], origin, notes)  # (s, M, c, H, W)
 
 
-def compressed(full: Scan, scan: Scan, maps: Maps | None, n_coils: int) -> tuple[Scan, Scan, Maps]:
+def compressed(
+    full: Scan, scan: Scan, maps: Maps | None, n_coils: int
+) -> tuple[Scan, Scan, Maps | None]:
     """Return a scan before and after undersampling, and given maps, with fewer virtual coils.
 
     Every slice has its own coils, those of the most energy in its undersampled k-space, as in
-    training (`SizeRules`). Without maps those returned are empty.
+    training (`SizeRules`).
     """
     positive_int("compress_coils", n_coils)
     matrices = [
@@ -176,8 +187,8 @@ def compressed(full: Scan, scan: Scan, maps: Maps | None, n_coils: int) -> tuple
         return replace(scan, kspace=fewer(scan.kspace), coil_maps=None)
 
     new = of(scan)
-    values = torch.empty(0) if maps is None else fewer(maps.values)
-    return (new if full is scan else of(full)), new, Maps(values, maps.origin if maps else "")
+    maps = None if maps is None else replace(maps, values=fewer(maps.values))
+    return (new if full is scan else of(full)), new, maps
 
 
 def _espirit(
@@ -199,17 +210,27 @@ def _espirit(
     return maps * kept.unsqueeze(1), kept
 
 
-def _check_calibration(scan: Scan, number: int, calibration: int, least: int) -> None:
-    """Refuse a slice without calibration region, with what can be done about it."""
+def calibration_of(scan: Scan, number: int, calibration: int) -> tuple[int, int]:
+    """Return the size of the calibration block of a slice, at most `calibration` samples a side."""
     sampled = (scan.kspace[number] != 0).any(dim=0)
     for axis, n in enumerate(sampled.shape):
         sampled = cut_or_pad(sampled, min(n, calibration), axis)
-    size = calibration_size(sampled)
-    if min(size) < least <= calibration:
-        rule = f"the fully sampled centre of k-space must be at least {least} x {least} samples"
-        got = f"{size[0]} x {size[1]} in {scan.name}"
-        remedy = "Pass maps with --coil_maps FILE, or a --mask with calibration lines."
-        raise ValueError(message(rule, got, remedy))
+    return calibration_size(sampled)
+
+
+def _norm_notes(maps: Tensor) -> tuple[str, ...]:
+    """Say where maps are not of the unit norm that methods expect; zero outside of the object."""
+    far = total = 0
+    for part in maps:  # (c, H, W) or (M, c, H, W)
+        norm = torch.linalg.vector_norm(part, dim=-3)
+        far += int(((norm - 1).abs() > 0.1)[norm > 0].sum())
+        total += int((norm > 0).sum())
+    if far <= 0.01 * total:
+        return ()
+    return (
+        f"the coil maps are not of unit norm in {100 * far / total:.0f} % of the object: images "
+        "are shaded, and the weights of the methods mean something else",
+    )
 
 
 def _folded(share: float) -> str:

@@ -218,18 +218,23 @@ def _run(problem: Problem, sampling: str, settings: Settings) -> Result:
 
 def _check_memory(path: Path, settings: Settings, reader: Mapping[str, Any]) -> None:
     """Refuse a volume that will not fit into memory, before it is read."""
+    remedy = "Reconstruct fewer slices at a time, as --slices [0,1], or pass --compress_coils N."
+    undersampled = bool(settings.mask or settings.mask_file or settings.acceleration)
     try:
         whole, coils, height, width = open_scan(path, reader).shape
-    except ValueError:
-        return  # the slice in the middle may be empty; reading all of it finds what is wrong
-    n_slices = whole if settings.slices is None else settings.slices[1] - settings.slices[0]
+    except ValueError:  # the slice in the middle may be empty; reading all finds what is wrong
+        size = path.stat().st_size if path.exists() else 0
+        needed = size * (1 + undersampled + settings.n_maps) + WORKING_BYTES
+        check_memory(f"the k-space and maps of {path.name}", needed, remedy=remedy)
+        return
+    first, last = settings.slices or (0, whole)
+    n_slices = max(0, min(last, whole) - first)
     kept = min(coils, settings.compress_coils or coils)
-    undersampled = settings.mask or settings.mask_file or settings.acceleration
     # k-space as read, compressed, undersampled, the maps; the images and the reference
-    copies = coils + kept * (kept < coils) + kept * bool(undersampled) + kept * settings.n_maps
+    copies = coils + kept * ((kept < coils) + undersampled + settings.n_maps)
     a_slice = 8 * height * width * (copies + len(settings.names) + 1)
-    remedy = "Reconstruct fewer slices at a time, as --slices [0,1], or pass --compress_coils N."
-    what = f"{n_slices} slices of {path.name}"
+    what = f"the k-space, maps and images of {n_slices} slices of {path.name}"
+    remedy = remedy if n_slices > 1 else "Pass --compress_coils N, or free memory."
     check_memory(what, n_slices * a_slice + WORKING_BYTES, remedy=remedy)
 
 

@@ -72,9 +72,11 @@ def summary(outcomes: Sequence[Outcome], skipped: Mapping[str, str], table: Path
     before = sum(outcome.resumed for outcome in outcomes)
     counts = f"{len(good)} of {len(outcomes)} scans reconstructed"
     counts += f", {before} of them before" if before else ""
-    blocks = [counts + (f", {len(skipped)} other files skipped" if skipped else "")]
+    others = f"{len(skipped)} other file{'s' if len(skipped) > 1 else ''}"
+    blocks = [counts + (f", {others} skipped" if skipped else "")]
     labels = _labels([outcome.path for outcome in outcomes])
     if good:
+        blocks += [_scans(good, labels)] if len(good) <= MANY else []
         blocks += [_metric_table(metric, good, labels) for metric in METRICS if _any(good, metric)]
         blocks.append(_times(good))
     listed = {
@@ -92,6 +94,24 @@ def summary(outcomes: Sequence[Outcome], skipped: Mapping[str, str], table: Path
 
 def _any(outcomes: Sequence[Outcome], metric: str) -> bool:
     return any(metric in row for outcome in outcomes for row in outcome.rows)
+
+
+def _scans(outcomes: Sequence[Outcome], labels: Mapping[str, str]) -> str:
+    """Return size and achieved acceleration of every scan."""
+    lines = []
+    for outcome in outcomes:
+        row = outcome.rows[0]
+        lines.append(
+            {
+                "scan": labels[outcome.path],
+                "format": row["format"],
+                "slices": str(row["slices"]),
+                "coils": str(row["coils"]),
+                "matrix": f"{row['height']} x {row['width']}",
+                "acceleration": f"{row['acceleration']:.2f}",
+            }
+        )
+    return aligned(lines)
 
 
 def _metric_table(metric: str, outcomes: Sequence[Outcome], labels: Mapping[str, str]) -> str:
