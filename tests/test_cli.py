@@ -341,7 +341,7 @@ def test_bad_scans(tmp_path, monkeypatch, refused):
         "mask.h5": r"`mask` of mask.h5 must have shape \(W,\) or \(H, W\)",
         "cut.h5": "must be a complete HDF5 file",
         "cut.cfl": "must have the 8192 bytes",
-        ".": "a file is needed",
+        ".": "must be a folder for several scans",
     }  # fmt: skip
     before = sorted(tmp_path.iterdir())
     for name, words in expected.items():
