@@ -37,6 +37,7 @@ LAZY = {
     "neuralop": {"models", "layers"},
     "nilearn": set(),
     "sigpy": set(),
+    "skfem": set(),
     "triton": set(),
 }
 # Never imported by the package: its tests, its experiments, its development tools.

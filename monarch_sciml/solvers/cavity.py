@@ -115,7 +115,10 @@ class LidDrivenCavity:
             the speed of the lid is then too high for a steady flow or for the grid.
         """
         lids = self._checked(lid)
-        numbers = torch.as_tensor(reynolds, dtype=torch.float64).expand(len(lids)).tolist()
+        numbers = torch.as_tensor(reynolds, dtype=torch.float64)
+        if tuple(numbers.shape) not in ((), (len(lids),)):
+            rule = f"`reynolds` must be one number or have shape ({len(lids)},)"
+            raise ValueError(message(rule, tuple(numbers.shape), "Pass one for each lid."))
         nodes = (len(lids), self.n_points, self.n_points)
         forces = [None] * len(lids)
         if forcing is not None:
@@ -125,7 +128,8 @@ class LidDrivenCavity:
             forcing = finite("forcing", forcing.double().cpu(), remedy="Check its source.")
             forces = list(forcing.expand(nodes).numpy())
         flows = []
-        for one, number, force in zip(lids, numbers, forces, strict=True):
+        each = numbers.expand(len(lids)).tolist()
+        for one, number, force in zip(lids, each, forces, strict=True):
             walls = self._walls(one)
             flow = self._flow(walls, positive("reynolds", number), force)
             if flow is None:

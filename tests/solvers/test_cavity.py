@@ -23,6 +23,22 @@ GHIA_V = {
     400: ".18360 .19713 .20920 .22965 .28124 .30203 .30174 .05186 -.38598 -.44993 nan -.22847 "
     "-.19254 -.15663 -.12146",
 }
+# Marchi, Suero and Araki, J. Braz. Soc. Mech. Sci. Eng. 31 (2009): 1024² volumes, extrapolated;
+# u on x = 1/2 at y = 1/16, ..., 15/16, v on y = 1/2 at x = 1/16, ..., 15/16
+MARCHI_U = {
+    100: "-.041974991 -.077125399 -.109816214 -.141930064 -.172712391 -.198470859 -.212962392 "
+    "-.209149142 -.182080595 -.131256301 -.060245594 .027874448 .140425325 .310557090 .597466694",
+    400: "-.092599260 -.178748051 -.263917200 -.321229080 -.320251090 -.266306350 -.190730560 "
+    "-.115053628 -.042568947 .030243020 .105456010 .181306850 .252203840 .316829690 .469580199",
+}
+MARCHI_V = {
+    100: ".094807616 .149243000 .174342933 .179243328 .169132064 .145730201 .108775865 "
+    ".057536559 -.007748504 -.084066715 -.163010143 -.227827313 -.253768577 -.218690812 "
+    "-.123318170",
+    400: ".185132290 .262251260 .297479230 .300960030 .268310960 .206571390 .130571694 "
+    ".052058082 -.024714514 -.100884164 -.182109238 -.280990219 -.400042350 -.449011850 "
+    "-.270354943",
+}
 
 
 def numbers(text: str) -> np.ndarray:
@@ -68,19 +84,26 @@ class TestPublishedValues:
         where = int(stream[0].argmin())
         assert (where // 65 / 64, where % 65 / 64) == pytest.approx((0.6172, 0.7344), abs=0.009)
 
-    def test_extremes_on_a_fine_grid(self, classic):
-        """Deng, Piquet, Queutey and Visonneau (1994), Re = 100, extrapolated."""
+    @pytest.mark.parametrize(("index", "reynolds"), [(0, 100), (1, 400)])
+    def test_marchi(self, classic, index, reynolds):
+        velocity = classic[1][index].numpy()
+        u, v = numbers(MARCHI_U[reynolds]), numbers(MARCHI_V[reynolds])
+        bound = {100: 2e-5, 400: 1e-4}[reynolds]
+        assert np.abs(velocity[0, 32, 4:-4:4] - u).max() < bound
+        assert np.abs(velocity[1, 4:-4:4, 32] - v).max() < bound
+
+    def test_centre(self, classic):
+        """Its value in the tables of Marchi et al. has more digits than the other points need."""
+        u, v = classic[1][0, :, 32, 32].tolist()
+        assert (u, v) == pytest.approx((-0.209149142, 0.057536559), abs=5e-6)
+
+    def test_extremes(self, classic):
+        """Botella and Peyret, Computers and Fluids 27 (1998) 421: Chebyshev collocation, Re 100."""
         nodes, between = np.linspace(0, 1, 65), np.linspace(0, 1, 4001)
         u = CubicSpline(nodes, classic[1][0, 0, 32])(between)
         v = CubicSpline(nodes, classic[1][0, 1, :, 32])(between)
-        assert u.min() == pytest.approx(-0.21405, abs=1e-4)
-        assert (v.min(), v.max()) == pytest.approx((-0.25380, 0.17957), abs=1e-4)
-
-    def test_centre_on_a_fine_grid(self, classic):
-        """Marchi, Suero and Araki (2009), 1024² volumes extrapolated, Re = 100."""
-        u, v = classic[1][0, :, 32, 32].tolist()
-        assert u == pytest.approx(-0.2091491, abs=5e-6)
-        assert v == pytest.approx(0.0575366, abs=5e-6)
+        assert u.min() == pytest.approx(-0.2140424, abs=1e-4)
+        assert (v.min(), v.max()) == pytest.approx((-0.2538030, 0.1795728), abs=1e-4)
 
 
 def manufactured(n: int, reynolds: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -233,6 +256,7 @@ class TestBadInput:
             (torch.ones(1, 8), {}, "lid"),
             (torch.full((1, 9), float("nan")), {}, "finite"),
             (torch.ones(1, 9), {"reynolds": 0.0}, "reynolds"),
+            (torch.ones(1, 9), {"reynolds": torch.ones(2)}, r"one number or have shape \(1,\)"),
             (torch.ones(1, 9), {"forcing": torch.ones(8, 8)}, "forcing"),
             (torch.ones(1, 9), {"forcing": torch.full((9, 9), float("inf"))}, "finite"),
         ],
