@@ -41,8 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         text = run(parser, configuration)
     except KeyboardInterrupt:
-        remedy = "Go on with --options.resume true, or --resume true, where the command has it."
-        return _fail(f"interrupted. {remedy}", 1)
+        return _fail(f"interrupted. {_GO_ON.get(configuration.command, _RESUME)}", 1)
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         if summary := getattr(error, "summary", None):  # part of the work was done
             print(summary)
@@ -53,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 _LONG = {"-o": "--output"}
+_RESUME = "Go on with --options.resume true, or --resume true, where the command has it."
+_GO_ON = {"generate": "Repeat the command: it goes on where it stopped."}
 
 
 def build_parser() -> ArgumentParser:
@@ -203,6 +204,9 @@ _REPHRASED = (
 
 def _plain(text: str) -> str:
     """Return an error as one line without the types of Python."""
+    if text.startswith("Caught ") and " in DataLoader worker process " in text:
+        # torch hands on the traceback of the process; its last line is "ValueError: ..."
+        text = text.rstrip().splitlines()[-1].partition(": ")[2] or text
     line = " ".join(text.split())
     for pattern, replacement in _REPHRASED:
         line = re.sub(pattern, replacement, line)

@@ -352,6 +352,41 @@ def test_bad_scans(tmp_path, monkeypatch, refused):
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["generate", "darcy", "-o", "d.h5"], "Repeat the command: it goes on where it stopped."),
+        (["evaluate", "run"], "--options.resume true"),
+    ],
+)
+def test_an_interrupt_says_how_to_go_on(arguments, words, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("monarch_sciml.cli.run", interrupted)
+    assert main(arguments) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "interrupted" in err and words in err
+
+
+class Broken(torch.utils.data.Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise ValueError("`u` of a.h5 must be finite, got NaN: none. Leave it out.")
+
+
+def test_errors_of_loading_processes_are_one_line_too(monkeypatch, capsys):
+    def load(*_):
+        return next(iter(torch.utils.data.DataLoader(Broken(), num_workers=1)))
+
+    monkeypatch.setattr("monarch_sciml.cli.run", load)
+    assert main(["evaluate", "run"]) == 1
+    line = "monarch-sciml: error: `u` of a.h5 must be finite, got NaN: none. Leave it out.\n"
+    assert capsys.readouterr().err == line
+
+
 def test_help_and_version_end_well(capsys):
     for arguments in (["--version"], ["--help"], ["reconstruct", "--help"], ["train", "--help"]):
         with pytest.raises(SystemExit) as ended:

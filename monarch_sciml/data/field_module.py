@@ -134,7 +134,7 @@ def open_data(path: Path, boundary: Sequence[str] | None = None) -> FieldSource:
     """Open the file of a data module; when it is missing, say how to make it."""
     if not path.exists():
         rule = "the data file must exist"
-        made = f"navier_stokes --output {path}" if path.suffix in (".h5", ".hdf5") else "PROBLEM"
+        made = f"PROBLEM --output {path}" if path.suffix in (".h5", ".hdf5") else "PROBLEM"
         remedy = f"Make it with `monarch-sciml generate {made}`, or correct the path."
         raise FileNotFoundError(message(rule, str(path), remedy))
     return open_fields(path, boundary=boundary)

@@ -312,7 +312,9 @@ class TestBadInput:
             TrajectoryModule(path, **{**SIZES, "n_train": 2.5})
 
     def test_missing_file_names_the_command(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match=r"monarch-sciml generate navier_stokes --out"):
+        with pytest.raises(
+            FileNotFoundError, match=r"monarch-sciml generate PROBLEM --output .*ns.h5`"
+        ):
             TrajectoryModule(tmp_path / "ns.h5", n_train=1, n_test=1)
         with pytest.raises(FileNotFoundError, match="monarch-sciml generate"):
             PairModule(tmp_path / "darcy.pt", n_train=1, n_test=1)
