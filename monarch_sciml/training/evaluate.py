@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from monarch_sciml._checks import positive_int
 from monarch_sciml.training.grouping import batch_groups
 from monarch_sciml.training.objective import Objective
-from monarch_sciml.training.runtime import make_accelerator, n_samples_of
+from monarch_sciml.training.runtime import make_accelerator, n_samples_of, stacked
 
 
 def evaluate_model(
@@ -63,7 +63,7 @@ def evaluate_model(
     positive_int("batch_size", batch_size)
     if batch_groups(dataset) is not None:
         batch_size = 1  # samples differ in size; which share a batch plays no part in the metrics
-    loader = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers)
+    loader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=stacked)
     hidden = not (progress and accelerator.is_main_process)
     was_training = network.training
     network.eval()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.training.grouping import GroupedBatchSampler, batch_groups
@@ -100,11 +100,36 @@ def training_loader(
     sampler, share = EpochSampler(n_samples, seed), batch_size // processes
     groups = batch_groups(dataset)
     if groups is None:
-        loader = DataLoader(dataset, batch_size=share, sampler=sampler, num_workers=num_workers)
+        loader = DataLoader(
+            dataset, share, sampler=sampler, num_workers=num_workers, collate_fn=stacked
+        )
     else:
         batches: Any = GroupedBatchSampler(sampler, groups, share, processes)
-        loader = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers)
+        loader = DataLoader(
+            dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=stacked
+        )
     return accelerator.prepare(loader)
+
+
+def stacked(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the samples of a batch stacked along a new first axis, as `default_collate` does.
+
+    Raises
+    ------
+    ValueError
+        When samples differ in shape; the line says in which.
+    """
+    try:
+        return default_collate(list(samples))
+    except RuntimeError:
+        for name in samples[0]:
+            shapes = list(dict.fromkeys(np.shape(sample[name]) for sample in samples))
+            if len(shapes) > 1:
+                rule = f"`{name}` must have one shape in all samples of a batch"
+                got = " and ".join(str(tuple(shape)) for shape in shapes[:3])
+                remedy = "Crop or resample them, or let the data set name its `batch_groups`."
+                raise ValueError(message(rule, got, remedy)) from None
+        raise
 
 
 def n_samples_of(dataset: Dataset[dict[str, Any]]) -> int:

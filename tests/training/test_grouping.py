@@ -4,18 +4,19 @@ import math
 from collections import Counter
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from monarch_sciml.training import Budget, Optimisation, evaluate_model, train
 from monarch_sciml.training.grouping import GroupedBatchSampler, batch_groups
-from monarch_sciml.training.objective import ReconstructionObjective
-from monarch_sciml.training.runtime import EpochSampler
+from monarch_sciml.training.objective import ReconstructionObjective, RolloutObjective
+from monarch_sciml.training.runtime import EpochSampler, stacked
 
 
 @settings(deadline=None, max_examples=60)
@@ -51,6 +52,37 @@ def test_the_order_is_that_of_the_epoch():
     assert list(batches) == first
     sampler.set_epoch(1)
     assert list(batches) != first
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("part", ["train", "evaluate"])
+def test_samples_that_do_not_fit_together_are_named(part, num_workers, tmp_path):
+    samples = [{"input": torch.ones(1, 1, n), "target": torch.ones(1, 1, n)} for n in (6, 6, 8)]
+    data = SimpleNamespace(train=samples, validation=None)
+    words = r"`input` must have one shape in all samples of a batch, got \(1, 1, [68]\) and \(1, 1,"
+    with pytest.raises(ValueError, match=words):
+        if part == "evaluate":
+            evaluate_model(
+                nn.Identity(), RolloutObjective(), samples, batch_size=3, num_workers=num_workers
+            )
+        else:
+            train(
+                nn.Conv1d(1, 1, 1),
+                RolloutObjective(),
+                data,
+                optimisation=Optimisation(),
+                budget=Budget(epochs=1, batch_size=3),
+                output=tmp_path / "run",
+                progress=False,
+                num_workers=num_workers,
+            )
+
+
+def test_stacking_is_torchs_where_it_can_be():
+    samples = [{"a": torch.arange(3) + i, "b": i, "c": np.float32(i)} for i in range(4)]
+    ours, theirs = stacked(samples), default_collate(samples)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
 class Ragged(Dataset):
