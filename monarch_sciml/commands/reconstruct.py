@@ -205,10 +205,8 @@ def _one(
 ) -> str:
     """Reconstruct one scan into one file."""
     ending = None if output is None else ending_of(output)
-    alike = (
-        ending is None or ending == f".{output_format}" or {ending, f".{output_format}"} <= {*HDF5}
-    )
-    if output_format is not None and not alike:
+    wanted = HDF5 if output_format == "h5" else (f".{output_format}",)
+    if output_format is not None and ending is not None and ending not in wanted:
         rule = f"`output` must end in .{output_format}, or be a folder"
         raise ValueError(message(rule, output, "Leave out `output_format`."))
     destination = Destination.checked(path, output, figure, settings.names, overwrite=overwrite)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from monarch_sciml._checks import message, one_of
 from monarch_sciml._files import whole_file
-from monarch_sciml.commands.reconstruction import errors_of
+from monarch_sciml.commands.reconstruction_reference import errors_of
 from monarch_sciml.commands.reconstruction_settings import Result
 from monarch_sciml.data.fastmri import write_fastmri
 from monarch_sciml.data.images import ENDINGS, write_image

@@ -6,7 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from monarch_sciml.commands.reconstruction import errors_of
+from monarch_sciml.commands.reconstruction_reference import errors_of
 from monarch_sciml.commands.reconstruction_settings import Result
 
 

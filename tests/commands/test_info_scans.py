@@ -106,3 +106,16 @@ def test_real_scans(name, expected):
     assert calibration in (None, found["calibration"])
     assert not [key for key in found if key.startswith("note")]
     assert found["dtype"] == ("complex128" if name.endswith(".mat") else "complex64")
+
+
+def test_another_contrast_is_described(tmp_path):
+    rng = np.random.default_rng(0)
+    kspace = rng.standard_normal((4, 32, 20, 2, 3)) + 0j
+    kspace[..., ::2, :, 1, :] = 0  # the second echo is undersampled
+    with h5py.File(tmp_path / "hybrid.h5", "w") as file:
+        file["kspace"] = kspace.astype(np.complex64)
+    assert facts(tmp_path / "hybrid.h5", contrast=0)["acceleration"].startswith("1.00")
+    # the first row has no sample and counts as padding: 31 rows, 16 of them acquired
+    assert facts(tmp_path / "hybrid.h5", contrast=1)["acceleration"] == "1.94 (achieved)"
+    with pytest.raises(ValueError, match="contrast"):
+        facts(tmp_path / "hybrid.h5", contrast=2)
