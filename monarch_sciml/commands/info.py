@@ -31,7 +31,8 @@ def info(
     Parameters
     ----------
     path
-        A file of fields or of k-space; for BART the .cfl, the .hdr or their common stem.
+        A file of fields or of k-space; for BART the .cfl, the .hdr or their common stem. Or a
+        folder of files of fields that are one set, as the splits of The Well are.
     axes
         Names of the axes of k-space in a .npy or .mat file, for example "height,width,coil".
     variable
@@ -53,8 +54,6 @@ def info(
         When it is of no known format, truncated, or holds NaN where it is read.
     """
     path = Path(path)
-    if path.is_dir():
-        existing_file(path)  # says that a file is needed
     scan = bool(axes or variable or contrast is not None) or _kind(path) == "scan"
     found = _scan(path, axes, variable, contrast) if scan else _fields(path)
     shown = {key: value for key, value in found.items() if value is not None}
@@ -64,6 +63,8 @@ def info(
 
 def _kind(path: Path) -> Literal["scan", "fields"]:
     """Tell scans and fields apart; ValueError for anything else."""
+    if path.is_dir():
+        return "fields"
     header, _ = pair_of(path)
     if path.suffix in (".cfl", ".hdr") or (not path.exists() and header.exists()):
         return "scan"
@@ -103,7 +104,12 @@ def _kind_of_mat(path: Path) -> Literal["scan", "fields"]:
 
 
 def _fields(path: Path) -> dict[str, Any]:
-    found = describe_fields(path)
+    try:
+        found = describe_fields(path)
+    except ValueError as error:
+        if not path.is_dir():
+            raise
+        raise ValueError(f"{error} Of scans name one file.") from error
     shape = tuple(found.pop("grid_shape"))
     first = {
         "file": found.pop("path"),

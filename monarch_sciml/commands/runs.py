@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file
 from monarch_sciml.benchmark.environment import environment
+from monarch_sciml.commands.boundaries import check_basis
 from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec
 from monarch_sciml.evaluation import count_parameters
 from monarch_sciml.training import (
@@ -135,10 +136,18 @@ class Run:
 
 
 def build(network: NetworkFactory, data: DataModule, *, seed: int) -> nn.Module:
-    """Build a network for the data, its initial weights drawn from `seed`."""
+    """Build a network for the data, its initial weights drawn from `seed`.
+
+    Raises
+    ------
+    ValueError
+        When its basis does not suit the boundary of the data (`check_basis`).
+    """
     arguments = dict(data.spec.network_arguments)
     torch.manual_seed(seed)
-    return network(arguments.pop("grid_shape"), **arguments)
+    model = network(arguments.pop("grid_shape"), **arguments)
+    check_basis(model, data.spec)
+    return model
 
 
 def run_network(

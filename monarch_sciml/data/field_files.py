@@ -13,6 +13,7 @@ from monarch_sciml.data.field_source import FieldSource
 from monarch_sciml.data.fields import FORMAT, FieldFile, plain_attributes
 from monarch_sciml.data.fno_mat import FnoMatFile
 from monarch_sciml.data.grid_mat import GridMatFile, find_grid
+from monarch_sciml.data.hdf5 import HDF5_SIGNATURE
 from monarch_sciml.data.hdf5_fields import opened
 from monarch_sciml.data.mat_arrays import MatArrays
 from monarch_sciml.data.neuralop_pt import NeuralopPtFile
@@ -20,7 +21,6 @@ from monarch_sciml.data.pdebench import PDEBenchFile, pdebench_layout
 from monarch_sciml.data.the_well import TheWellFile, is_the_well
 
 FIELD_FORMATS = "monarch_sciml .h5, PDEBench .hdf5, The Well .hdf5, FNO .mat, neuralop .pt"
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def open_fields(path: str | Path, *, boundary: Sequence[str] | None = None) -> FieldSource:
@@ -58,10 +58,10 @@ def open_fields(path: str | Path, *, boundary: Sequence[str] | None = None) -> F
 
 def _reader(path: Path) -> FieldSource:
     with path.open("rb") as stream:
-        start = stream.read(512 + len(_HDF5))
-    if start.startswith(_HDF5):
+        start = stream.read(512 + len(HDF5_SIGNATURE))
+    if start.startswith(HDF5_SIGNATURE):
         return _hdf5_reader(path)
-    if start.startswith(b"MATLAB 5.0") or start[512:] == _HDF5:
+    if start.startswith(b"MATLAB 5.0") or start[512:] == HDF5_SIGNATURE:
         return _mat_reader(path)
     if start.startswith((b"PK\x03\x04", b"\x80\x02")):
         return NeuralopPtFile(path)

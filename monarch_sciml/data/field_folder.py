@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message
-from monarch_sciml.data.field_source import FieldSource
+from monarch_sciml.data.field_source import FieldSource, ascending
 
 SUFFIXES = (".h5", ".hdf5", ".mat", ".pt")
 
@@ -58,7 +58,8 @@ class FieldFolder(FieldSource):
         fields: Sequence[str] | None = None,
     ) -> Tensor:
         """Read a window, as of one file; a file without a sample of it is not opened."""
-        wanted, first, windows = range(self.n_samples)[samples], 0, []
+        wanted = range(self.n_samples)[ascending("samples", samples, self.n_samples)]
+        first, windows = 0, []
         for source in self.sources:
             # those of the wanted samples that are in this file, counted from its first
             part = wanted[_below(wanted, first) : _below(wanted, first + source.n_samples)]
@@ -72,10 +73,12 @@ class FieldFolder(FieldSource):
         return self.read(samples, times, [field])[:, :, 0]
 
     def describe(self) -> dict[str, Any]:
-        """Return what the files are, as plain values, for display."""
+        """Return what the files are, as plain values, for display: what all of them agree on."""
         each = [source.describe() for source in self.sources]
+        shared = {k: v for k, v in each[0].items() if all(about.get(k) == v for about in each)}
         return {
-            **each[0],
+            **shared,
+            **super().describe(),
             "format": f"{self.sources[0].format}, {len(each)} files",
             "path": str(self.path),
             "size_bytes": sum(about["size_bytes"] for about in each),

@@ -147,8 +147,8 @@ class FieldSource(ABC):
             When a field is unknown, a step is below 1, the file cannot be read, or a value is NaN
             or infinite.
         """
-        samples = _forward("samples", samples, self.n_samples)
-        times = _forward("times", times, self.n_times)
+        samples = ascending("samples", samples, self.n_samples)
+        times = ascending("times", times, self.n_times)
         names = self.fields if fields is None else tuple(fields)
         for name in names:
             one_of("fields", name, self.fields)
@@ -238,7 +238,7 @@ def real_part(array: np.ndarray, name: str) -> np.ndarray:
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
 
-def _forward(name: str, window: slice, size: int) -> slice:
+def ascending(name: str, window: slice, size: int) -> slice:
     """The same slice with start, stop and step filled in; ValueError for a step below 1."""
     start, stop, step = window.indices(size)
     if step < 1:

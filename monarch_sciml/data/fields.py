@@ -16,8 +16,6 @@ of a periodic axis leave out its end, those of another include it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +23,8 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message
-from monarch_sciml.data.field_source import FieldLayout, FieldSource, reading
+from monarch_sciml.data.field_source import FieldLayout, FieldSource
+from monarch_sciml.data.hdf5_fields import opened
 
 FORMAT = "monarch_sciml/fields"
 VERSION = 1
@@ -54,7 +53,7 @@ class FieldFile(FieldSource):
 
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
-        with _opened(path) as file:
+        with opened(path) as file:
             attributes = plain_attributes(file)
             _check_attributes(path, attributes)
             names = tuple(json.loads(attributes["fields"]))
@@ -78,7 +77,7 @@ class FieldFile(FieldSource):
         super().__init__(path, layout, about)
 
     def _load(self, field: str, samples: slice, times: slice) -> Tensor:
-        with _opened(self.path) as file:
+        with opened(self.path) as file:
             return torch.from_numpy(file["fields"][field][samples, times])
 
 
@@ -86,15 +85,6 @@ def plain_attributes(file: Any) -> dict[str, Any]:
     """Attributes of an open HDF5 file or group, strings of fixed length as text."""
     attributes = dict(file.attrs)
     return {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open an HDF5 file for one read."""
-    import h5py
-
-    with reading(path), h5py.File(path, "r") as file:
-        yield file
 
 
 def _check_attributes(path: Path, attributes: dict[str, Any]) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from monarch_sciml.data.field_source import is_complex_type, reading
-
-_HDF5 = b"\x89HDF\r\n\x1a\n"
+from monarch_sciml.data.hdf5 import HDF5_SIGNATURE
 
 
 class MatArrays:
@@ -80,8 +79,8 @@ class MatArrays:
 
 def _is_hdf5(path: Path) -> bool:
     with path.open("rb") as stream:
-        start = stream.read(512 + len(_HDF5))
-    return _HDF5 in (start[: len(_HDF5)], start[512:])
+        start = stream.read(512 + len(HDF5_SIGNATURE))
+    return HDF5_SIGNATURE in (start[: len(HDF5_SIGNATURE)], start[512:])
 
 
 def _mat5_shapes(path: Path) -> dict[str, tuple[int, ...]]:

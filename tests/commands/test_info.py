@@ -38,6 +38,19 @@ def test_generated_fields(tmp_path):
     assert (found["dtype"], found["size"]) == ("float32", f"{path.stat().st_size / 1000:.1f} kB")
 
 
+def test_a_folder_of_fields_is_one_set(tmp_path):
+    sizes = {"n_samples": 2, "grid": 8, "t_end": 3, "progress": False}
+    for seed in (7, 8):
+        generate_navier_stokes(tmp_path / f"{seed}.h5", seed=seed, **sizes)
+    found = facts(tmp_path)
+    assert found["format"] == "monarch_sciml/fields, 2 files (PDE fields)"
+    assert (found["samples"], found["generator"]) == ("4", "navier_stokes")
+    assert "seed" not in found  # the files differ in it
+    with pytest.raises(ValueError, match=r"must hold files of fields .* Of scans name one file"):
+        (tmp_path / "none").mkdir()
+        info(tmp_path / "none")
+
+
 def test_an_undersampled_scan(tmp_path, undersampled):
     write_bart(tmp_path / "a.cfl", undersampled.kspace)
     expected = 36 / (18 + 4)  # every second of 36 columns, and every other of the 8 central ones
@@ -104,7 +117,7 @@ def test_bad_files_are_named_in_one_line(tmp_path, make_scan):
     (tmp_path / "empty.npy").write_bytes(b"")
     expected = {
         "none.h5": (FileNotFoundError, "must exist"),
-        ".": (IsADirectoryError, "a file is needed"),
+        ".": (ValueError, r"cut\.h5 must be readable.* Of scans name one file\.$"),
         "cut.h5": (ValueError, "complete HDF5 file"),
         "cut.cfl": (ValueError, "bytes that cut.hdr states"),
         "foreign.h5": (ValueError, "must hold fields .* got other"),

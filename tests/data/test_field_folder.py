@@ -44,6 +44,11 @@ def test_any_window(folder):
         assert torch.equal(got[:, :, 0], torch.from_numpy(VALUES[samples, 1:3])), samples
 
 
+def test_a_backward_window_is_refused(folder):
+    with pytest.raises(ValueError, match="`samples` must have a step of at least 1, got -1"):
+        open_fields(folder).read(slice(None, None, -1))
+
+
 def test_trains_as_one_file(folder):
     module = TrajectoryModule(folder, n_train=5, n_test=3, n_steps_in=1, n_steps_out=3)
     for data, first in ((module.train, 0), (module.test, 6)):
@@ -57,6 +62,11 @@ def test_describe(folder):
     assert (about["format"], about["n_samples"]) == ("PDEBench, 3 files", 9)
     sizes = [file.stat().st_size for file in folder.glob("part*")]
     assert about["size_bytes"] == sum(sizes)
+    assert about["path"] == str(folder)
+    assert (about["layout"], about["grid_shape"]) == ("arrays", [X])
+    with h5py.File(folder / "part-1.hdf5", "r+") as file:
+        file.attrs["beta"] = 2.0
+    assert "parameters" not in describe_fields(folder)  # of one file, not of all
 
 
 @pytest.mark.parametrize(
