@@ -1,6 +1,6 @@
 """The U-Net of complex images, the one regulariser of every reconstruction network.
 
-Letters: B batch, H x W image.
+Letters: B batch, ... leading axes, H x W image.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ class ImageUNet(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map complex images (B, H, W) to complex images (B, H, W)."""
-        parts = torch.view_as_real(image).movedim(-1, 1)  # (B, 2, H, W)
+        """Map complex images (..., H, W) to complex images (..., H, W), each on its own."""
+        flat = image.reshape(-1, *image.shape[-2:])  # (..., H, W) -> (B, H, W)
+        parts = torch.view_as_real(flat).movedim(-1, 1)  # (B, 2, H, W)
         mean = parts.mean(dim=(-2, -1), keepdim=True)  # (B, 2, 1, 1)
         centered = parts - mean
         variance = centered.square().mean(dim=(-2, -1), keepdim=True)
@@ -65,4 +66,4 @@ class ImageUNet(nn.Module):
         result = scale * self.network(centered / scale)
         if self.base != "zero":
             result = result + (parts if self.base == "image" else mean)
-        return torch.view_as_complex(result.movedim(1, -1).contiguous())
+        return torch.view_as_complex(result.movedim(1, -1).contiguous()).reshape(image.shape)

@@ -1,6 +1,6 @@
 """The transform of an image as an argument: fixed or learnable, shared or per coil, on any matrix.
 
-Letters: B batch, C coils, H x W matrix, n and m sizes of one axis (old, new).
+Letters: B batch, M map sets, C coils, H x W matrix, n and m sizes of one axis (old, new).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of, positive_int
-from monarch_sciml.physics.mri import LinearTransform
+from monarch_sciml.physics.mri import LinearTransform, with_map_sets
 from monarch_sciml.transforms import (
     DenseTransform,
     FourierTransform,
@@ -227,14 +227,23 @@ def check_matrix(grid_shape: Sequence[int]) -> tuple[int, int]:
     return height, width
 
 
-def check_sample(masked_kspace: Tensor, mask: Tensor, coil_maps: Tensor) -> tuple[int, ...]:
-    """Return the matrix (H, W) of a batch; ValueError when mask, maps and k-space differ in it."""
+def check_sample(
+    masked_kspace: Tensor, mask: Tensor, coil_maps: Tensor
+) -> tuple[tuple[int, ...], Tensor]:
+    """Return the matrix (H, W) of a batch, and its maps (B, M, C, H, W).
+
+    Raises
+    ------
+    ValueError
+        When mask, maps and k-space differ in size.
+    """
     grid = tuple(masked_kspace.shape[-2:])
-    if mask.shape[-2:] != grid or coil_maps.shape != masked_kspace.shape:
+    maps = with_map_sets(masked_kspace, coil_maps)
+    if mask.shape[-2:] != grid or maps[..., 0, :, :, :].shape != masked_kspace.shape:
         rule = "`mask` and `coil_maps` must have the size of the k-space"
         got = f"{tuple(mask.shape)}, {tuple(coil_maps.shape)} for {tuple(masked_kspace.shape)}"
         raise ValueError(message(rule, got, "Crop or pad them to the same matrix."))
-    return grid
+    return grid, maps
 
 
 def interpolation(n: int, m: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Model-based deep learning (MoDL) with its transform as an argument.
 
-Letters: B batch, C coils, H x W matrix.
+Letters: B batch, M map sets, C coils, H x W matrix.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
-from monarch_sciml.models._conjugate_gradients import solve
 from monarch_sciml.models._image_unet import ImageUNet
 from monarch_sciml.models._planes import (
     Adjoint,
@@ -22,7 +21,8 @@ from monarch_sciml.models._planes import (
     is_fourier,
     plane_transform,
 )
-from monarch_sciml.physics.mri import SenseOperator
+from monarch_sciml.physics.mri import SenseOperator, combine_map_sets
+from monarch_sciml.solvers.conjugate_gradients import solve_regularized
 
 
 class MoDL(nn.Module):
@@ -120,6 +120,9 @@ class MoDL(nn.Module):
     def forward(self, masked_kspace: Tensor, mask: Tensor, coil_maps: Tensor) -> Tensor:
         """Reconstruct masked_kspace (B, C, H, W) with mask (B, H, W) and coil_maps (B, C, H, W).
 
+        Maps (B, M, C, H, W) of several sets are solved for together; D sees each image on its own,
+        and `combine_map_sets` makes one of the M.
+
         Returns
         -------
         Complex image (B, H, W).
@@ -129,23 +132,24 @@ class MoDL(nn.Module):
         ValueError
             When mask, maps and k-space differ in size.
         """
-        grid = check_sample(masked_kspace, mask, coil_maps)
+        grid, maps = check_sample(masked_kspace, mask, coil_maps)
         fixed = is_fourier(self.transform)
         encoding = None if fixed else Adjoint(self._on_grids(self.transform, grid))
-        physics = SenseOperator(mask, coil_maps, encoding)
+        physics = SenseOperator(mask, maps, encoding, map_sets=True)
         zero_filled, weight = physics.adjoint(masked_kspace), self.regularization
-        image = zero_filled
+        image = zero_filled  # (B, M, H, W)
         for _ in range(self.n_iterations):
             denoised = self.regularizer(image)
-            image = solve(
+            image = solve_regularized(
                 physics.normal,
                 zero_filled + weight * denoised,
                 weight,
                 start=denoised,
                 n_iterations=self.n_cg_iterations,
                 tolerance=self.tolerance,
+                dims=(-3, -2, -1),
             )
-        return image
+        return combine_map_sets(image)
 
 
 def _positive(name: str, value: float) -> float:

@@ -21,12 +21,7 @@ from monarch_sciml.models._planes import (
     is_fourier,
     plane_transform,
 )
-from monarch_sciml.physics.mri import (
-    SenseOperator,
-    combine,
-    combine_map_sets,
-    has_map_sets,
-)
+from monarch_sciml.physics.mri import SenseOperator, combine, combine_map_sets
 
 
 class SENSE(nn.Module):
@@ -131,8 +126,7 @@ class SENSE(nn.Module):
             When mask, maps and k-space differ in size, or something learned meets a matrix that it
             cannot be carried to.
         """
-        maps = coil_maps if has_map_sets(masked_kspace, coil_maps) else coil_maps.unsqueeze(-4)
-        grid = check_sample(masked_kspace, mask, maps[..., 0, :, :, :])
+        grid, maps = check_sample(masked_kspace, mask, coil_maps)
         weights = mask if self.weighting is None else mask * self._density(grid, self.weighting)
         if is_fourier(self.transform):
             physics = SenseOperator(weights, maps, map_sets=True)

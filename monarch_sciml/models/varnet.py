@@ -1,6 +1,6 @@
 """The end-to-end variational network with its transforms as an argument.
 
-Letters: B batch, C coils, H x W matrix, T cascades.
+Letters: B batch, M map sets, C coils, H x W matrix, T cascades.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from monarch_sciml.models._planes import (
     is_fourier,
     plane_transform,
 )
-from monarch_sciml.physics.mri import SenseOperator, combine
+from monarch_sciml.physics.mri import SenseOperator, combine, combine_map_sets
 
 Encoding = Literal["learned", "adjoint", "fourier"]
 
@@ -69,7 +69,7 @@ class VarNet(nn.Module):
     With the FFT the same numbers are computed without k-space: with c_j = U_j(x_j) and N the normal
     operator of the measurement,
 
-        x_t = x_0 - sum_c |S_c|^2 s_t - N (p_t - s_t),  s_{t+1} = s_t + c_t,
+        x_t = x_0 - S^H S s_t - N (p_t - s_t),  s_{t+1} = s_t + c_t,
         p_{t+1} = (1 - eta_t) p_t + c_t,
 
     which needs no shifts and no FFT along an axis that is fully sampled.
@@ -131,6 +131,9 @@ class VarNet(nn.Module):
     def forward(self, masked_kspace: Tensor, mask: Tensor, coil_maps: Tensor) -> Tensor:
         """Reconstruct masked_kspace (B, C, H, W) with mask (B, H, W) and coil_maps (B, C, H, W).
 
+        Maps (B, M, C, H, W) of several sets give M images, each of which the U-Nets see on its own;
+        `combine_map_sets` makes one of them.
+
         Returns
         -------
         Complex image (B, H, W).
@@ -140,41 +143,45 @@ class VarNet(nn.Module):
         ValueError
             When mask, maps and k-space differ in size.
         """
-        grid = check_sample(masked_kspace, mask, coil_maps)
+        grid, maps = check_sample(masked_kspace, mask, coil_maps)
         if all(is_fourier(t) for t in (*self.decoders, *(self.encoders or ()))):
-            return self._of_images(masked_kspace, SenseOperator(mask, coil_maps))
-        return self._of_kspace(mask.unsqueeze(-3) * masked_kspace, mask, coil_maps, grid)
+            physics = SenseOperator(mask, maps, map_sets=True)
+            return combine_map_sets(self._of_images(masked_kspace, physics))
+        start = mask.unsqueeze(-3) * masked_kspace
+        return combine_map_sets(self._of_kspace(start, mask, maps, grid))
 
     def _of_images(self, masked_kspace: Tensor, physics: SenseOperator) -> Tensor:
-        """The cascades with the FFT, in terms of images (B, H, W) alone; see the notes."""
+        """The cascades with the FFT, in terms of images (B, M, H, W) alone; see the notes."""
         start = physics.adjoint(masked_kspace)
-        energy = physics.coil_maps.abs().square().sum(dim=-3)  # (B, H, W)
+        maps = physics.coil_maps
+        # S^H S of every pixel: sum over c of conj(S_mc) S_nc
+        energy = torch.einsum("...mchw,...nchw->...mnhw", maps.conj(), maps)
         total = measured = torch.zeros_like(start)  # s_t, p_t
         image = start
         for t, (regularizer, step) in enumerate(zip(self.regularizers, self.step_sizes)):
             correction = regularizer(image)
             total, measured = total + correction, (1 - step) * measured + correction
-            image = start - energy * total
+            image = start - (energy * total.unsqueeze(-4)).sum(dim=-3)  # over n
             if t:  # until then p_t = s_t
                 image = image - physics.normal(measured - total)
         return image
 
     def _of_kspace(
-        self, start: Tensor, mask: Tensor, coil_maps: Tensor, grid: tuple[int, ...]
+        self, start: Tensor, mask: Tensor, maps: Tensor, grid: tuple[int, ...]
     ) -> Tensor:
         """The cascades with any transforms, in terms of k-space (B, C, H, W)."""
         kspace, mask = start, mask.unsqueeze(-3)
         for t, (regularizer, step) in enumerate(zip(self.regularizers, self.step_sizes)):
             decoder = self._transform(self.decoders, t, grid)
-            correction = regularizer(combine(decoder(kspace), coil_maps))  # (B, H, W)
-            coil_images = coil_maps * correction.unsqueeze(-3)
+            correction = regularizer(combine(decoder(kspace).unsqueeze(-4), maps))  # (B, M, H, W)
+            coil_images = (maps * correction.unsqueeze(-3)).sum(dim=-4)  # (B, C, H, W)
             if self.encoders is None:
                 encoded = decoder.adjoint(coil_images)
             else:
                 encoded = self._transform(self.encoders, t, grid)(coil_images)
             kspace = kspace - step * mask * (kspace - start) - encoded
         decoder = self._transform(self.decoders, len(self.regularizers), grid)
-        return combine(decoder(kspace), coil_maps)
+        return combine(decoder(kspace).unsqueeze(-4), maps)
 
     def _transform(self, transforms: nn.ModuleList, t: int, grid: tuple[int, ...]) -> Plane:
         """Return the transform of cascade t on a matrix."""

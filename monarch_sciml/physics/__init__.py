@@ -10,9 +10,9 @@ from monarch_sciml.physics.mri import center_crop as center_crop
 from monarch_sciml.physics.mri import combine as combine
 from monarch_sciml.physics.mri import combine_map_sets as combine_map_sets
 from monarch_sciml.physics.mri import fft2c as fft2c
-from monarch_sciml.physics.mri import has_map_sets as has_map_sets
 from monarch_sciml.physics.mri import ifft2c as ifft2c
 from monarch_sciml.physics.mri import rss as rss
+from monarch_sciml.physics.mri import with_map_sets as with_map_sets
 from monarch_sciml.physics.sampling import EquispacedFractionMask as EquispacedFractionMask
 from monarch_sciml.physics.sampling import EquispacedMask as EquispacedMask
 from monarch_sciml.physics.sampling import FullMask as FullMask

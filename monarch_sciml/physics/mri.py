@@ -28,9 +28,9 @@ __all__ = [
     "combine",
     "combine_map_sets",
     "fft2c",
-    "has_map_sets",
     "ifft2c",
     "rss",
+    "with_map_sets",
 ]
 
 _AXES = (-2, -1)
@@ -48,13 +48,19 @@ class LinearTransform(Protocol):
         ...
 
 
-def has_map_sets(masked_kspace: torch.Tensor, coil_maps: torch.Tensor) -> bool:
-    """Return whether maps (..., M, C, H, W) hold several sets for k-space (..., C, H, W).
+def with_map_sets(masked_kspace: torch.Tensor, coil_maps: torch.Tensor) -> torch.Tensor:
+    """Return maps with an axis of sets (..., M, C, H, W), of M = 1 where they have none.
 
-    Networks take both forms: the maps of a sample are (C, H, W), or (M, C, H, W) where
-    `n_maps` was above one. One axis more than k-space has means sets.
+    Networks take both forms: the maps of a sample are (C, H, W), or (M, C, H, W) where `n_maps`
+    was above one. One axis more than k-space (..., C, H, W) means sets.
+
+    Examples
+    --------
+    >>> kspace = torch.zeros(5, 4, 8, 8)
+    >>> with_map_sets(kspace, kspace).shape, with_map_sets(kspace, torch.zeros(5, 2, 4, 8, 8)).shape
+    (torch.Size([5, 1, 4, 8, 8]), torch.Size([5, 2, 4, 8, 8]))
     """
-    return coil_maps.dim() == masked_kspace.dim() + 1
+    return coil_maps if coil_maps.dim() == masked_kspace.dim() + 1 else coil_maps.unsqueeze(-4)
 
 
 class SenseOperator:
@@ -212,6 +218,7 @@ class SenseOperator:
         return combine(coil_images.unsqueeze(-4) if self.map_sets else coil_images, maps)
 
     @cached_property
+    @torch.enable_grad()  # kept for later calls, which may need gradients to mask and maps
     def _ramped(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mask and maps with the shifts of the centred FFT folded in as phase ramps."""
         ramp = torch.ones((), dtype=torch.complex128)
@@ -235,6 +242,7 @@ class SenseOperator:
         )
 
     @cached_property
+    @torch.enable_grad()
     def _convolution(self) -> tuple[tuple[int, ...], torch.Tensor]:
         """Axes along which the mask varies, and its square in the order of the plain FFT."""
         mask = self.mask.detach()

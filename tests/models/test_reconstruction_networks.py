@@ -196,6 +196,27 @@ def test_the_result_scales_with_the_data_and_zeros_stay_zeros(name):
 
 
 @every_network
+@pytest.mark.parametrize("transform", ["fourier", "monarch"])
+def test_one_set_of_maps_with_and_without_its_axis_is_the_same(name, transform):
+    kspace, mask, maps, _ = phantom((16, 12))
+    network = build(name, (16, 12), transform)
+    plain = network(kspace, mask, maps)
+    assert torch.equal(network(kspace, mask, maps[:, None]), plain)
+
+
+@every_network
+@pytest.mark.parametrize("transform", ["monarch", "dense"])
+def test_two_sets_of_maps_start_as_with_the_fft(name, transform):
+    kspace, mask, maps, _ = phantom((15, 12), dtype=torch.complex128)
+    sets = torch.stack([maps, 0.5 * maps.roll(1, 1) * maps[:, :1]], dim=1)  # not orthogonal
+    expected = build(name, (15, 12)).double()(kspace, mask, sets)
+    result = build(name, (15, 12), transform).double()(kspace, mask, sets)
+    torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-10)
+    alone = build(name, (15, 12)).double()(kspace, mask, maps)
+    assert not torch.allclose(expected, alone, atol=1e-2)
+
+
+@every_network
 def test_bad_input_is_named(name):
     kspace, mask, maps, _ = phantom((16, 12))
     network = build(name, (16, 12), "monarch")

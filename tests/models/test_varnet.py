@@ -45,6 +45,23 @@ def test_computes_the_cascades_of_the_paper(grid, lines, transform):
     torch.testing.assert_close(network(kspace, mask, maps), expected, rtol=1e-9, atol=1e-9)
 
 
+def test_computes_the_cascades_of_two_map_sets():
+    torch.manual_seed(1)
+    network = VarNet((16, 12), n_cascades=3, hidden_channels=4, n_levels=1).double()
+    awake(network)
+    kspace, mask, maps = sample((16, 12), False)
+    maps = torch.stack([maps, maps.roll(3, -1)], dim=1)  # (B, M, C, H, W), not orthogonal
+    start = iterate = mask[:, None] * kspace
+    for step, regularizer in zip(network.step_sizes, network.regularizers):
+        images = (maps.conj() * ifft2c(iterate)[:, None]).sum(2)
+        corrections = torch.stack([regularizer(images[:, m]) for m in (0, 1)], dim=1)
+        refined = fft2c((maps * corrections[:, :, None]).sum(1))
+        iterate = iterate - step * mask[:, None] * (iterate - start) - refined
+    images = (maps.conj() * ifft2c(iterate)[:, None]).sum(2)
+    expected = torch.polar(images.norm(dim=1), images[:, 0].angle())
+    torch.testing.assert_close(network(kspace, mask, maps), expected, rtol=1e-9, atol=1e-9)
+
+
 def test_step_sizes_have_the_gradient_of_the_kspace_form():
     kspace, mask, maps = sample((16, 12), False)
     gradients = []
