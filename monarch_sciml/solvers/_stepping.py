@@ -16,7 +16,8 @@ from monarch_sciml._checks import message, positive_int
 def positive(name: str, value: float) -> float:
     """Return `value` as float; ValueError when it is not a positive finite number."""
     if not (value > 0 and math.isfinite(value)):
-        raise ValueError(message(f"`{name}` must be positive", value, f"Raise `{name}`."))
+        rule = f"`{name}` must be positive and finite"
+        raise ValueError(message(rule, value, f"Change `{name}`."))
     return float(value)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import positive_int
+from monarch_sciml.solvers._modes import squared_modes
 
 
 def cosine_random_field(
@@ -88,11 +89,7 @@ def cosine_random_field(
 
 def _deviations(n_modes: int, n_axes: int, alpha: float, tau: float) -> Tensor:
     """Standard deviations (K, ..., K) of the coefficients, the mean's zero."""
-    squared = torch.zeros((n_modes,) * n_axes, dtype=torch.float64)
-    for axis in range(n_axes):
-        modes = torch.arange(n_modes, dtype=torch.float64)
-        # (K,) -> (1, .., K, .., 1), broadcast over the other axes
-        squared += modes.square().view([-1 if a == axis else 1 for a in range(n_axes)])
+    squared = squared_modes([range(n_modes)] * n_axes)
     deviations = (math.pi**2 * squared + tau**2) ** (-alpha / 2)
     deviations[(0,) * n_axes] = 0.0
     return deviations

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.solvers._modes import squared_modes
 
 Kind = Literal["sine", "cosine"]
 
@@ -49,11 +50,7 @@ def random_sine_series(
     torch.Size([33, 33])
     """
     shape = tuple(positive_int("n_modes", n) for n in n_modes)
-    squared = torch.zeros(shape, dtype=torch.float64)
-    for axis, n in enumerate(shape):
-        modes = torch.arange(1, n + 1, dtype=torch.float64)
-        # (m,) -> (1, .., m, .., 1), broadcast over the other axes
-        squared += modes.square().view([-1 if a == axis else 1 for a in range(len(shape))])
+    squared = squared_modes([range(1, n + 1) for n in shape])
     deviation = (math.pi**2 * squared + tau**2) ** (-alpha / 2)
     deviation /= (deviation.square().sum() / 2 ** len(shape)).sqrt()
     return deviation * torch.from_numpy(rng.standard_normal(shape))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message
+from monarch_sciml.solvers._modes import squared_modes
 from monarch_sciml.solvers._stepping import positive, record_schedule
 from monarch_sciml.solvers.random_series import evaluate_series
 
@@ -71,11 +72,7 @@ def solve_wave(
     if n_dims != len(points) or not n_dims:
         rule = f"`coefficients` must have a sample axis and one for each of {len(points)} `points`"
         raise ValueError(message(rule, tuple(coefficients.shape), "Pass (B, m1, ..., md)."))
-    squared = torch.zeros(coefficients.shape[1:], dtype=torch.float64)
-    for axis, n in enumerate(coefficients.shape[1:]):
-        modes = torch.arange(1, n + 1, dtype=torch.float64)
-        # (m,) -> (1, .., m, .., 1), broadcast over the other axes
-        squared += modes.square().view([-1 if a == axis else 1 for a in range(n_dims)])
+    squared = squared_modes([range(1, n + 1) for n in coefficients.shape[1:]])
     frequency = math.pi * speed * squared.sqrt()
     frames = []
     for time in times:

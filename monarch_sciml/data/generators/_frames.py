@@ -1,12 +1,11 @@
-"""What the generators of trajectories share: times, precision, resolutions."""
+"""What the generators share: times, precision, resolutions, ranges of random numbers."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 
 from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.solvers._stepping import positive
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -19,8 +18,7 @@ def frame_times(t_end: float, n_times: int) -> tuple[float, ...]:
     ValueError
         When `t_end` is not positive, or there are fewer than two times.
     """
-    if not (t_end > 0 and math.isfinite(t_end)):
-        raise ValueError(message("`t_end` must be positive", t_end, "Raise `t_end`."))
+    t_end = positive("t_end", t_end)
     n_times = positive_int("n_times", n_times, minimum=2)
     return tuple(t_end * i / (n_times - 1) for i in range(n_times))
 
@@ -37,3 +35,12 @@ def divisor(resolution: int | None, grid: int) -> int:
         rule = f"`resolution` must divide `grid`, {grid}"
         raise ValueError(message(rule, resolution, "Choose a divisor."))
     return resolution
+
+
+def interval(names: tuple[str, str], lowest: float, highest: float) -> tuple[float, float]:
+    """Return both ends of a range of positive numbers; ValueError when they are not in order."""
+    lowest, highest = positive(names[0], lowest), positive(names[1], highest)
+    if highest < lowest:
+        rule = f"`{names[1]}` must not be below `{names[0]}`, {lowest:g}"
+        raise ValueError(message(rule, f"{highest:g}", "Raise it."))
+    return lowest, highest

@@ -12,10 +12,12 @@ from torch import Tensor
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.data.field_source import FieldLayout
 from monarch_sciml.data.generation import Advance, Problem, generate, sample_rng
-from monarch_sciml.data.generators._frames import frame_times, stored_dtype
+from monarch_sciml.data.generators._frames import frame_times, interval, stored_dtype
 from monarch_sciml.solvers._stepping import positive
 from monarch_sciml.solvers.heat import heat_neumann
 from monarch_sciml.solvers.stokes import stokes_second
+
+ENDS = ("lowest", "highest")
 
 
 def generate_heat_neumann(
@@ -102,7 +104,7 @@ def generate_heat_neumann(
     """
     resolution = positive_int("resolution", resolution, minimum=3)
     times, precision = frame_times(t_end, n_times), stored_dtype(dtype)
-    seed, span = positive_int("seed", seed, minimum=0), _range(lowest, highest)
+    seed, span = positive_int("seed", seed, minimum=0), interval(ENDS, lowest, highest)
     x = torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)
     layout = _layout("temperature", n_samples, times, resolution, "neumann")
     options: dict[str, Any] = {
@@ -208,7 +210,7 @@ def generate_stokes_second(
     """
     resolution = positive_int("resolution", resolution, minimum=3)
     times, precision = frame_times(t_end, n_times), stored_dtype(dtype)
-    seed, span = positive_int("seed", seed, minimum=0), _range(lowest, highest)
+    seed, span = positive_int("seed", seed, minimum=0), interval(ENDS, lowest, highest)
     y = torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)
     layout = _layout("velocity", n_samples, times, resolution, "dirichlet")
     options: dict[str, Any] = {
@@ -250,14 +252,6 @@ def _finite(name: str, value: float) -> float:
     if not math.isfinite(value):
         raise ValueError(message(f"`{name}` must be finite", value, "Pass a number."))
     return float(value)
-
-
-def _range(lowest: float, highest: float) -> tuple[float, float]:
-    lowest, highest = positive("lowest", lowest), float(highest)
-    if not (highest >= lowest and math.isfinite(highest)):
-        rule = f"`highest` must not be below `lowest`, {lowest}"
-        raise ValueError(message(rule, highest, "Raise it."))
-    return lowest, highest
 
 
 def _frequencies(seed: int, samples: range, span: tuple[float, float]) -> Tensor:

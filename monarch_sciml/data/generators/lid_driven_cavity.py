@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import positive_int
 from monarch_sciml.data.field_source import FieldLayout
 from monarch_sciml.data.generation import Advance, Problem, generate, sample_rng
-from monarch_sciml.data.generators._frames import stored_dtype
+from monarch_sciml.data.generators._frames import interval, stored_dtype
 from monarch_sciml.data.generators._nodes import stored_nodes
-from monarch_sciml.solvers._stepping import positive
 from monarch_sciml.solvers.cavity import LidDrivenCavity
 
 FIELDS = ("lid_velocity", "log10_reynolds", "u", "v", "stream_function")
@@ -94,7 +93,8 @@ def generate_lid_driven_cavity(
     """
     grid = positive_int("grid", grid, minimum=5)
     (resolution, step), precision = stored_nodes(grid, resolution), stored_dtype(dtype)
-    seed, span = positive_int("seed", seed, minimum=0), _range(lowest_reynolds, highest_reynolds)
+    seed = positive_int("seed", seed, minimum=0)
+    span = interval(("lowest_reynolds", "highest_reynolds"), lowest_reynolds, highest_reynolds)
     layout = FieldLayout(
         fields=FIELDS,
         n_samples=positive_int("n_samples", n_samples),
@@ -126,14 +126,6 @@ def generate_lid_driven_cavity(
 
     problem = Problem("lid_driven_cavity", layout, parameters, solve, batch_size, precision)
     return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
-
-
-def _range(lowest: float, highest: float) -> tuple[float, float]:
-    lowest, highest = positive("lowest_reynolds", lowest), positive("highest_reynolds", highest)
-    if highest < lowest:
-        rule = f"`highest_reynolds` must not be below `lowest_reynolds`, {lowest}"
-        raise ValueError(message(rule, highest, "Raise it."))
-    return lowest, highest
 
 
 def _draw(seed: int, sample: int, grid: int, span: tuple[float, float]) -> tuple[Tensor, float]:

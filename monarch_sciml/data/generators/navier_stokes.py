@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml._checks import message, positive_int
 from monarch_sciml.data.field_source import FieldLayout
 from monarch_sciml.data.generation import Advance, Problem, generate, sample_generator
+from monarch_sciml.data.generators._frames import divisor, stored_dtype
+from monarch_sciml.solvers._stepping import positive
 from monarch_sciml.solvers.navier_stokes import NavierStokes2d
 from monarch_sciml.solvers.random_fields import gaussian_random_field
 
@@ -98,7 +99,7 @@ def generate_navier_stokes(
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         rule = "`device` must be there"
         raise ValueError(message(rule, f"{device!r} and no CUDA device", "Pass cpu."))
-    precision = torch.float64 if dtype == "float64" else torch.float32
+    precision = stored_dtype(dtype)
     solver = NavierStokes2d((grid, grid), viscosity=viscosity, dtype=precision, device=device)
     step = grid // layout.grid_shape[0]
 
@@ -126,14 +127,8 @@ def _plan(
 ) -> tuple[FieldLayout, dict[str, Any]]:
     """Check the arguments; return what the file will hold and the parameters it states."""
     grid = positive_int("grid", grid, minimum=4)
-    resolution = grid if resolution is None else positive_int("resolution", resolution)
-    if grid % resolution:
-        rule = f"`resolution` must divide `grid`, {grid}"
-        raise ValueError(message(rule, resolution, "Choose a divisor."))
-    if not (t_end > 0 and math.isfinite(t_end)):
-        raise ValueError(message("`t_end` must be positive", t_end, "Raise `t_end`."))
-    if not dt > 0:
-        raise ValueError(message("`dt` must be positive", dt, "Pass 1e-2, say."))
+    resolution = divisor(resolution, grid)
+    t_end, dt = positive("t_end", t_end), positive("dt", dt)
     n_times = max(1, int(t_end)) if n_times is None else positive_int("n_times", n_times)
     layout = FieldLayout(
         fields=("vorticity",),
@@ -150,9 +145,9 @@ def _plan(
         "forcing": "0.1 (sin 2π(x + y) + cos 2π(x + y))",
         "initial": {"alpha": ALPHA, "tau": TAU, "sigma": TAU ** (ALPHA - 1)},
         "grid": [grid, grid],
-        "t_end": float(t_end),
-        "dt": float(dt),
-        "dtype": one_of("dtype", dtype, ("float32", "float64")),
+        "t_end": t_end,
+        "dt": dt,
+        "dtype": dtype,
     }
     return layout, parameters
 
