@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from monarch_sciml.training.runtime import make_accelerator
 
 LOCK = ".lock"
 """The file that is locked; it goes when the run ends, and means nothing when it stays."""
+_NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
 
 class RunBusy(RuntimeError):
@@ -42,7 +44,7 @@ def run_lock(folder: str | Path, *, patience: float = 2.0) -> Iterator[None]:
     Notes
     -----
     An advisory lock of the operating system (flock), which a killed process cannot leave behind;
-    where there is none (Windows) nothing is locked.
+    where there is none (Windows, some network file systems) nothing is locked.
     """
     main = make_accelerator().is_main_process
     folder = Path(folder)
@@ -85,28 +87,42 @@ def is_finished(folder: str | Path, epochs: int) -> bool:
 
 def _taken(path: Path, patience: float) -> int | None:
     """Return the descriptor of the locked file, or None when another process keeps it."""
-    try:
-        import fcntl
-    except ImportError:
-        fcntl = None
     path.parent.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + patience
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _same(path, file):
+            if _locked(file) and _same(path, file):
                 return file
-        except OSError:
-            pass
+        except BaseException:
+            os.close(file)
+            raise
         os.close(file)
         if time.monotonic() > end:
             return None
         time.sleep(0.05)
 
 
+def _locked(file: int) -> bool:
+    """Lock an open file, or return False when another process has; True where no file can be."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
+
+
 def _same(path: Path, file: int) -> bool:
     """Return whether the open file is still the one at the path: its holder may have removed it."""
-    here, there = os.fstat(file), path.stat()
+    try:
+        here, there = os.fstat(file), path.stat()
+    except FileNotFoundError:
+        return False
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)

@@ -1,5 +1,6 @@
 """Two jobs in one run directory: one trains, the other is told so, and nothing is damaged."""
 
+import errno
 import subprocess
 import sys
 
@@ -91,6 +92,30 @@ def test_the_lock_is_waited_for(elsewhere, tmp_path):
         pass
     process.stdin.close()  # it ends in a moment
     with run_lock(tmp_path, patience=30):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_is_no_obstacle(number, monkeypatch, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError(number, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with run_lock(tmp_path, patience=0):
+        assert (tmp_path / ".lock").exists()
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_any_other_failure_is_not_called_another_process(monkeypatch, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError(errno.EIO, "broken disk")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match="broken disk"), run_lock(tmp_path, patience=0):
         pass
 
 
