@@ -59,14 +59,14 @@ def fixed_or_dense(layer: MonarchSpectralConv) -> MonarchSpectralConv:
     """
     transforms = _transforms(layer)
     start = transforms[0].kind.family
-    if start in _FIXED and all(_is_initial(transform) for transform in transforms):
+    if start in _FIXED and all(is_initial(transform) for transform in transforms):
         return _with_basis(layer, _FIXED[start])
     per_channel = any(transform.n_copies > 1 for transform in transforms)
     start = start if start in _FIXED else "dft"  # a random one: all of it is a deviation
     dense = _with_basis(layer, "dense", init=start, per_channel=per_channel)
     for old, new in zip(transforms, _transforms(dense)):
         if isinstance(new, DenseTransform):
-            _multiply_out(old, new)
+            multiply_out(old, new)
     return dense
 
 
@@ -131,6 +131,36 @@ def learnable_from_neuralop(
     return converted
 
 
+def is_initial(transform: Transform) -> bool:
+    """Return whether a transform is the one it is named after: no deviation learned.
+
+    Parameters
+    ----------
+    transform
+        Any transform; a fixed one always is.
+    """
+    return not any(bool(parameter.any()) for parameter in transform.parameters())
+
+
+def multiply_out(source: Transform, target: DenseTransform) -> None:
+    """Set the deviation of a dense transform so that its matrix is that of the source.
+
+    Parameters
+    ----------
+    source
+        Transform of the same kind and size; its matrix is computed in float64.
+    target
+        Changed in place.
+    """
+    exact = copy.deepcopy(source).cpu().double().matrix()
+    start = copy.deepcopy(target).cpu().double().matrix()
+    deviation = (exact - start).detach()
+    rows = deviation.mT if target.kind.synthesis else deviation  # (C?, K, n)
+    rows = rows / target.kind.row_scale[:, None]
+    with torch.no_grad():
+        target.weight.copy_(torch.view_as_real(rows) if rows.is_complex() else rows)
+
+
 def _transforms(layer: MonarchSpectralConv) -> list[Transform]:
     return [*layer.analysis, *layer.synthesis]  # type: ignore[list-item]
 
@@ -160,22 +190,6 @@ def _with_basis(
     del new.weight  # a parameter; the layer's may be a module of factors
     new.weight, new.bias = layer.weight, layer.bias
     return new.to(next(layer.parameters())).train(layer.training)
-
-
-def _is_initial(transform: Transform) -> bool:
-    """Return whether a transform is the one it is named after: no deviation learned."""
-    return not any(bool(parameter.any()) for parameter in transform.parameters())
-
-
-def _multiply_out(source: Transform, target: DenseTransform) -> None:
-    """Set the deviation of a dense transform so that its matrix is that of the source."""
-    exact = copy.deepcopy(source).cpu().double().matrix()
-    start = copy.deepcopy(target).cpu().double().matrix()
-    deviation = (exact - start).detach()
-    rows = deviation.mT if target.kind.synthesis else deviation  # (C?, K, n)
-    rows = rows / target.kind.row_scale[:, None]
-    with torch.no_grad():
-        target.weight.copy_(torch.view_as_real(rows) if rows.is_complex() else rows)
 
 
 def _both_signs(n_modes: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monarch_sciml.layers.spectral_conversion import _is_initial, _multiply_out
+from monarch_sciml.layers.spectral_conversion import is_initial, multiply_out
 from monarch_sciml.transforms import (
     CosineTransform,
     DenseTransform,
@@ -38,7 +38,7 @@ def fixed_or_dense_transform(transform: MonarchTransform) -> Transform:
     """
     kind = transform.kind
     like = next(transform.parameters())
-    new: Transform | None = _fixed(transform) if _is_initial(transform) else None
+    new: Transform | None = _fixed(transform) if is_initial(transform) else None
     if new is None:
         start = kind.family if kind.family != "random" else "dft"  # all of it is a deviation
         new = DenseTransform(
@@ -50,7 +50,7 @@ def fixed_or_dense_transform(transform: MonarchTransform) -> Transform:
             norm=kind.norm,  # type: ignore[arg-type]
             n_copies=transform.n_copies,
         )
-        _multiply_out(transform, new.to(like.device, like.dtype))
+        multiply_out(transform, new.to(like.device, like.dtype))
         new.requires_grad_(like.requires_grad)
     return new.to(like.device, like.dtype).train(transform.training)
 
