@@ -14,7 +14,7 @@ import torch
 from monarch_sciml._checks import message
 from monarch_sciml.data.hdf5 import expect_format, open_hdf5, plain
 from monarch_sciml.data.scan import Scan
-from monarch_sciml.data.slices import Slices, resolve
+from monarch_sciml.data.slices import Slices, middle, resolve
 
 SAMPLED_SHARE = 0.85
 """Part of kz that was sampled; what the files hold beyond is not signal."""
@@ -52,7 +52,7 @@ def read_calgary_campinas(path: str | Path, *, slices: Slices = None) -> Scan:
     -----
     The zero frequency lies in the middle of the stored plane. Should most of its energy lie at the
     corners, as `numpy.fft.fft2` of an image has it, k-space is shifted as well and nothing is taken
-    for padding; this is decided on the slices that are read.
+    for padding; the slice in the middle of the file decides for all.
 
     References
     ----------
@@ -68,6 +68,7 @@ def read_calgary_campinas(path: str | Path, *, slices: Slices = None) -> Scan:
             rule = f"`kspace` of {path} must hold real and imaginary parts in turn"
             raise ValueError(message(rule, f"{channels} channels", "Download the file again."))
         parts = np.asarray(data[resolve(slices, n_slices)], dtype=np.float32)
+        shifted = _origin_at_corner(np.asarray(data[middle(n_slices)], dtype=np.float32))
         header: dict[str, Any] = {
             "format": "Calgary-Campinas",
             "shape": (n_slices, channels // 2, height, width),
@@ -77,7 +78,7 @@ def read_calgary_campinas(path: str | Path, *, slices: Slices = None) -> Scan:
     # (s, H, W, 2c) -> (s, H, W, c) -> (s, c, H, W)
     stored = np.ascontiguousarray(parts).view(np.complex64).transpose(0, 3, 1, 2)
     kspace = torch.from_numpy(np.ascontiguousarray(stored)) * _ramp(height, width)
-    if _origin_at_corner(kspace):
+    if shifted:
         kspace = torch.fft.fftshift(kspace, dim=(-2, -1))
     else:
         sampled = math.ceil(SAMPLED_SHARE * width)
@@ -97,11 +98,9 @@ def _ramp(height: int, width: int) -> torch.Tensor:
     return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
 
 
-def _origin_at_corner(kspace: torch.Tensor) -> bool:
-    """Say whether the corners hold more energy than the middle of the plane."""
-    energy = kspace.abs().square().sum(dim=(0, 1))  # (s, c, H, W) -> (H, W)
+def _origin_at_corner(parts: np.ndarray) -> bool:
+    """Say whether the corners of slices (s, H, W, 2c) hold more energy than the middle."""
+    energy = np.square(parts).sum(axis=(0, 3))  # (H, W)
     top, left = energy.shape[0] // 4, energy.shape[1] // 4
-    middle = energy[top : energy.shape[0] - top, left : energy.shape[1] - left].sum()
-    rolled = torch.fft.fftshift(energy)
-    corner = rolled[top : energy.shape[0] - top, left : energy.shape[1] - left].sum()
-    return bool(corner > middle)
+    central = (slice(top, energy.shape[0] - top), slice(left, energy.shape[1] - left))
+    return bool(np.fft.fftshift(energy)[central].sum() > energy[central].sum())

@@ -216,7 +216,7 @@ def describe_scan(
 
 
 def _read(form: ScanFormat, path: str | Path, slices: Slices, options: dict[str, Any]) -> Scan:
-    """Read a file of a known format."""
+    """Read a file of a known format; an error that does not name the file gets its name."""
     if form == "fastmri":
         options = {"average": options.get("repetition") == "average"}
     readers: dict[ScanFormat, Callable[..., Scan]] = {
@@ -229,7 +229,12 @@ def _read(form: ScanFormat, path: str | Path, slices: Slices, options: dict[str,
         "npy": read_array,
         "mat": read_array,
     }
-    return readers[form](path, slices=slices, **options)
+    try:
+        return readers[form](path, slices=slices, **options)
+    except ValueError as error:
+        if Path(path).name in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _options(form: ScanFormat, given: dict[str, Any]) -> dict[str, Any]:

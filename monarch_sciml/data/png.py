@@ -47,9 +47,9 @@ def write_png(
     """
     from matplotlib.image import imsave
 
-    tiles = montage(magnitude_volume(image), n_columns)
+    volume = magnitude_volume(image)
+    tiles, values = montage(volume, n_columns), volume.flatten()
     # kthvalue, for torch.quantile refuses more than 2^24 values
-    values = magnitude_volume(image).flatten()
     white = float(values.kthvalue(max(1, round(BRIGHTEST * values.numel()))).values)
     white = white or float(values.max()) or 1.0
     with whole_file(path, overwrite=overwrite) as part:

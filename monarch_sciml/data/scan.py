@@ -180,12 +180,13 @@ class Scan:
         return replace(self, kspace=self.kspace * masks[:, None], mask=kept)
 
     def validate(self) -> Scan:
-        """Return the scan itself when shapes fit and k-space is finite and not all zero.
+        """Return the scan itself when shapes fit, k-space is not all zero and nothing is NaN.
 
         Raises
         ------
         ValueError
-            When a shape does not fit that of `kspace`, a sample is NaN or infinite, or all are 0.
+            When a shape does not fit that of `kspace`, all samples are 0, or k-space, maps or
+            target have NaN or infinity.
         """
         if self.kspace.ndim != 4 or not self.kspace.numel() or not self.kspace.is_complex():
             got = f"{tuple(self.kspace.shape)} {self.kspace.dtype}"
@@ -196,6 +197,10 @@ class Scan:
             rule = f"the k-space of {self.name} must hold a signal"
             raise ValueError(message(rule, "zeros only", "Export the scan again."))
         self._check_shapes()
+        for name in ("coil_maps", "target", "calibration_kspace"):
+            value = getattr(self, name)
+            if value is not None:
+                finite(f"{name} of {self.name}", value, remedy="Export the scan again.")
         return self
 
     def _check_shapes(self) -> None:

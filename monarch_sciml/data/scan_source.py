@@ -11,13 +11,16 @@ from typing import Any
 
 import torch
 
-from monarch_sciml._checks import message
-from monarch_sciml.data.kspace import read_scan
+from monarch_sciml._checks import message, one_of
+from monarch_sciml.data.kspace import OPTIONS, read_scan
 from monarch_sciml.data.scan import Scan
 from monarch_sciml.data.slices import middle
 
 SUFFIXES = (".h5", ".hdf5", ".mrd", ".cfl", ".npy", ".mat", ".dat")
 """Names that files of scans end in; what they hold is recognised by content."""
+
+READER_OPTIONS = ("format", *OPTIONS)
+"""Names that the options of a reader may have."""
 
 Window = tuple[int, int]
 
@@ -102,16 +105,19 @@ def open_scan(path: str | Path, reader: Mapping[str, Any] | None = None) -> Scan
     path
         A file of any format that `read_scan` knows.
     reader
-        Options of `read_scan`.
+        Options of `read_scan`, all but `slices`.
 
     Raises
     ------
     FileNotFoundError
         When there is no such file.
     ValueError
-        When it is of no known format, truncated, or not finite; the message names it.
+        When it is of no known format, truncated, or not finite; the message names it. When an
+        option is unknown.
     """
     path, options = Path(path), dict(reader or {})
+    for name in options:
+        one_of("reader", name, READER_OPTIONS)
     scan = read_scan(path, slices=middle, **options)
     header = scan.header
     shape = tuple(header.get("shape") or scan.kspace.shape)

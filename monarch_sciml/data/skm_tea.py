@@ -15,6 +15,7 @@ from monarch_sciml._checks import message
 from monarch_sciml.data.hdf5 import expect_format, open_hdf5, plain, tensor
 from monarch_sciml.data.scan import Scan, acquired_samples
 from monarch_sciml.data.slices import Slices, resolve
+from monarch_sciml.physics.sampling import StoredMask
 
 
 def read_skm_tea(path: str | Path, *, slices: Slices = None, contrast: int = 0) -> Scan:
@@ -113,21 +114,8 @@ def read_skm_tea_mask(path: str | Path, acceleration: float) -> torch.Tensor:
     path, name = Path(path), f"poisson_{float(acceleration)}x"
     with open_hdf5(path) as file:
         expect_format(file, path, "skm-tea")
-        shape = file["kspace"].shape[1:3]
-        masks = _masks(file)
-        if name not in masks:
-            rule = f"{path} must hold the mask {name}"
-            held = ", ".join(sorted(masks)) or "none"
-            raise ValueError(message(rule, held, "Pick one of those, or draw a PoissonDiscMask."))
-        stored = np.asarray(masks[name]) != 0
-    stored = stored.reshape(stored.shape[-2:]) if stored.ndim > 2 else stored
-    if stored.ndim != 2 or any(n > size for n, size in zip(stored.shape, shape)):
-        rule = f"the mask {name} of {path} must fit the plane {tuple(shape)}"
-        raise ValueError(message(rule, stored.shape, "Use the mask of the same scan."))
-    padded = torch.zeros(*shape, dtype=torch.bool)
-    top, left = (size // 2 - n // 2 for size, n in zip(shape, stored.shape))
-    padded[top : top + stored.shape[0], left : left + stored.shape[1]] = torch.from_numpy(stored)
-    return padded
+        height, width = file["kspace"].shape[1:3]
+    return StoredMask(path, f"masks/{name}", zero_pad=True)((height, width)) != 0
 
 
 def _masks(file: Any) -> dict[str, Any]:

@@ -133,7 +133,8 @@ def espirit(
         raise ValueError(message(rule, crop, "BART uses 0.8."))
     slices = kspace.detach().reshape(-1, n_coils, height, width)  # (B, C, H, W)
     block = calibration_block(slices, calibration, kernel)
-    n_virtual = min(positive_int("virtual_coils", virtual_coils or n_coils), n_coils)
+    wanted = n_coils if virtual_coils is None else positive_int("virtual_coils", virtual_coils)
+    n_virtual = min(wanted, n_coils)
     components = coil_components(block.flatten(2), n_virtual)  # (B, V, C)
     if n_maps > n_virtual:
         rule = f"`virtual_coils` must be at least the {n_maps} maps"

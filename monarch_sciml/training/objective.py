@@ -213,7 +213,8 @@ class ReconstructionObjective(Objective):
     criterion
         "l1": mean of |x - t| over complex pixels; "mse": mean of |x - t|^2; "ssim": 1 - SSIM(|x|,
         |t|), fastMRI's SSIM of the slice (7 x 7, range `max`); "kspace": mean of |F S_c (x - t)|
-        over all coils and all of k-space, sampled or not, F the centred orthonormal FFT.
+        over all coils and all of k-space, sampled or not, F the centred orthonormal FFT; for one
+        set of maps.
     ssim_weight, kspace_weight
         What is added of the criteria "ssim" and "kspace"; 0 for none.
 
@@ -261,6 +262,10 @@ class ReconstructionObjective(Objective):
             return 1 - pieces["ssim"].mean().to(target.real.dtype)
         error = prediction - target
         if name == "kspace":
+            if batch["coil_maps"].dim() != error.dim() + 1:
+                rule = 'the criterion "kspace" needs one set of coil maps (B, coils, H, W)'
+                remedy = "Set `n_maps` to 1, or use another criterion."
+                raise ValueError(message(rule, tuple(batch["coil_maps"].shape), remedy))
             error = fft2c(batch["coil_maps"] * error.unsqueeze(1))  # (B, coils, H, W)
         return error.abs().square().mean() if name == "mse" else error.abs().mean()
 

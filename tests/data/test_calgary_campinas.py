@@ -72,6 +72,19 @@ def test_a_file_with_the_origin_at_the_corner(tmp_path):
     assert "padding" not in scan.header
 
 
+@pytest.mark.parametrize("chopped", [True, False])
+def test_a_slice_of_noise_is_read_as_the_others_are(tmp_path, chopped):
+    """The outermost positions hold no signal that would tell where the origin is."""
+    path, _ = write(tmp_path / "e1.h5", discs(16, 20), chopped=chopped, sampled=0.85)
+    noise = np.random.default_rng(0).standard_normal((16, 20, 2 * COILS)).astype(np.float32)
+    noise[4:12, 5:15] *= 0.5 if chopped else 2  # on its own it would be taken for the other kind
+    with h5py.File(path, "r+") as file:
+        file["kspace"][0] = noise
+    full, alone = read_scan(path), read_scan(path, slices=slice(0, 1))
+    assert torch.equal(alone.kspace, full.kspace[:1])
+    assert alone.header.get("padding") == ((0, 17) if chopped else None)
+
+
 def test_slices_and_description(tmp_path):
     path, _ = write(tmp_path / "e1.h5", discs(16, 20))
     full, part = read_scan(path), read_calgary_campinas(path, slices=slice(1, 3))

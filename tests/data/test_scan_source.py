@@ -63,6 +63,34 @@ def test_options_go_to_the_reader(kspace, tmp_path):
     assert file.shape == (3, 2, 8, 6) and torch.equal(file.read(1).kspace[0], kspace[1])
 
 
+@pytest.mark.parametrize("name", ["axis", "slices"])
+def test_unknown_options_of_the_reader_are_refused(kspace, tmp_path, name):
+    path = written(kspace, tmp_path / "a.npy")
+    with pytest.raises(ValueError, match=rf"`reader` must be one of .*'axes'.* got '{name}'"):
+        open_scan(path, {name: "coil,height,width"})
+
+
+def test_every_error_names_the_file(kspace, tmp_path):
+    path = written(kspace, tmp_path / "scan_7.h5")
+    with h5py.File(path, "r+") as file:
+        del file["ismrmrd_header"]
+        file["ismrmrd_header"] = "<nonsense>"
+    with pytest.raises(ValueError, match=r"scan_7.h5: `ismrmrd_header` must give") as error:
+        open_scan(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["coil_maps", "target"])
+def test_maps_and_targets_with_nan_are_refused(kspace, tmp_path, name):
+    path = tmp_path / "a.h5"
+    maps, target = torch.ones_like(kspace), torch.ones(3, 8, 6, dtype=torch.complex64)
+    write_fastmri(path, Scan(kspace, coil_maps=maps, target=target))
+    with h5py.File(path, "r+") as file:
+        file[name][1, ..., 2] = np.nan
+    with pytest.raises(ValueError, match=rf"`{name} of a.h5` must be finite"):
+        open_scan(path).read(1)
+
+
 def test_a_folder_of_scans(kspace, tmp_path):
     for name in ("b.cfl", "a.h5", "c.npy", ".hidden.npy"):
         written(kspace, tmp_path / name)

@@ -240,6 +240,15 @@ def test_kspace_loss_is_the_error_of_every_coil():
     assert loss.item() == pytest.approx(np.abs(spectrum).mean(), rel=1e-5)
 
 
+def test_kspace_loss_is_of_one_map_set():
+    samples = scans()
+    samples["coil_maps"] = torch.ones(6, 6, 1, 9, 8, dtype=torch.complex64)  # would broadcast
+    for objective in (ReconstructionObjective("kspace"), ReconstructionObjective(kspace_weight=1)):
+        with pytest.raises(ValueError, match=r"needs one set of coil maps .*, got \(6, 6, 1, 9, 8"):
+            objective.loss(Shift(), samples)
+    assert ReconstructionObjective("l1").loss(Shift(), samples).isfinite()
+
+
 def test_reconstruction_losses_add_up():
     samples = scans()
     parts = {
