@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -44,11 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"interrupted. {_GO_ON.get(configuration.command, _RESUME)}", 1)
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         if summary := getattr(error, "summary", None):  # part of the work was done
-            print(summary)
+            _say(summary)
         return _fail(str(error), 1)
     if text:
-        print(text)
+        _say(text)
     return 0
+
+
+def _say(text: str) -> None:
+    """Print to a reader that may have gone (`| head`)."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush to
 
 
 _LONG = {"-o": "--output"}

@@ -1,7 +1,10 @@
 """The command line as a whole, in process: what it prints, writes, returns and refuses."""
 
 import csv
+import os
 import re
+import subprocess
+import sys
 import warnings
 
 import h5py
@@ -248,7 +251,7 @@ def test_scans_from_generation_to_reconstruction(tmp_path, monkeypatch, call):
         (["generate", "navier_stokes", "-o", "x.h5", "--sed", "1"], 2, "--sed"),
         (["info"], 2, "info.path"),
         (["info", "none.h5"], 1, "the file must exist, got none.h5"),
-        (["info", "."], 1, "a file is needed, got the folder"),
+        (["info", "."], 1, "\\. must hold files of fields"),
         (["evaluate", "none"], 1, "a run must be a directory, got none"),
         (["evaluate", "out"], 1, "got out, a comparison. Name one of its runs, as 'out/FNO/seed-"),
         (["evaluate", "out/FNO/seed-0", "--split", "tset"], 2, "expected one of 'train'"),
@@ -394,3 +397,12 @@ def test_help_and_version_end_well(capsys):
         assert ended.value.code == 0
     out = capsys.readouterr().out
     assert "monarch-sciml" in out and "--acceleration" in out and "--budget.epochs" in out
+
+
+def test_a_reader_that_stops_reading(here):
+    reading, writing = os.pipe()
+    os.close(reading)  # as `| head` that has seen enough
+    with os.fdopen(writing, "wb") as closed:
+        command = [sys.executable, "-m", "monarch_sciml", "info", "ns.h5"]
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, cwd=here, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
