@@ -108,7 +108,7 @@ def generate(
     output
         The file (HDF5, see `monarch_sciml.data.fields`).
     seed
-        Seed of the set, at least 0; sample i depends on (seed, i) alone.
+        Seed of the set, at least 0, below 2^63; sample i depends on (seed, i) alone.
     shard
         "i/n" makes the i-th of n shares, i from 1, as OUTPUT's stem + .shard-i-of-n.h5; None
         makes the whole.
@@ -139,6 +139,8 @@ def generate(
     when they have been joined.
     """
     seed, output = positive_int("seed", seed, minimum=0), Path(output)
+    if seed >= 2**63:
+        raise ValueError(message("`seed` must be below 2^63", seed, "Take a smaller one."))
     share = Share.parse(shard, problem.layout.n_samples, problem.batch_size)
     path, first = share.path(output), share.samples.start
     layout = replace(problem.layout, n_samples=len(share.samples))

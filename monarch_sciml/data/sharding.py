@@ -168,9 +168,10 @@ def _opened(path: Path) -> Iterator[_Shard]:
             marks = file["completed"][()] != 0
             of_set = (stated["first_sample"], stated["n_samples_of_set"])
             shard = _Shard(attributes, parameters, *of_set, fields, marks)
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, ValueError) as error:
             rule = f"{path} must be a shard that can be read and that no process writes"
             cause = str(error).splitlines()[0][:160]
+            cause = f"no {cause} in it" if isinstance(error, KeyError) else cause
             remedy = "Wait for that process, or remove the file."
             raise ValueError(message(rule, cause, remedy)) from error
         yield shard

@@ -22,8 +22,8 @@ BANDS = (4, 12)
 def fourier_rmse(prediction: Tensor, target: Tensor, *, bands: tuple[int, int] = BANDS) -> Tensor:
     """Compute the error per wavenumber shell, averaged within a low, a middle and a high band.
 
-    Each shell holds the modes with floor(|k|) = κ, κ below half the shortest axis. Its error is
-    sqrt(Σ |FFT(prediction − target)|²) / n over n grid points.
+    Each shell holds the modes with floor(|k|) = κ, κ below half the shortest axis (in one dimension
+    up to half the axis). Its error is sqrt(Σ |FFT(prediction − target)|²) / n over n grid points.
 
     Parameters
     ----------

@@ -137,6 +137,8 @@ class DiffusionReaction2d:
         """Fields (T, 2, H, W) from one initial state (2, H, W)."""
         from scipy.integrate import solve_ivp
 
+        if not times[-1]:
+            return state[None].copy()
         result = solve_ivp(
             self._slope(),
             (0.0, times[-1]),

@@ -83,7 +83,8 @@ def heat_neumann(
     frequency = finite("frequency", frequency.double(), remedy="Check its source.")
     x = finite("x", x.double(), remedy="Check its source.")
     if not ((x >= 0) & (x <= 1)).all():
-        raise ValueError(message("`x` must lie in [0, 1]", float(x.abs().max()), "Rescale it."))
+        got = f"{float(x.min()):g} to {float(x.max()):g}"
+        raise ValueError(message("`x` must lie in [0, 1]", got, "Rescale it."))
     n_modes = positive_int("n_modes", n_modes, minimum=2)
     times = torch.tensor(record_schedule(t_end, n_record, record_times), dtype=torch.float64)
     rates = positive("diffusivity", diffusivity) * (math.pi * torch.arange(n_modes).double()) ** 2

@@ -149,6 +149,7 @@ class TestGenerate:
             (Noise(), {"seed": -1}, "seed"),
             (Noise(solve=lambda s, _: torch.full((len(s), 2, 2, 5), torch.nan)), {}, "finite"),
             (Noise(solve=lambda s, _: torch.zeros(len(s), 2, 5)), {}, "shape"),
+            (Noise(), {"seed": 2**63}, r"`seed` must be below 2\^63"),
         ],
     )
     def test_failures_leave_nothing(self, tmp_path, noise, options, match):
@@ -319,6 +320,17 @@ class TestShards:
     def test_foreign_files_of_that_name(self, tmp_path, content):
         (tmp_path / "a.shard-1-of-2.h5").write_bytes(content)
         with pytest.raises(ValueError, match=r"a\.shard-1-of-2\.h5 must be a shard that can be"):
+            Noise().make(tmp_path / "a.h5")
+
+    @pytest.mark.parametrize(
+        ("parameters", "words"),
+        [(None, "no 'parameters' in it"), ("{}", "no 'shard' in it"), ("{", "Expecting property")],
+    )
+    def test_hdf5_of_that_name(self, tmp_path, parameters, words):
+        with h5py.File(tmp_path / "a.shard-1-of-2.h5", "w") as file:
+            if parameters is not None:
+                file.attrs["parameters"] = parameters
+        with pytest.raises(ValueError, match=rf"a\.shard-1-of-2\.h5 must be .* got {words}"):
             Noise().make(tmp_path / "a.h5")
 
     def test_renamed_set_is_no_shard(self, tmp_path, whole):

@@ -113,6 +113,7 @@ def test_samples_are_solved_on_their_own():
     assert torch.equal(together[1:2], alone)
     first, _ = DiffusionReaction2d(8).solve(start, record_times=[0.0, 1.0])
     assert torch.equal(first[:, 0], start)
+    assert torch.equal(DiffusionReaction2d(8).solve(start, record_times=[0.0])[0][:, 0], start)
 
 
 def test_progress_counts_samples(capsys):

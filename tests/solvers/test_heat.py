@@ -97,7 +97,8 @@ def test_initial_state_is_exact_and_modes_suffice():
     [
         ({"frequency": torch.ones(1, 1)}, "one axis"),
         ({"frequency": torch.tensor([math.nan])}, "finite"),
-        ({"x": torch.tensor([0.0, 1.5])}, "lie in"),
+        ({"x": torch.tensor([0.0, 1.5])}, r"lie in \[0, 1\], got 0 to 1.5"),
+        ({"x": torch.tensor([-0.5, 0.2])}, r"lie in \[0, 1\], got -0.5 to 0.2"),
         ({"diffusivity": 0.0}, "diffusivity"),
         ({"t_end": -1.0}, "t_end"),
         ({"n_modes": 1}, "n_modes"),

@@ -5,6 +5,7 @@ Shapes: n samples, T times, d axes, m modes, N points along an axis.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,7 +96,7 @@ def generate_wave(
     times, precision = frame_times(t_end, n_times), stored_dtype(dtype)
     resolution, speed = _walled(resolution), positive("speed", speed)
     modes = (positive_int("n_modes", n_modes),) * 2
-    smoothness = {"alpha": positive("alpha", alpha), "tau": float(tau)}
+    smoothness = _smoothness(alpha, tau)
     points = [torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)] * 2
 
     def solve(samples: range, advance: Advance) -> Tensor:
@@ -206,7 +207,7 @@ def generate_advection_diffusion(
     if 2 * n_modes > grid:
         rule = f"`n_modes` must be at most half of `grid`, {grid}"
         raise ValueError(message(rule, n_modes, "Lower `n_modes`."))
-    smoothness = {"alpha": positive("alpha", alpha), "tau": float(tau)}
+    smoothness = _smoothness(alpha, tau)
     stored = torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)
     to_stored = solver.interpolation(stored).T.contiguous()
 
@@ -243,6 +244,12 @@ def generate_advection_diffusion(
     )
     problem = Problem("advection_diffusion", layout, parameters, solve, batch_size, precision)
     return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
+
+
+def _smoothness(alpha: float, tau: float) -> dict[str, float]:
+    if not (tau >= 0 and math.isfinite(tau)):
+        raise ValueError(message("`tau` must be finite and at least 0", tau, "Change `tau`."))
+    return {"alpha": positive("alpha", alpha), "tau": float(tau)}
 
 
 def _walled(resolution: int) -> int:

@@ -284,6 +284,7 @@ def test_advection_diffusion_in_one_dimension_and_its_axes(tmp_path):
         ({"diffusivity": 1e-4}, "resolve layers"),
         ({"n_modes": 13}, "half of `grid`, 24"),
         ({"velocity": ()}, "one or two"),
+        ({"tau": math.nan}, "`tau` must be finite and at least 0, got nan"),
     ):
         with pytest.raises(ValueError, match=match):
             make("advection_diffusion", tmp_path / "d.h5", **change)
