@@ -251,7 +251,7 @@ def test_scans_from_generation_to_reconstruction(tmp_path, monkeypatch, call):
         (["generate", "navier_stokes", "-o", "x.h5", "--sed", "1"], 2, "--sed"),
         (["info"], 2, "info.path"),
         (["info", "none.h5"], 1, "the file must exist, got none.h5"),
-        (["info", "."], 1, "\\. must hold files of fields"),
+        (["info", "out"], 1, "the folder out must hold files of fields"),
         (["evaluate", "none"], 1, "a run must be a directory, got none"),
         (["evaluate", "out"], 1, "got out, a comparison. Name one of its runs, as 'out/FNO/seed-"),
         (["evaluate", "out/FNO/seed-0", "--split", "tset"], 2, "expected one of 'train'"),
