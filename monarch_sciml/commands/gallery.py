@@ -160,7 +160,8 @@ _CAPTIONS = {
     "samples": "The first test samples (first seed): input, truth, predictions, errors.",
     "spectrum": "Energy spectra of truth and predictions, mean over the test set, every seed.",
     "transfer": "Error on other data sets, such as other resolutions, without retraining.",
-    "rollout": "Roll-out of the first test trajectory (first seed): fields and errors.",
+    "rollout": "Roll-out of the first test trajectory (first seed): fields and errors; time since "
+    "the last frame given.",
     "error-over-time": "Error against time, mean over the test set, every seed.",
     "reconstructions": "Middle slice of the first test volume (first seed), zoom and errors.",
     "training": "Validation error during training, every seed.",

@@ -136,10 +136,18 @@ class _Seen:
         return f"Energy spectrum{at}, mean over the test set"
 
     def rollouts(self) -> dict[str, Figure]:
-        """Return the error against time, and the roll-out of the first sample."""
-        spec, dt = self.spec, self.spec.dt or 1.0
-        times = [dt * (spec.n_steps_in + step + 1) for step in range(spec.n_steps_out)]
-        figures = {"error-over-time": error_over_time_figure(self._stacked("time"), times)}
+        """Return the error against time, and the roll-out of the first sample.
+
+        Time counts from the last frame given: a specification does not say when a sample begins.
+        """
+        spec = self.spec
+        times = [(spec.dt or 1.0) * (step + 1) for step in range(spec.n_steps_out)]
+        unit = "frames" if spec.dt is None else "dimensionless"
+        figures = {
+            "error-over-time": error_over_time_figure(
+                self._stacked("time"), times, time_label=f"time since the last frame given ({unit})"
+            )
+        }
         truth = self._shown(self.truth)[0]
         fields = {name: self._shown(value)[0] for name, value in self.samples.items()}
         name = self._field_name

@@ -86,6 +86,15 @@ def as_array(name: str, value: Any, *, ndim: int, like: np.ndarray | None = None
     return array
 
 
+def as_truth(predictions: Arrays, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the predictions as arrays of the shape of the truth; ValueError without any."""
+    not_empty("predictions", predictions)
+    return {
+        name: as_array(f"predictions[{name!r}]", value, ndim=truth.ndim, like=truth)
+        for name, value in predictions.items()
+    }
+
+
 def not_empty(name: str, value: Mapping[str, Any] | Sequence[Any]) -> None:
     """Raise ValueError when there is nothing to draw."""
     if not len(value):

@@ -58,11 +58,7 @@ def spacetime_figure(
     truth = _style.as_array("target", target, ndim=2)
     moments = _style.as_array("times", times, ndim=1)
     same_length("times", moments, truth)
-    _style.not_empty("predictions", predictions)
-    drawn = {
-        name: _style.as_array(f"predictions[{name!r}]", value, ndim=2, like=truth)
-        for name, value in predictions.items()
-    }
+    drawn = _style.as_truth(predictions, truth)
     kind, low, high = limits_of(truth)
     worst = min(_style.largest(*(p - truth for p in drawn.values())), high - low)
     figure = _style.new_figure(7.4, 1.55 * (1 + len(drawn)) + 0.4)
@@ -125,11 +121,7 @@ def lines_figure(
     """
     truth = _style.as_array("targets", targets, ndim=2)
     given = _style.as_array("inputs", inputs, ndim=2, like=truth)
-    _style.not_empty("predictions", predictions)
-    drawn = {
-        name: _style.as_array(f"predictions[{name!r}]", value, ndim=2, like=truth)
-        for name, value in predictions.items()
-    }
+    drawn = _style.as_truth(predictions, truth)
     count = min(positive_int("n_columns", n_columns), len(truth))
     x = np.linspace(0, length, truth.shape[1])
     figure = _style.new_figure(3.1 * count + 0.6, 5.2)

@@ -56,11 +56,7 @@ def rollout_figure(
         When shapes differ or there is no prediction.
     """
     truth = _style.as_array("target", target, ndim=3)
-    _style.not_empty("predictions", predictions)
-    fields = {
-        name: _style.as_array(f"predictions[{name!r}]", value, ndim=3, like=truth)
-        for name, value in predictions.items()
-    }
+    fields = _style.as_truth(predictions, truth)
     moments = _style.as_array("times", times, ndim=1)
     same_length("times", moments, truth)
     count = min(positive_int("n_columns", n_columns), len(truth))
@@ -109,12 +105,8 @@ def pair_figure(
     """
     truth = _style.as_array("targets", targets, ndim=3)
     given = _style.as_array("inputs", inputs, ndim=3, like=truth)
-    _style.not_empty("predictions", predictions)
     count = min(positive_int("n_columns", n_columns), len(truth))
-    drawn = {
-        name: _style.as_array(f"predictions[{name!r}]", value, ndim=3, like=truth)[:count]
-        for name, value in predictions.items()
-    }
+    drawn = {k: value[:count] for k, value in _style.as_truth(predictions, truth).items()}
     titles = [f"sample {index + 1}" for index in range(count)]
     kind, *limits = limits_of(given[:count])
     first: Images = ("input", given[:count], titles, kind, limits, fields[0])

@@ -10,9 +10,17 @@ import torch
 from torch import nn
 
 from monarch_sciml.commands.compare import compare_networks
-from monarch_sciml.commands.runs import Contender, LoopOptions
+from monarch_sciml.commands.gallery_fields import field_figures
+from monarch_sciml.commands.runs import Contender, LoopOptions, Run
 from monarch_sciml.data.spec import DataModule, FieldSpec
-from monarch_sciml.training import Budget, Optimisation, RolloutObjective, RunBusy, run_lock
+from monarch_sciml.training import (
+    Budget,
+    Optimisation,
+    Progress,
+    RolloutObjective,
+    RunBusy,
+    run_lock,
+)
 
 QUIET = LoopOptions(progress=False)
 AGAIN = LoopOptions(progress=False, resume=True)
@@ -141,6 +149,20 @@ def test_every_kind_of_fields_has_its_figures(data, expected, tmp_path, request)
     assert figures_of(tmp_path / "out") == expected | (ERRORS - {"cost"}) | cost
     assert "report: " in text
     assert 0 < float(rows_of(tmp_path / "out")[0]["relative_l2"]) < 2
+
+
+@pytest.mark.parametrize(
+    ("dt", "times", "unit"), [(0.5, [0.5, 1.0, 1.5], "dimensionless"), (None, [1, 2, 3], "frames")]
+)
+def test_time_counts_from_the_last_frame_given(dt, times, unit):
+    run = Run("FNO", 0, nn.Identity(), Progress(), {})
+    figures = field_figures(
+        [run], Fields(dt=dt), lambda _, batch: 1.1 * batch["target"], batch_size=2
+    )
+    axes = figures["error-over-time"].axes[0]
+    assert axes.lines[0].get_xdata().tolist() == pytest.approx(times)
+    assert axes.lines[0].get_ydata().tolist() == pytest.approx([0.1] * 3)
+    assert axes.get_xlabel() == f"time since the last frame given ({unit})"
 
 
 def test_chosen_metrics_are_columns_of_table_and_results(undrawn, tmp_path):
