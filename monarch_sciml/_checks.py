@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,14 @@ def positive_int(name: str, value: Any, *, minimum: int = 1) -> int:
     if int(value) < minimum:
         raise ValueError(message(f"`{name}` must be at least {minimum}", value, f"Raise `{name}`."))
     return int(value)
+
+
+def positive_number(name: str, value: float, *, or_zero: bool = False) -> float:
+    """Return `value` as float; ValueError unless it is finite and positive (or zero)."""
+    if not (0 < value < math.inf or (or_zero and value == 0)):
+        rule = f"`{name}` must be {'zero or ' if or_zero else ''}positive and finite"
+        raise ValueError(message(rule, value, f"Change `{name}`."))
+    return float(value)
 
 
 def one_of(name: str, value: Any, choices: Collection[Any]) -> Any:

@@ -100,7 +100,7 @@ def read_ismrmrd(
 
     Notes
     -----
-    Memory: the slices that are read, 372 bytes a readout for the headers and 256 readouts. A slice
+    Memory: the slices that are read, 398 bytes a readout for the headers and 256 readouts. A slice
     of a 3-D scan needs all readouts of its volume to be read, though not held. Phase correction of
     EPI is not applied: `notes` says so where it would be needed.
 

@@ -124,7 +124,7 @@ def whitening_matrix(table: Table, imaging: np.ndarray) -> np.ndarray:
 
     References
     ----------
-    Kellman, McVeigh, "Image reconstruction in SNR units", MRM 54 (2005), eq. 4 and Appendix.
+    Kellman, McVeigh, "Image reconstruction in SNR units", MRM 54 (2005).
     """
     numbers_ = np.flatnonzero(table.rows["kind"] == NOISE)
     n_coils = int(table.rows["coils"][imaging[0]])

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import positive_int, positive_number
 from monarch_sciml.models._image_unet import ImageUNet
 from monarch_sciml.models._planes import (
     Adjoint,
@@ -68,8 +68,8 @@ class MoDL(nn.Module):
     References
     ----------
     Aggarwal, Mani, Jacob, "MoDL: Model-Based Deep Learning Architecture for Inverse Problems", IEEE
-    TMI 38 (2019), arXiv 1712.02862, eq. 9 to 12. Their denoiser is a residual network of five
-    layers with batch norm.
+    TMI 38 (2019), arXiv 1712.02862. Their denoiser is a residual network of five layers with batch
+    norm.
 
     Examples
     --------
@@ -97,14 +97,14 @@ class MoDL(nn.Module):
         resampling: Resampling = "relative",
     ) -> None:
         super().__init__()
-        start = _positive("regularization", regularization)
+        start = positive_number("regularization", regularization)
         self.transform = plane_transform(
             grid_shape, transform, rank=transform_rank, order=transform_order
         )
         self.grid_shape = tuple(grid_shape)
         self.n_iterations = positive_int("n_iterations", n_iterations)
         self.n_cg_iterations = positive_int("n_cg_iterations", n_cg_iterations)
-        self.tolerance = _positive("tolerance", tolerance)
+        self.tolerance = positive_number("tolerance", tolerance)
         self.regularizer = ImageUNet(
             grid_shape, "image", hidden_channels=hidden_channels, n_levels=n_levels
         )
@@ -150,9 +150,3 @@ class MoDL(nn.Module):
                 dims=(-3, -2, -1),
             )
         return combine_map_sets(image)
-
-
-def _positive(name: str, value: float) -> float:
-    if not 0 < value < math.inf:
-        raise ValueError(message(f"`{name}` must be positive", value, f"Raise `{name}`."))
-    return float(value)

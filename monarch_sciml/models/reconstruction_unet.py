@@ -45,8 +45,8 @@ class ReconstructionUNet(nn.Module):
 
     References
     ----------
-    Zbontar et al., "fastMRI", arXiv 1811.08839, section 6.3.1; theirs maps magnitudes, and is not
-    residual. Dao et al., arXiv 2204.00595, section 5.1 (the baseline of mSENSE).
+    Zbontar et al., "fastMRI", arXiv 1811.08839; theirs maps magnitudes, and is not residual. Dao et
+    al., arXiv 2204.00595, section 5.1 (the baseline of mSENSE).
 
     Examples
     --------
@@ -90,6 +90,8 @@ class ReconstructionUNet(nn.Module):
 
     def forward(self, masked_kspace: Tensor, mask: Tensor, coil_maps: Tensor) -> Tensor:
         """Reconstruct masked_kspace (B, C, H, W) with mask (B, H, W) and coil_maps (B, C, H, W).
+
+        Maps (B, M, C, H, W) of several sets give one x_0, as in `SENSE`.
 
         Returns
         -------

@@ -77,7 +77,7 @@ class VarNet(nn.Module):
     References
     ----------
     Sriram et al., "End-to-End Variational Networks for Accelerated MRI Reconstruction", MICCAI
-    2020, arXiv 2004.06688, eq. 6 to 9.
+    2020, arXiv 2004.06688.
 
     Examples
     --------

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import message, positive_int, positive_number
 from monarch_sciml.physics._sampling_base import SamplingMask
 
 
@@ -61,9 +61,7 @@ class PoissonDiscMask(SamplingMask):
         if not self.acceleration >= 1:
             rule = "`acceleration` must be at least 1"
             raise ValueError(message(rule, self.acceleration, "Raise `acceleration`."))
-        if not 0 <= self.falloff < math.inf:
-            rule = "`falloff` must be zero or positive"
-            raise ValueError(message(rule, self.falloff, "Use 2, or 0 for uniform density."))
+        positive_number("falloff", self.falloff, or_zero=True)
 
     def draw(self, height: int, width: int, seed: int | Sequence[int]) -> np.ndarray:
         """Return the mask (H, W)."""

@@ -66,7 +66,7 @@ def walsh(
     References
     ----------
     Walsh, Gmitro, Marcellin, "Adaptive reconstruction of phased array MR imagery", MRM 43 (2000),
-    eq. 9-11, with white noise (R_n the identity).
+    with white noise (R_n the identity).
 
     Examples
     --------

@@ -51,7 +51,7 @@ def coil_compression(
     References
     ----------
     Buehrer, Pruessmann, Boesiger, Kozerke, "Array compression for MRI with large coil arrays", MRM
-    57 (2007), eq. 4-7 without noise weighting; `bart cc -S`, whose default calibration is 24.
+    57 (2007), without noise weighting; `bart cc -S`, whose default calibration is 24.
 
     Examples
     --------

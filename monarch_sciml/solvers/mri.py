@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from monarch_sciml._checks import finite, message, one_of, positive_int
+from monarch_sciml._checks import finite, message, one_of, positive_int, positive_number
 from monarch_sciml.physics.mri import SenseOperator, combine_map_sets, with_map_sets
 from monarch_sciml.solvers.conjugate_gradients import conjugate_gradients
 
@@ -71,9 +71,9 @@ class CGSENSE(nn.Module):
     ) -> None:
         super().__init__()
         self.grid_shape = _grid(grid_shape)
-        self.regularization = _not_negative("regularization", regularization)
+        self.regularization = positive_number("regularization", regularization, or_zero=True)
         self.n_iterations = positive_int("n_iterations", n_iterations)
-        self.tolerance = _not_negative("tolerance", tolerance)
+        self.tolerance = positive_number("tolerance", tolerance, or_zero=True)
 
     def forward(
         self, masked_kspace: torch.Tensor, mask: torch.Tensor, coil_maps: torch.Tensor
@@ -180,7 +180,7 @@ class L1Wavelet(nn.Module):
     ) -> None:
         super().__init__()
         self.grid_shape = _grid(grid_shape)
-        self.regularization = _not_negative("regularization", regularization)
+        self.regularization = positive_number("regularization", regularization, or_zero=True)
         self.n_iterations = positive_int("n_iterations", n_iterations)
         self.wavelet = one_of("wavelet", wavelet, _pywt().wavelist(kind="discrete"))
         self.cycle_spinning = cycle_spinning
@@ -267,11 +267,3 @@ def _grid(grid_shape: tuple[int, ...]) -> tuple[int, int]:
         raise ValueError(message(rule, tuple(grid_shape), "Reconstruct slice by slice."))
     height, width = (positive_int("grid_shape", n) for n in grid_shape)
     return height, width
-
-
-def _not_negative(name: str, value: float) -> float:
-    """Return `value`, refusing negative numbers, NaN and infinity."""
-    if not 0 <= value < math.inf:
-        rule = f"`{name}` must be zero or positive"
-        raise ValueError(message(rule, value, f"Raise `{name}`."))
-    return float(value)

@@ -5,7 +5,6 @@ Letters: B batch, T_in and T_out steps, C fields, *grid spatial axes, N samples,
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from monarch_sciml._checks import message, one_of
+from monarch_sciml._checks import message, one_of, positive_number
 from monarch_sciml.metrics.fields import relative_l2_over_time
 from monarch_sciml.metrics.images import image_statistics, volume_metrics
 from monarch_sciml.metrics.named import FIELD_METRICS, FieldMetric, field_metrics
@@ -175,8 +174,7 @@ class OneStepObjective(RolloutObjective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.noise) and self.noise >= 0):
-            raise ValueError(message("`noise` must be at least 0", self.noise, "Raise `noise`."))
+        positive_number("noise", self.noise, or_zero=True)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the sum over steps of one-step relative L2 errors, averaged over the batch."""
@@ -239,10 +237,7 @@ class ReconstructionObjective(Objective):
     def __post_init__(self) -> None:
         one_of("criterion", self.criterion, ("l1", "mse", "ssim", "kspace"))
         for name in ("ssim_weight", "kspace_weight"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                rule = f"`{name}` must be zero or positive"
-                raise ValueError(message(rule, value, f"Raise `{name}`."))
+            positive_number(name, getattr(self, name), or_zero=True)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return criterion + ssim_weight (1 - SSIM) + kspace_weight |F S (x - t)|, a mean."""

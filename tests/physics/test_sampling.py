@@ -184,7 +184,7 @@ def test_masks_are_built_from_a_configuration():
         (lambda: PoissonDiscMask(20.0, 24)((64, 64)), r"between 1\.\d+ and 7\.11 on 64 x 64"),
         (lambda: PoissonDiscMask(1.1, 24)((64, 64)), "must lie between"),
         (lambda: PoissonDiscMask(2.0, 24)((64, 20)), "at most 20, got 24"),
-        (lambda: PoissonDiscMask(4.0, 24, -1.0), "zero or positive, got -1"),
+        (lambda: PoissonDiscMask(4.0, 24, -1.0), "zero or positive and finite, got -1"),
         (lambda: FullMask()((8,)), r"rows and columns, got \(8,\)"),
         (lambda: achieved_acceleration(torch.zeros(3, 4)), "none of 12"),
         (lambda: calibration_size(torch.ones(4)), r"two axes \(H, W\), got \(4,\)"),

@@ -297,8 +297,8 @@ def test_l1_wavelet_names_the_missing_package(monkeypatch):
 def test_bad_input(small, solver):
     kspace, mask, maps = small
     for options, text in [
-        ({"regularization": -1.0}, "`regularization` must be zero or positive, got -1"),
-        ({"regularization": float("nan")}, "zero or positive, got nan"),
+        ({"regularization": -1.0}, "`regularization` must be zero or positive and finite, got -1"),
+        ({"regularization": float("nan")}, "zero or positive and finite, got nan"),
         ({"n_iterations": 0}, "`n_iterations` must be at least 1, got 0"),
     ]:
         with pytest.raises(ValueError, match=text):

@@ -179,7 +179,7 @@ def test_noise_has_the_size_of_each_field_and_follows_the_seed():
 
 @pytest.mark.parametrize("noise", [-0.1, float("nan")])
 def test_bad_noise_is_refused(noise):
-    with pytest.raises(ValueError, match="`noise` must be at least 0"):
+    with pytest.raises(ValueError, match="`noise` must be zero or positive and finite"):
         OneStepObjective(noise=noise)
 
 

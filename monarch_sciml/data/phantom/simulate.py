@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml._checks import message, one_of, positive_int, positive_number
 from monarch_sciml.data.phantom.anatomy import CONTRASTS, tissue_signals
 from monarch_sciml.data.phantom.head import ORIENTATIONS, head_image, slice_points
 from monarch_sciml.data.phantom.receivers import loop_array, receive_field
@@ -100,9 +100,7 @@ def simulate_scan(
         "contrast": one_of("contrast", contrast, ("random", *CONTRASTS)),
         "orientation": one_of("orientation", orientation, ("random", *ORIENTATIONS)),
     }
-    if not 0 <= noise < float("inf"):
-        rule = "`noise` must be zero or positive"
-        raise ValueError(message(rule, noise, "Use 0.02, or 0 for none."))
+    positive_number("noise", noise, or_zero=True)
     rng = np.random.default_rng(_entropy(seed))
     if orientation == "random":
         orientation = rng.choice(list(ORIENTATIONS))
