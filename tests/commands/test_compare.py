@@ -93,7 +93,7 @@ def undrawn(monkeypatch):
 
 @pytest.fixture
 def unrendered(monkeypatch):
-    """Make every figure, but no picture of it: each is rendered in tests/evaluation."""
+    """Make every figure, but no picture of it: tests/evaluation and tests/test_cli.py render them."""
 
     def touched(_, path, *, overwrite):
         path.parent.mkdir(exist_ok=overwrite)
@@ -138,9 +138,8 @@ ERRORS = {"cost", "training", "spectrum", "fourier-bands"}
     ],
     ids=["1-D", "2-D", "3-D", "1-D pairs", "2-D pairs", "3-D pairs", "complex"],
 )
-def test_every_kind_of_fields_has_its_figures(data, expected, tmp_path, request):
-    if data.spec.grid_shape != (16,) or data.spec.n_steps_out == 1:
-        request.getfixturevalue("unrendered")
+@pytest.mark.usefixtures("unrendered")
+def test_every_kind_of_fields_has_its_figures(data, expected, tmp_path):
     networks = NETWORKS
     if data.test[0]["target"].is_complex():
         networks = dict(list(NETWORKS.items())[:1])
