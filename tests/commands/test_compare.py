@@ -93,7 +93,7 @@ def undrawn(monkeypatch):
 
 @pytest.fixture
 def unrendered(monkeypatch):
-    """Make every figure, but no picture of it: tests/evaluation and tests/test_cli.py render them."""
+    """Make every figure, but no picture of it: other tests render them."""
 
     def touched(_, path, *, overwrite):
         path.parent.mkdir(exist_ok=overwrite)
