@@ -45,9 +45,9 @@ class ScanSpec:
     Where sizes differ the data sets have the attribute `batch_groups`.
 
     A sample is a dict: `masked_kspace` (n_coils, *grid_shape) complex, `mask` (*grid_shape) 0/1,
-    `coil_maps` (n_coils, *grid_shape) complex, or (n_maps, n_coils, *grid_shape), `target` (*grid_shape) complex, `scale` () (the data
-    were divided by it), `max` () (largest target magnitude of the volume, after division),
-    `volume` and `slice` ().
+    `coil_maps` (n_coils, *grid_shape) complex, or (n_maps, n_coils, *grid_shape), `target`
+    (*grid_shape) complex, `scale` () (the data were divided by it), `max` () (largest target
+    magnitude of the volume, after division), `volume` and `slice` ().
     """
 
     grid_shape: tuple[int, ...]

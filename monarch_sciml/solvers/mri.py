@@ -49,7 +49,7 @@ class CGSENSE(nn.Module):
     ----------
     Pruessmann, Weiger, Boernert, Boesiger, "Advances in sensitivity encoding with arbitrary k-space
     trajectories", MRM 46 (2001). Equal to `bart pics -S -w1 -l2 -r LAMBDA` up to a global phase
-    for even H and W; of odd ones pics 0.8 does not find the image again that `bart fft` was given.
+    for even H and W; along odd axes the image of pics 0.8 is shifted by a pixel against the maps.
 
     Examples
     --------

@@ -257,7 +257,7 @@ def test_other_hdf5_files_are_refused(tmp_path):
         read_fastmri(tmp_path / "fields.h5")
     with h5py.File(tmp_path / "skm.h5", "w") as file:
         file["kspace"] = np.zeros((4, 4, 2, 2, 3), dtype=np.complex64)
-    with pytest.raises(ValueError, match="must be a fastMRI file .*, got an SKM-TEA file"):
+    with pytest.raises(ValueError, match=r"must be a fastMRI file .*, got an SKM-TEA file"):
         read_fastmri(tmp_path / "skm.h5")
     with h5py.File(tmp_path / "real.h5", "w") as file:
         file["kspace"] = np.zeros((4, 4, 4))

@@ -145,7 +145,7 @@ def test_two_map_sets_agree_with_bart_pics(small_field):
 @pytest.mark.skipif(not shutil.which("bart"), reason="bart is absent")
 @pytest.mark.parametrize("grid", [(33, 32), (32, 31), (17, 15)])
 def test_odd_matrices_agree_with_the_fourier_transform_of_bart(tmp_path, grid):
-    """`bart pics` 0.8 is no oracle here: of odd sizes it does not find the image again."""
+    """`bart pics` 0.8 is no oracle here: along odd axes it shifts the image against the maps."""
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(grid, dtype=torch.complex64, generator=generator)
     maps = torch.randn(4, *grid, dtype=torch.complex64, generator=generator)
