@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, positive_int
+from monarch_sciml.layers import _spectral_parts
 
 DomainPadding = float | tuple[float, ...] | None
 """Zeros on both sides, as a fraction of each axis: one for all axes, or one per axis."""
@@ -48,11 +49,7 @@ def check_modes(n_modes: Sequence[int], grid: Sequence[int]) -> None:
     if len(n_modes) != len(grid):
         rule = f"`n_modes` must have {len(grid)} sizes, one per axis of the grid"
         raise ValueError(message(rule, tuple(n_modes), "Give one number of modes per axis."))
-    for axis, (modes, n) in enumerate(zip(n_modes, grid)):
-        if positive_int("n_modes", modes) > n:
-            where = axis - len(grid)
-            rule = f"`n_modes` must be at most {n} along axis {where} for a grid of {n} points"
-            raise ValueError(message(rule, modes, "Lower `n_modes` or refine the grid."))
+    _spectral_parts.check_modes([positive_int("n_modes", modes) for modes in n_modes], grid)
 
 
 def with_coordinates(x: Tensor) -> Tensor:
