@@ -12,13 +12,9 @@ from monarch_sciml.training.evaluate import evaluate_model, mean_metrics
 from monarch_sciml.training.lock import RunBusy, from_main_process, is_finished, run_lock
 from monarch_sciml.training.loggers import CSVLogger, Logger, TensorBoardLogger
 from monarch_sciml.training.loop import train
-from monarch_sciml.training.objective import (
-    Objective,
-    OneStepObjective,
-    ReconstructionObjective,
-    RolloutObjective,
-)
+from monarch_sciml.training.objective import Objective, OneStepObjective, RolloutObjective
 from monarch_sciml.training.optimisation import Optimisation
+from monarch_sciml.training.reconstruction_objective import ReconstructionObjective
 from monarch_sciml.training.records import Budget, Progress, TrainingData, TrainingResult
 from monarch_sciml.training.runtime import make_accelerator, n_samples_of
 

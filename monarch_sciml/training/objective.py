@@ -1,4 +1,4 @@
-"""What is minimised and what is reported, for fields and for images.
+"""What is minimised and what is reported: the interface, and roll-outs of fields.
 
 Letters: B batch, T_in and T_out steps, C fields, *grid spatial axes, N samples, V units (volumes).
 """
@@ -15,9 +15,7 @@ from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of, positive_number
 from monarch_sciml.metrics.fields import relative_l2_over_time
-from monarch_sciml.metrics.images import image_statistics, volume_metrics
 from monarch_sciml.metrics.named import FIELD_METRICS, FieldMetric, field_metrics
-from monarch_sciml.physics.mri import fft2c
 
 Batch = Mapping[str, Tensor]
 """A dict of samples stacked along a leading batch axis."""
@@ -194,93 +192,6 @@ class OneStepObjective(RolloutObjective):
             remedy = "Set its out_channels to that, or train it with RolloutObjective."
             raise ValueError(message(rule, steps.shape[1], remedy))
         return _summed_steps(steps.unflatten(0, (-1, n_out)), target)
-
-
-@dataclass(frozen=True)
-class ReconstructionObjective(Objective):
-    """Train and evaluate a network that reconstructs an image from undersampled k-space.
-
-    Batches hold `masked_kspace` and `coil_maps` (B, coils, H, W) complex, `mask` (B, H, W),
-    `target` (B, H, W) complex, `scale` (B,) (the data were divided by it), `max` (B,) (largest
-    target magnitude of the volume, after that division) and `volume` (B,). The metrics are
-    fastMRI's, of magnitude images in the data's own units, one value a volume: `nmse`, `psnr` (dB),
-    `ssim`.
-
-    Attributes
-    ----------
-    criterion
-        "l1": mean of |x - t| over complex pixels; "mse": mean of |x - t|^2; "ssim": 1 - SSIM(|x|,
-        |t|), fastMRI's SSIM of the slice (7 x 7, range `max`); "kspace": mean of |F S_c (x - t)|
-        over all coils and all of k-space, sampled or not, F the centred orthonormal FFT; for one
-        set of maps.
-    ssim_weight, kspace_weight
-        What is added of the criteria "ssim" and "kspace"; 0 for none.
-
-    Notes
-    -----
-    SSIM is blind to the phase of the image, and float64 whatever the data. The squared error in
-    k-space would be that of the image once more, F being unitary; hence the modulus, which gives
-    the many weak high frequencies their share.
-
-    References
-    ----------
-    Sriram et al., arXiv 2004.06688 (trained on SSIM); Zhao et al., "Loss functions for image
-    restoration with neural networks", IEEE TCI 3 (2017), arXiv 1511.08861 (l1 and SSIM together).
-    """
-
-    monitor: ClassVar[str] = "nmse"
-
-    criterion: Literal["l1", "mse", "ssim", "kspace"] = "l1"
-    ssim_weight: float = 0.0
-    kspace_weight: float = 0.0
-
-    def __post_init__(self) -> None:
-        one_of("criterion", self.criterion, ("l1", "mse", "ssim", "kspace"))
-        for name in ("ssim_weight", "kspace_weight"):
-            positive_number(name, getattr(self, name), or_zero=True)
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return criterion + ssim_weight (1 - SSIM) + kspace_weight |F S (x - t)|, a mean."""
-        prediction = self.predict(model, batch)
-        loss = self._criterion(self.criterion, prediction, batch)
-        for name, weight in (("ssim", self.ssim_weight), ("kspace", self.kspace_weight)):
-            if weight:
-                loss = loss + weight * self._criterion(name, prediction, batch)
-        return loss
-
-    def _criterion(self, name: str, prediction: Tensor, batch: Batch) -> Tensor:
-        target = batch["target"]
-        if name == "ssim":
-            if not bool(prediction.isfinite().all()):  # the loop says which step, and what to do
-                return prediction.abs().mean() * torch.nan
-            pieces = image_statistics(prediction.abs(), target.abs(), batch["max"])
-            return 1 - pieces["ssim"].mean().to(target.real.dtype)
-        error = prediction - target
-        if name == "kspace":
-            if batch["coil_maps"].dim() != error.dim() + 1:
-                rule = 'the criterion "kspace" needs one set of coil maps (B, coils, H, W)'
-                remedy = "Set `n_maps` to 1, or use another criterion."
-                raise ValueError(message(rule, tuple(batch["coil_maps"].shape), remedy))
-            error = fft2c(batch["coil_maps"] * error.unsqueeze(1))  # (B, coils, H, W)
-        return error.abs().square().mean() if name == "mse" else error.abs().mean()
-
-    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the complex images (B, H, W), in the normalised units of the data."""
-        return model(batch["masked_kspace"], batch["mask"], batch["coil_maps"])
-
-    def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return the pieces of the volume metrics of each slice."""
-        scale = batch["scale"][:, None, None]
-        prediction = self.predict(model, batch).abs() * scale
-        target = batch["target"].abs() * scale
-        pieces = image_statistics(prediction, target, batch["max"] * batch["scale"])
-        return {**pieces, "volume": batch["volume"]}
-
-    def reduce(self, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return nmse, psnr and ssim of each volume, in the order of the volume numbers."""
-        pieces = {name: value for name, value in rows.items() if name != "volume"}
-        metrics = volume_metrics(pieces, rows["volume"])
-        return {name: metrics[name] for name in ("nmse", "psnr", "ssim")}
 
 
 def _summed_steps(prediction: Tensor, target: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from torch.utils.data import Dataset, default_collate
 
 from monarch_sciml.training import Budget, Optimisation, evaluate_model, train
 from monarch_sciml.training.grouping import GroupedBatchSampler, batch_groups
-from monarch_sciml.training.objective import ReconstructionObjective, RolloutObjective
+from monarch_sciml.training.objective import RolloutObjective
+from monarch_sciml.training.reconstruction_objective import ReconstructionObjective
 from monarch_sciml.training.runtime import EpochSampler, stacked
 
 
