@@ -96,7 +96,8 @@ def generate_burgers_periodic(
     Notes
     -----
     The mean is zero as in the authors' generator (the measure has a random one, which would move
-    the solution along). Solved by `BurgersPeriodic`; error at t = 1 for the default values 1e-9.
+    the solution along). Solved by `BurgersPeriodic`; for the default values the relative error at
+    t = 1 is below 1e-7 (twenty samples against a quarter of the step on twice the points).
 
     References
     ----------
@@ -214,7 +215,8 @@ def generate_burgers_neumann(
 
     Notes
     -----
-    Solved by `BurgersNeumann`; error at t = 1 for the default values 5e-7. Half waves, because the
+    Solved by `BurgersNeumann`; for the default values the relative error at t = 1 is below 5e-7
+    (twenty samples against an eighth of the step on half as many points more). Half waves: the
     authors' generator (data_generation/burgers-neumann of spectral_operator_learning) draws a field
     on [0, 1] whose coordinate is (x + 1)/2.
 
