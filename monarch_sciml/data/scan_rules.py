@@ -12,6 +12,7 @@ import torch
 from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.data.scan import Scan
 from monarch_sciml.data.scan_source import ScanFile, Window
+from monarch_sciml.physics.compression import coil_compression, compress_coils
 
 Resize = Literal["image", "kspace"]
 
@@ -113,6 +114,30 @@ class SizeRules:
             for axis, n in zip((_ROWS, _COLUMNS), self.matrix):
                 scan, maps = _resized(scan, maps, axis, n, self.resize)
         return scan, maps
+
+    def compress(
+        self, scan: Scan, masked: torch.Tensor, maps: torch.Tensor | None
+    ) -> tuple[Scan, torch.Tensor, torch.Tensor | None]:
+        """Return a scan of one slice, its undersampled k-space and its maps with virtual coils.
+
+        Parameters
+        ----------
+        scan
+            One slice.
+        masked
+            (c, H, W), its undersampled k-space, which decides on the virtual coils.
+        maps
+            (M, c, H, W) coil maps, dimensionless, or None.
+        """
+        if self.coils is None:
+            return scan, masked, maps
+        if bool(masked.any()):
+            matrix = coil_compression(masked, self.coils)
+        else:
+            matrix = torch.eye(self.coils, scan.n_coils, dtype=masked.dtype)
+        maps = None if maps is None else compress_coils(maps, matrix)
+        kept = replace(scan, kspace=compress_coils(scan.kspace, matrix))
+        return kept, compress_coils(masked, matrix), maps
 
 
 def cut_or_pad(x: torch.Tensor, n: int, axis: int) -> torch.Tensor:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,7 +18,6 @@ from monarch_sciml.data.scan import Scan
 from monarch_sciml.data.scan_rules import SizeRules
 from monarch_sciml.data.scan_source import open_scan
 from monarch_sciml.data.slice_maps import CoilMaps, SliceMaps
-from monarch_sciml.physics.compression import coil_compression, compress_coils
 from monarch_sciml.physics.mri import combine, combine_map_sets, ifft2c
 from monarch_sciml.physics.sampling import SamplingMask, volume_seed
 
@@ -208,8 +206,7 @@ class ScanDataset(Dataset[dict[str, Any]]):
         scan, maps = self.rules.apply(scan, self._maps.given(file, scan, number))
         mask = self._masks[volume] * scan.slice_mask(0)
         masked = scan.kspace[0] * mask  # (c, H, W)
-        if self.rules.coils is not None:
-            scan, masked, maps = _compressed(scan, masked, maps, self.rules.coils)
+        scan, masked, maps = self.rules.compress(scan, masked, maps)
         given = maps is not None
         if maps is None:
             maps = self._maps.estimate(file, masked, number)
@@ -262,19 +259,6 @@ def normalization_level(images: torch.Tensor, normalization: Normalization) -> t
     else:
         level = largest if normalization == "max" else filled.std()
     return torch.maximum(level, LEAST_LEVEL * largest)
-
-
-def _compressed(
-    scan: Scan, masked: torch.Tensor, maps: torch.Tensor | None, n_coils: int
-) -> tuple[Scan, torch.Tensor, torch.Tensor | None]:
-    """Return scan, undersampled k-space (c, H, W) and maps (M, c, H, W) with virtual coils."""
-    if bool(masked.any()):
-        matrix = coil_compression(masked, n_coils)
-    else:
-        matrix = torch.eye(n_coils, scan.n_coils, dtype=masked.dtype)
-    kept = replace(scan, kspace=compress_coils(scan.kspace, matrix))
-    maps = None if maps is None else compress_coils(maps, matrix)
-    return kept, compress_coils(masked, matrix), maps
 
 
 def _check_alike(paths: Sequence[Path], shapes: Sequence[tuple[int, ...]]) -> None:
