@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from monarch_sciml._checks import message
-from monarch_sciml.commands.runs import summary_text
 from monarch_sciml.commands.saved import data_options, load_model, load_run, saved_spec
+from monarch_sciml.commands.summary import summary_text
 from monarch_sciml.commands.transfer import check_transfer
 from monarch_sciml.training import evaluate_model
 

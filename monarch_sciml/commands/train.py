@@ -9,8 +9,8 @@ from monarch_sciml.commands.runs import (
     LoopOptions,
     NetworkFactory,
     run_network,
-    summary_text,
 )
+from monarch_sciml.commands.summary import summary_text
 from monarch_sciml.data.spec import DataModule
 from monarch_sciml.training import Budget, Objective, Optimisation
 
