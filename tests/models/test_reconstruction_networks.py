@@ -67,8 +67,7 @@ def loss_of(network, kspace, mask, maps, image):
 
 
 @every_network
-@pytest.mark.parametrize("grid", [(16, 12), (15, 23)])
-@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize(("grid", "lines"), [((16, 12), True), ((15, 23), False)])
 @pytest.mark.parametrize("transform", ["monarch", "dense"])
 def test_starts_as_the_network_with_the_fft(name, grid, lines, transform):
     *sample, _ = phantom(grid, lines=lines, dtype=torch.complex128)
