@@ -5,6 +5,7 @@ Letters: B batch, C channels, d grid axes, n_i grid sizes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -26,12 +27,12 @@ def padding_fractions(padding: DomainPadding, dims: int) -> list[float] | None:
     Raises
     ------
     ValueError
-        When their number is not d, or one is negative.
+        When their number is not d, or one is negative or not finite.
     """
     if padding is None:
         return None
     fractions = [padding] * dims if isinstance(padding, int | float) else list(padding)
-    if len(fractions) != dims or min(fractions) < 0:
+    if len(fractions) != dims or not all(0 <= f < math.inf for f in fractions):
         rule = f"`domain_padding` must be one fraction of at least 0, or {dims} of them"
         raise ValueError(message(rule, padding, "Give the zeros per side and grid point."))
     return [float(f) for f in fractions] if max(fractions) > 0 else None
@@ -46,6 +47,9 @@ def padded_grid(grid_shape: Sequence[int], fractions: Sequence[float] | None) ->
 
 def check_modes(n_modes: Sequence[int], grid: Sequence[int]) -> None:
     """Raise ValueError when an axis has no number of modes, or fewer points than modes."""
+    if not grid:
+        rule = "`grid_shape` must have a size"
+        raise ValueError(message(rule, "none", "Give one size per axis."))
     if len(n_modes) != len(grid):
         rule = f"`n_modes` must have {len(grid)} sizes, one per axis of the grid"
         raise ValueError(message(rule, tuple(n_modes), "Give one number of modes per axis."))

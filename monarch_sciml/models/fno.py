@@ -61,7 +61,8 @@ class FNO(nn.Module):
     Raises
     ------
     ValueError
-        When n_modes and grid_shape differ in length, or n_modes exceeds the (padded) grid.
+        When n_modes and grid_shape differ in length, n_modes exceeds the (padded) grid, or another
+        option is out of range.
 
     References
     ----------
@@ -106,6 +107,12 @@ class FNO(nn.Module):
             rule = "`factorization` must be 'tucker', 'cp', 'tt' or None, with a `rank` above 0"
             got = f"{factorization!r} and {rank}"
             raise ValueError(message(rule, got, "Use 'tucker' and 0.1 for TFNO."))
+        for name, ratio in (
+            ("lifting_channel_ratio", lifting_channel_ratio),
+            ("projection_channel_ratio", projection_channel_ratio),
+        ):
+            if not ratio >= 0:
+                raise ValueError(message(f"`{name}` must be at least 0", ratio, "Raise it."))
         from neuralop.layers.spectral_convolution import SpectralConv
         from neuralop.models import FNO as NeuralopFNO
 

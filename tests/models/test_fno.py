@@ -63,6 +63,23 @@ def test_modes_beyond_the_grid_are_refused():
         FNO((32, 16), n_modes=(12,))
 
 
+@pytest.mark.parametrize(
+    ("grid", "options", "words"),
+    [
+        ((), {"n_modes": ()}, "`grid_shape` must have a size, got none"),
+        ((16, 16), {"domain_padding": float("nan")}, "`domain_padding` .* got nan"),
+        ((16, 16), {"domain_padding": (0.1, float("inf"))}, "`domain_padding` .* inf"),
+        ((16, 16), {"domain_padding": -0.1}, "`domain_padding` .* got -0.1"),
+        ((16, 16), {"lifting_channel_ratio": -1}, "`lifting_channel_ratio` must be at least 0"),
+        ((16, 16), {"projection_channel_ratio": float("nan")}, "`projection_channel_ratio` must"),
+    ],
+)
+def test_options_out_of_range_are_refused_in_one_line(grid, options, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        FNO(grid, **{**SIZES, **options})
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["tucker", "cp", "tt"])
 def test_factorised_weights_are_neuralops_for_every_transform(kind):
     """The weights have neuralop's names and layout; complex numbers are stored as pairs."""
