@@ -144,10 +144,11 @@ MANY = 4
 def add_legend(axes: Axes, title: str | None = None) -> None:
     """Add a legend without a box where it hides least: below the figure when it is long."""
     figure: Any = axes.get_figure()
-    n_labels = len(axes.get_legend_handles_labels()[1])
-    if n_labels > MANY and hasattr(figure, "set_size_inches"):  # a figure, not part of one
+    labels = axes.get_legend_handles_labels()[1]
+    if len(labels) > MANY and hasattr(figure, "set_size_inches"):  # a figure, not part of one
         width, height = figure.get_size_inches()
-        figure.set_size_inches(width, height + 0.2 * -(-n_labels // 3) + 0.2)
+        n_rows = -(-len(labels) // _legend_columns(figure, labels))
+        figure.set_size_inches(width, height + 0.2 * n_rows + 0.2)
         add_legend_below(figure, axes, title)
         return
     axes.legend(
@@ -162,12 +163,19 @@ def add_legend_below(figure: Any, axes: Axes, title: str | None) -> None:
         handles,
         labels,
         loc="outside lower center",
-        ncols=min(len(labels), 3),
+        ncols=_legend_columns(figure, labels),
         fontsize=FONT,
         frameon=False,
         title=title,
         title_fontsize=FONT - 1,
     )
+
+
+def _legend_columns(figure: Any, labels: list[str]) -> int:
+    """Return how many columns of labels, at most three, the width of the figure holds."""
+    width = figure.get_figure(root=True).get_size_inches()[0] * 72  # in points
+    column = FONT * (0.56 * max(map(len, labels)) + 4)  # a letter's mean width; line and gaps
+    return max(1, min(len(labels), 3, int(width / column)))
 
 
 def few_ticks(count: int, *, integer: bool = False) -> Any:

@@ -17,6 +17,7 @@ from monarch_sciml.evaluation import (
     pair_figure,
     spacetime_figure,
     spectrum_figure,
+    training_figure,
     transfer_figure,
 )
 
@@ -193,3 +194,14 @@ def test_lines_draw_input_truth_and_predictions():
 def test_bad_input_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_long_names_take_fewer_columns_of_the_legend():
+    names = [
+        "zero-filled SENSE",
+        "mSENSE + weighting",
+        "k-space weighting",
+        "a network of long name",
+    ]
+    curves = {name: [([1, 2], [2.0, 1.0])] * 3 for name in [*names, "U-Net", "VarNet"]}
+    assert boxes_inside(training_figure(curves))
