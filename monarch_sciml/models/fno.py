@@ -54,7 +54,8 @@ class FNO(nn.Module):
     positional_embedding
         Append the coordinates to the input channels.
     lifting_channel_ratio, projection_channel_ratio
-        Hidden width of the lifting and projection networks, in units of `hidden_channels`.
+        Hidden width of the lifting and projection networks, in units of `hidden_channels`; 0 lifts
+        by one linear map.
     channel_mlp
         Add a two-layer network over the channels to every layer, as neuralop does by default.
 
@@ -107,12 +108,12 @@ class FNO(nn.Module):
             rule = "`factorization` must be 'tucker', 'cp', 'tt' or None, with a `rank` above 0"
             got = f"{factorization!r} and {rank}"
             raise ValueError(message(rule, got, "Use 'tucker' and 0.1 for TFNO."))
-        for name, ratio in (
-            ("lifting_channel_ratio", lifting_channel_ratio),
-            ("projection_channel_ratio", projection_channel_ratio),
-        ):
-            if not ratio >= 0:
-                raise ValueError(message(f"`{name}` must be at least 0", ratio, "Raise it."))
+        if not lifting_channel_ratio >= 0:
+            rule = "`lifting_channel_ratio` must be at least 0"
+            raise ValueError(message(rule, lifting_channel_ratio, "Raise it."))
+        if not projection_channel_ratio * hidden_channels >= 1:
+            rule = "`projection_channel_ratio` must leave the projection a channel"
+            raise ValueError(message(rule, projection_channel_ratio, "Raise it."))
         from neuralop.layers.spectral_convolution import SpectralConv
         from neuralop.models import FNO as NeuralopFNO
 

@@ -71,6 +71,7 @@ def test_modes_beyond_the_grid_are_refused():
         ((16, 16), {"domain_padding": (0.1, float("inf"))}, "`domain_padding` .* inf"),
         ((16, 16), {"domain_padding": -0.1}, "`domain_padding` .* got -0.1"),
         ((16, 16), {"lifting_channel_ratio": -1}, "`lifting_channel_ratio` must be at least 0"),
+        ((16, 16), {"projection_channel_ratio": 0}, "`projection_channel_ratio` must leave"),
         ((16, 16), {"projection_channel_ratio": float("nan")}, "`projection_channel_ratio` must"),
     ],
 )
