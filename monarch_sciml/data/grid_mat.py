@@ -48,7 +48,8 @@ class GridMatFile(FieldSource):
     A complex array is read as two real fields, `NAME.real` and `NAME.imag`: every network, metric
     and statistic then treats it as it treats a vector. The boundary is "unknown"; lengths are the
     distances from the first to the last point. Axes are those of the arrays: MATLAB's meshgrid
-    gives (y, x). The coordinates are constant in time.
+    gives (y, x). The coordinates are constant in time. Of an array that could be either, having as
+    many times as points, the last axis is taken for time.
 
     References
     ----------

@@ -75,7 +75,7 @@ class PDEBenchFile(HDF5Fields):
             if self._kind is None:
                 rule = f"{path} must be in one of PDEBench's layouts"
                 raise ValueError(message(rule, sorted(file)[:8], "Check where it came from."))
-            self._seeds = sorted(file) if self._kind == "seeds" else []
+            self._seeds = _seeds_of(file) if self._kind == "seeds" else []
             find = {"seeds": _of_seeds, "incompressible": _of_incompressible}
             layout, table, about = find.get(self._kind, _of_arrays)(path, file)
             numbers = {key: _number(value) for key, value in file.attrs.items()}
@@ -154,7 +154,7 @@ def _of_arrays(path: Path, file: Any) -> Found:
 
 
 def _of_seeds(path: Path, file: Any) -> Found:
-    seeds = sorted(file)
+    seeds = _seeds_of(file)
     group = file[seeds[0]]
     n_times, *points, n_fields = group["data"].shape
     grid_shape = tuple(points)
@@ -175,6 +175,11 @@ def _of_seeds(path: Path, file: Any) -> Found:
         times=_times(group["grid"].get("t"), n_times),
     )
     return layout, table, {"seeds": f"{seeds[0]} to {seeds[-1]}", "dtype": str(group["data"].dtype)}
+
+
+def _seeds_of(file: Any) -> list[str]:
+    """Names of the groups that hold a sample each; others may stand beside them."""
+    return sorted(name for name in file if name.isdigit())
 
 
 def _of_incompressible(path: Path, file: Any) -> Found:

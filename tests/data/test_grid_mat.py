@@ -156,3 +156,10 @@ class TestWrittenHere:
         with pytest.raises(ValueError, match=r"a\.mat must ") as caught:
             open_fields(path).read()
         assert "\n" not in str(caught.value)
+
+
+def test_as_many_times_as_points(tmp_path):
+    values = np.random.default_rng(0).standard_normal((8, 8))
+    path = tmp_path / "square.mat"
+    savemat(path, {"x": np.linspace(0, 1, 8), "t": np.arange(8.0), "u": values})
+    assert torch.equal(open_fields(path).read()[0, :, 0], torch.from_numpy(values.T.copy()))

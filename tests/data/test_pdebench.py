@@ -151,6 +151,13 @@ class TestSeeds:
         with pytest.raises(ValueError, match=r"`0002/data` of .*\(5, 6, 8\).*got \(5, 6, 6\)"):
             file.read()
 
+    def test_what_is_no_sample_is_passed_over(self, tmp_path):
+        values = noise(N, T, X, Y, 2)
+        path = write_seeds(tmp_path / "x.h5", values)
+        with h5py.File(path, "r+") as file:
+            file["notes"] = np.zeros(3)
+        assert torch.equal(open_fields(path).read(), torch.from_numpy(np.moveaxis(values, -1, 2)))
+
     def test_each_component_is_read_with_the_others(self, tmp_path, monkeypatch):
         file = open_fields(write_seeds(tmp_path / "x.h5", noise(N, T, X, Y, 2)))
         reads = []
