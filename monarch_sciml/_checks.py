@@ -65,3 +65,12 @@ def existing_file(path: str | Path) -> Path:
         rule = "the file must exist"
         raise FileNotFoundError(message(rule, str(path), "Check the path for typing errors."))
     return path
+
+
+def present_device(device: str) -> torch.device:
+    """Return the device of this name; ValueError when it is a CUDA device and there is none."""
+    place = torch.device(device)
+    if place.type == "cuda" and not torch.cuda.is_available():
+        rule = "`device` must be there"
+        raise ValueError(message(rule, f"{device!r} and no CUDA device", "Pass cpu."))
+    return place

@@ -5,21 +5,13 @@ Every function writes a folder: results.csv, environment.json, machine.json and 
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-
-from monarch_sciml._checks import message, positive_int
-from monarch_sciml.benchmark import Effort, Machine, environment, measure_machine
+from monarch_sciml.benchmark import Effort
 from monarch_sciml.benchmark.compare import Row
-from monarch_sciml.commands.benchmark_figures import roofline_figure, scaling_figure
-from monarch_sciml.commands.runs import write_text
-from monarch_sciml.evaluation import save, write_rows
+from monarch_sciml.commands.benchmark_results import run_benchmark
 
 Device = Literal["cpu", "cuda"]
 
@@ -98,7 +90,7 @@ def benchmark_layer(
             )  # fmt: skip
 
     scans = dict.fromkeys(case[0] for case in cases)
-    return _run(output, measure, threads, device, scans=scans, overwrite=overwrite)
+    return run_benchmark(output, measure, threads, device, scans=scans, overwrite=overwrite)
 
 
 def benchmark_transform(
@@ -145,7 +137,7 @@ def benchmark_transform(
             )
             yield from ({"scan": "size", "size": n, **row} for row in rows)
 
-    return _run(output, measure, threads, device, scans=["size"], overwrite=overwrite)
+    return run_benchmark(output, measure, threads, device, scans=["size"], overwrite=overwrite)
 
 
 def benchmark_model(
@@ -193,7 +185,7 @@ def benchmark_model(
                 n_layers=n_layers, effort=effort, device=device,
             )  # fmt: skip
 
-    return _run(output, measure, threads, device, overwrite=overwrite)
+    return run_benchmark(output, measure, threads, device, overwrite=overwrite)
 
 
 def benchmark_mri(
@@ -232,7 +224,7 @@ def benchmark_mri(
         for matrix in matrices:
             yield from benchmark_mri_case(matrix, coils, effort=effort, device=device)
 
-    return _run(output, measure, threads, device, overwrite=overwrite)
+    return run_benchmark(output, measure, threads, device, overwrite=overwrite)
 
 
 def benchmark_generate(
@@ -276,7 +268,7 @@ def benchmark_generate(
                 n, batch, viscosity=viscosity, t_end=t_end, effort=effort
             )
 
-    return _run(output, measure, threads, "cpu", overwrite=overwrite)
+    return run_benchmark(output, measure, threads, "cpu", overwrite=overwrite)
 
 
 def benchmark_load(
@@ -320,86 +312,4 @@ def benchmark_load(
                 n, batch, n_modes=(modes, modes), channels=channels, effort=effort
             )
 
-    return _run(output, measure, threads, "cpu", overwrite=overwrite)
-
-
-def _run(
-    output: Path,
-    measure: Callable[[], Iterator[Row]],
-    threads: int,
-    device: str,
-    *,
-    scans: Sequence[str] | dict[str, None] = (),
-    overwrite: bool,
-) -> str:
-    """Measure, write the folder, and return the table."""
-    output = Path(output)
-    results = output / "results.csv"
-    if results.exists() and not overwrite:
-        rule = "`output` must not hold results yet"
-        raise FileExistsError(message(rule, str(results), "Pass another folder, or --overwrite."))
-    if device == "cuda" and not torch.cuda.is_available():
-        rule = "`device` must be there"
-        raise ValueError(message(rule, "'cuda' and no CUDA device", "Pass cpu."))
-    with _threads(threads):
-        machine = measure_machine()
-        rows = list(measure())
-        described = environment()
-    write_rows(rows, results, overwrite=True)
-    write_text(output / "environment.json", json.dumps(described, indent=2) + "\n")
-    write_text(output / "machine.json", json.dumps(machine.as_dict(), indent=2) + "\n")
-    for scan in scans:
-        chosen = [row for row in rows if row["scan"] == scan]
-        figure = scaling_figure(chosen, "size" if scan == "size" else scan)
-        save(figure, output / f"scaling-{scan}.png", overwrite=True)
-    if any("work_bytes" in row for row in rows):
-        save(roofline_figure(rows, machine), output / "roofline.png", overwrite=True)
-    return f"{table(rows)}\n\n{_roofs(machine)}\nresults: {results}"
-
-
-@contextmanager
-def _threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(positive_int("threads", threads))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-_CASE = ("grid", "size", "matrix", "dims", "modes", "channels", "coils", "batch", "pass")
-_EXTRA = ("error", "slices_per_second", "trajectories_per_minute", "samples_per_second")
-
-
-def table(rows: Sequence[Row], *, style: str = "github") -> str:
-    """Return rows as text: the case, milliseconds with quartiles, ratio, memory."""
-    from tabulate import tabulate
-
-    lines = []
-    for row in rows:
-        line: dict[str, Any] = {key: row[key] for key in _CASE if key in row}
-        line["candidate"] = row["candidate"]
-        low, middle, high = (1e3 * row[key] for key in ("seconds_q1", "seconds", "seconds_q3"))
-        line["ms (quartiles)"] = f"{_short(middle)} ({_short(low)}–{_short(high)})"
-        line["times faster"] = f"{row['ratio']:.2f} ({row['ratio_q1']:.2f}–{row['ratio_q3']:.2f})"
-        line["by CPU time"] = f"{row['cpu_ratio']:.2f}"
-        if "peak_bytes" in row:
-            line["peak MB"] = f"{row['peak_bytes'] / 1e6:.1f} ({row['peak_ratio']:.2f}x)"
-        line.update({key: f"{row[key]:.3g}" for key in _EXTRA if key in row})
-        lines.append(line)
-    return tabulate(lines, headers="keys", tablefmt=style, disable_numparse=True)
-
-
-def _short(value: float) -> str:
-    """Three significant digits without an exponent."""
-    digits = 2 - math.floor(math.log10(value)) if value > 0 else 0
-    return f"{value:.{max(digits, 0)}f}"
-
-
-def _roofs(machine: Machine) -> str:
-    copy, cached = machine.copy / 1e9, machine.cached_copy / 1e9
-    gemm, fast = machine.gemm / 1e9, machine.gemm_fast / 1e9
-    return (
-        f"this machine: copy {copy:.1f} GB/s (in cache {cached:.0f}), "
-        f"GEMM {gemm:.0f} GFLOP/s (oneDNN {fast:.0f})"
-    )
+    return run_benchmark(output, measure, threads, "cpu", overwrite=overwrite)

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-import torch
-
-from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml._checks import message, one_of, positive_int, present_device
 from monarch_sciml.commands.ranks import joined
 from monarch_sciml.commands.reconstruction_batch import reconstruct_all
 from monarch_sciml.commands.reconstruction_files import HDF5, Destination, ending_of
@@ -152,9 +150,7 @@ def reconstruct(
         raise ValueError(message(rule, f"--mask_file {mask_file} and another", "Leave one out."))
     names = _methods(method)
     one_of("device", device.split(":")[0], ("cpu", "cuda"))
-    if device != "cpu" and not torch.cuda.is_available():
-        rule = "`device` must be there"
-        raise ValueError(message(rule, f"{device!r} and no CUDA device", "Pass cpu."))
+    present_device(device)
     with joined() as ranks:
         settings = Settings(
             methods=names,

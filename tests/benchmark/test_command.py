@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from monarch_sciml.cli import main
-from monarch_sciml.commands import benchmark
+from monarch_sciml.commands import benchmark, benchmark_results
 from monarch_sciml.commands.benchmark_figures import fitted_exponent
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*factor.*:UserWarning")
@@ -17,8 +17,10 @@ QUICK = {"rounds": 1, "max_seconds": 0.0}
 @pytest.fixture(autouse=True)
 def small_machine(monkeypatch):
     """Measure the machine's limits in no time."""
-    measure = benchmark.measure_machine
-    monkeypatch.setattr(benchmark, "measure_machine", lambda: measure(repeats=1, size=1 << 16))
+    measure = benchmark_results.measure_machine
+    monkeypatch.setattr(
+        benchmark_results, "measure_machine", lambda: measure(repeats=1, size=1 << 16)
+    )
 
 
 def rows_of(folder):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import positive_int, present_device
 from monarch_sciml.data.field_source import FieldLayout
 from monarch_sciml.data.generation import Advance, Problem, generate, sample_generator
 from monarch_sciml.data.generators._frames import divisor, stored_dtype
@@ -96,9 +96,7 @@ def generate_navier_stokes(
     """
     layout, parameters = _plan(viscosity, n_samples, grid, resolution, t_end, n_times, dt, dtype)
     seed, batch_size = positive_int("seed", seed, minimum=0), positive_int("batch_size", batch_size)
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        rule = "`device` must be there"
-        raise ValueError(message(rule, f"{device!r} and no CUDA device", "Pass cpu."))
+    present_device(device)
     precision = stored_dtype(dtype)
     solver = NavierStokes2d((grid, grid), viscosity=viscosity, dtype=precision, device=device)
     step = grid // layout.grid_shape[0]
