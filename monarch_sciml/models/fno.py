@@ -27,7 +27,9 @@ class FNO(nn.Module):
     v_{l+1} = act(W_l v_l + S_l R_l A_l v_l), with A_l and S_l the DFT and its inverse (FNO) or
     learnable transforms that start there (Monarch-NO). The network around them is neuralop's own
     FNO. With `transform="fourier"` its spectral layer is neuralop's too: the baseline is exactly
-    the library's.
+    the library's. Only where an axis other than the last has an odd number of points (padding
+    included), at which neuralop 2.0.0 misplaces every frequency by one, the layer is
+    `MonarchSpectralConv(transform="fourier")`, which equals neuralop's on even grids.
 
     Parameters
     ----------
@@ -126,6 +128,7 @@ class FNO(nn.Module):
             transform_rank=transform_rank,
             transform_order=transform_order,
         )
+        misplaced = any(n % 2 for n in padded[:-1])
         self.grid_shape = tuple(grid_shape)
         self.n_axes = len(grid_shape)
         self.in_channels = positive_int("in_channels", in_channels)
@@ -142,7 +145,7 @@ class FNO(nn.Module):
             domain_padding=fractions,  # type: ignore[arg-type]
             factorization=factorization,  # type: ignore[arg-type]
             rank=rank,
-            conv_module=SpectralConv if transform == "fourier" else ours,  # type: ignore[arg-type]
+            conv_module=SpectralConv if transform == "fourier" and not misplaced else ours,  # type: ignore[arg-type]
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -35,6 +35,16 @@ def test_the_baseline_is_neuralops_own():
 
 
 @pytest.mark.parametrize("padding", [None, 0.125])
+def test_the_baseline_commutes_with_shifts_on_odd_grids(padding):
+    """A Fourier layer is a convolution; with misplaced frequencies (neuralop 2.0.0) it is none."""
+    torch.manual_seed(0)
+    network = FNO((15, 16), 3, 2, domain_padding=padding, **SIZES)
+    layer = network.network.fno_blocks.convs[0]
+    x = torch.randn(2, 6, 19 if padding else 15, 20 if padding else 16)
+    torch.testing.assert_close(layer(x.roll(4, 2)), layer(x).roll(4, 2), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", [None, 0.125])
 @pytest.mark.parametrize("options", [{}, {"per_channel": True}, {"transform_rank": 2}], ids=str)
 def test_untrained_monarch_no_equals_fno_on_every_grid(options, padding):
     torch.manual_seed(0)
