@@ -29,6 +29,7 @@ from monarch_sciml.training import (
     TrainingDiverged,
     from_main_process,
     is_finished,
+    is_main_process,
     n_samples_of,
 )
 
@@ -51,7 +52,8 @@ def compare_networks(
 
     Writes into `output`: a run directory NETWORK/seed-N for each run, results.csv (a row a run),
     table.md, table.csv, figures/*.png and report.html. They hold every finished run in `output`,
-    also those of other calls: several processes may share the work with `only` and `seeds`.
+    also those of other calls: several processes may share the work with `only` and `seeds`. The
+    processes of one `torchrun` train every network together; the first of them writes.
 
     Parameters
     ----------
@@ -85,13 +87,13 @@ def compare_networks(
     Returns
     -------
     str
-        The table as text, and the path of the report.
+        The table as text, and the path of the report; nothing in further processes of the job.
     """
     baseline = next(iter(networks)) if baseline is None else baseline
     if baseline not in networks:
         rule = f"`baseline` must be one of {', '.join(networks)}"
         raise ValueError(message(rule, repr(baseline), "Name a network of the comparison."))
-    if (output / "results.csv").exists() and not options.resume:
+    if from_main_process((output / "results.csv").exists()) and not options.resume:
         remedy = "Name another folder, remove it, or pass --options.resume true."
         rule = "`output` must not hold a comparison yet"
         raise FileExistsError(message(rule, str(output), remedy))
@@ -109,6 +111,8 @@ def compare_networks(
     runs |= work.collect(runs)
     if not runs:
         raise RunBusy(" ".join(work.notes.values()))
+    if not is_main_process():
+        return ""
     return publish(
         [runs[key] for key in sorted(runs, key=lambda key: (list(networks).index(key[0]), key[1]))],
         data,
@@ -163,8 +167,8 @@ class _Work:
         """Measure the finished runs of other calls; say which ones are not finished."""
         runs = {}
         others = [key for key in from_main_process(list(self._on_disk())) if key not in done]
-        for key, finished in ((key, self._is_finished(key)) for key in others):
-            if not from_main_process(finished):
+        for key in others:
+            if not from_main_process(self._is_finished(key)):
                 if key not in self.notes:
                     self._leave_out(key, "it is not finished")
                 continue

@@ -9,7 +9,7 @@ from monarch_sciml._checks import message
 from monarch_sciml.commands.saved import data_options, load_model, load_run, saved_spec
 from monarch_sciml.commands.summary import summary_text
 from monarch_sciml.commands.transfer import check_transfer
-from monarch_sciml.training import evaluate_model
+from monarch_sciml.training import evaluate_model, is_main_process
 
 OF_ANOTHER_FILE = {"n_train": 0, "n_validation": 0, "test_path": None}
 """Options of the data that say nothing about the test samples of another file."""
@@ -52,7 +52,8 @@ def evaluate_run(
     Returns
     -------
     str
-        A table: mean, spread and range over the trajectories or volumes of each metric.
+        A table: mean, spread and range over the trajectories or volumes of each metric;
+        nothing in further processes of the job.
 
     Raises
     ------
@@ -76,6 +77,8 @@ def evaluate_run(
         batch_size=made.budget.batch_size if batch_size is None else batch_size,
         progress=progress,
     )
+    if not is_main_process():
+        return ""
     text = summary_text(metrics)
     if spec.grid_shape != trained.grid_shape:
         here, there = (" x ".join(map(str, s.grid_shape)) for s in (spec, trained))

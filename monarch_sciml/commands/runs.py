@@ -27,6 +27,7 @@ from monarch_sciml.training import (
     RolloutObjective,
     TrainingDiverged,
     evaluate_model,
+    is_main_process,
     load_state,
     load_weights,
     mean_metrics,
@@ -218,9 +219,10 @@ def on(metric: str, name: str) -> str:
 
 
 def _describe(output: Path, configuration: str, data: DataModule) -> None:
-    """Write what a run directory says about itself."""
-    describe_run(output, configuration)
-    write_text(output / SPEC, spec_text(data.spec))
+    """Write what a run directory says about itself; the first process of a job does."""
+    if is_main_process():
+        describe_run(output, configuration)
+        write_text(output / SPEC, spec_text(data.spec))
 
 
 def _check_objective(objective: Objective, spec: FieldSpec | ScanSpec) -> None:

@@ -12,7 +12,7 @@ from monarch_sciml.commands.runs import (
 )
 from monarch_sciml.commands.summary import summary_text
 from monarch_sciml.data.spec import DataModule
-from monarch_sciml.training import Budget, Objective, Optimisation
+from monarch_sciml.training import Budget, Objective, Optimisation, is_main_process
 
 
 def train_network(
@@ -52,7 +52,7 @@ def train_network(
     Returns
     -------
     str
-        A table of the test metrics.
+        A table of the test metrics; nothing in further processes of the job.
     """
     run = run_network(
         "network",
@@ -65,4 +65,4 @@ def train_network(
         configuration=configuration,
         options=options,
     )
-    return f"{summary_text(run.metrics)}\n\nrun: {output}"
+    return f"{summary_text(run.metrics)}\n\nrun: {output}" if is_main_process() else ""

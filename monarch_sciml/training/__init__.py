@@ -16,7 +16,7 @@ from monarch_sciml.training.objective import Objective, OneStepObjective, Rollou
 from monarch_sciml.training.optimisation import Optimisation
 from monarch_sciml.training.reconstruction_objective import ReconstructionObjective
 from monarch_sciml.training.records import Budget, Progress, TrainingData, TrainingResult
-from monarch_sciml.training.runtime import make_accelerator, n_samples_of
+from monarch_sciml.training.runtime import is_main_process, make_accelerator, n_samples_of
 
 __all__ = [
     "Budget",
@@ -37,6 +37,7 @@ __all__ = [
     "find_checkpoint",
     "from_main_process",
     "is_finished",
+    "is_main_process",
     "load_state",
     "load_weights",
     "make_accelerator",

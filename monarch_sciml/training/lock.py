@@ -14,7 +14,7 @@ from accelerate.utils import broadcast_object_list
 
 from monarch_sciml._checks import message
 from monarch_sciml.training.checkpoint import STATE, WEIGHTS, find_checkpoint, load_state
-from monarch_sciml.training.runtime import make_accelerator
+from monarch_sciml.training.runtime import is_main_process, make_accelerator
 
 LOCK = ".lock"
 """The file that is locked; it goes when the run ends, and means nothing when it stays."""
@@ -46,9 +46,8 @@ def run_lock(folder: str | Path, *, patience: float = 2.0) -> Iterator[None]:
     An advisory lock of the operating system (flock), which a killed process cannot leave behind;
     where there is none (Windows, some network file systems) nothing is locked.
     """
-    main = make_accelerator().is_main_process
     folder = Path(folder)
-    file = _taken(folder / LOCK, patience) if main else None
+    file = _taken(folder / LOCK, patience) if is_main_process() else None
     try:
         if not from_main_process(file is not None):
             rule = "one process at a time may train in a run directory"

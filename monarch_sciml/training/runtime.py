@@ -34,6 +34,11 @@ def make_accelerator(mixed_precision: str = "no") -> Accelerator:
     return Accelerator(mixed_precision=mixed_precision)
 
 
+def is_main_process() -> bool:
+    """Return whether this is the process of the job that writes files and speaks."""
+    return make_accelerator().is_main_process
+
+
 class EpochSampler(Sampler[int]):
     """Draw each sample once, in an order that is a function of (seed, epoch) alone.
 

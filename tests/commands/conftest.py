@@ -1,4 +1,9 @@
-"""Scans small enough to reconstruct in no time."""
+"""Scans small enough to reconstruct in no time; a command in two processes."""
+
+import os
+import socket
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -27,3 +32,29 @@ def smooth_scan(seed=0, *, n_slices=2, n_coils=4, shape=SHAPE, noise=0.0):
 @pytest.fixture
 def make_scan():
     return smooth_scan
+
+
+def two_processes(arguments):
+    """Run the command in two processes, as torchrun does; (status, stdout, stderr) of each."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+              "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}  # fmt: skip
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "monarch_sciml", *map(str, arguments)],
+            env={**os.environ, **common, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    outputs = [process.communicate(timeout=120) for process in started]
+    return [(process.returncode, *output) for process, output in zip(started, outputs)]
+
+
+@pytest.fixture
+def launch():
+    return two_processes

@@ -1,10 +1,6 @@
 """Two processes share out the scans of a folder."""
 
-import os
 import re
-import socket
-import subprocess
-import sys
 
 from monarch_sciml.commands.reconstruct import reconstruct
 from monarch_sciml.data.fastmri import write_fastmri
@@ -12,32 +8,11 @@ from monarch_sciml.data.fastmri import write_fastmri
 OPTIONS = {"method": "zero_filled", "acceleration": 2, "calibration": 12, "progress": False}
 
 
-def launch(arguments):
-    """Run the command in two processes, as torchrun does; (status, stdout, stderr) of each."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
-              "OMP_NUM_THREADS": "1"}  # fmt: skip
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "monarch_sciml", *map(str, arguments)],
-            env={**os.environ, **common, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    outputs = [process.communicate(timeout=120) for process in started]
-    return [(process.returncode, *output) for process, output in zip(started, outputs)]
-
-
 def without_times(text):
     return re.sub(r"s per slice.*?\n\n", "", text, flags=re.DOTALL)
 
 
-def test_two_processes_do_what_one_does(tmp_path, make_scan):
+def test_two_processes_do_what_one_does(tmp_path, make_scan, launch):
     scans = tmp_path / "scans"
     scans.mkdir()
     for seed in range(3):
