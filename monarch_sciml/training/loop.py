@@ -105,7 +105,7 @@ def train(
     Raises
     ------
     FileExistsError
-        When `output` holds a run and `resume` is false.
+        When `output` holds a run that has finished an epoch, and `resume` is false.
     ValueError
         When a run is resumed with other settings, or a data set is empty.
     TrainingDiverged
@@ -141,7 +141,7 @@ def train(
             stack.enter_context(run_lock(result.output))
             check_output(result, resume=resume)  # another process may have made one meanwhile
         accelerator = make_accelerator(mixed_precision)
-        begun = find_checkpoint(result.last) is not None
+        begun = resume and find_checkpoint(result.last) is not None
         accelerator.wait_for_everyone()  # nobody writes before everybody has looked
         if not learns:
             if accelerator.is_main_process:  # saved all the same, to be evaluated as any other

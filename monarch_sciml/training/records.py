@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from torch.utils.data import Dataset
 
 from monarch_sciml._checks import message, positive_int
+from monarch_sciml.training.checkpoint import find_checkpoint
+from monarch_sciml.training.lock import is_finished
 from monarch_sciml.training.loggers import Row
 
 
@@ -114,14 +116,28 @@ class TrainingResult:
 
 
 def check_output(result: TrainingResult, *, resume: bool) -> None:
-    """Raise FileExistsError when the run directory is taken, NotADirectoryError when it is none."""
+    """Raise FileExistsError when the run directory is taken, NotADirectoryError when it is none.
+
+    A run that ended in its first epoch left nothing that was learned: its place is free.
+    """
     if result.output.exists() and not result.output.is_dir():
         rule = "the run directory must be a folder"
         raise NotADirectoryError(message(rule, f"the file {result.output}", "Name a folder."))
-    if not resume and (result.metrics.exists() or result.last.parent.exists()):
+    if not resume and _has_learned(result):
         rule = "the run directory must not hold a run yet"
         remedy = "Name another, remove it, or resume."
         raise FileExistsError(message(rule, str(result.output), remedy))
+
+
+def _has_learned(result: TrainingResult) -> bool:
+    """Return whether an epoch has left anything behind: a row, or a checkpoint."""
+    rows = result.metrics.read_bytes().splitlines()[1:] if result.metrics.exists() else []
+    if rows or find_checkpoint(result.best):
+        return True
+    try:
+        return is_finished(result.last, epochs=1)
+    except ValueError:  # a damaged state; look at it before it goes
+        return True
 
 
 def check_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

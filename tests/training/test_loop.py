@@ -145,6 +145,37 @@ def test_run_directory_may_exist_but_not_hold_a_run_or_be_a_file(tiny, tmp_path)
         tiny.run(tmp_path / "config.yaml", epochs=1)
 
 
+def fail(*_):
+    raise RuntimeError("out of memory")
+
+
+@pytest.mark.parametrize(
+    ("loss", "error"),
+    [(fail, RuntimeError), (lambda loss, n: loss * math.nan, TrainingDiverged)],
+    ids=["raises", "NaN"],
+)
+def test_a_run_that_fails_in_its_first_epoch_can_just_be_repeated(tiny, tmp_path, loss, error):
+    for _ in range(2):  # the same failure again, not "exists"
+        with pytest.raises(error):
+            tiny.run(tmp_path / "run", objective=Nothing(loss))
+    (tmp_path / "run" / "mine.txt").write_text("kept")
+    settings = {"epochs": 1, "optimisation": CONSTANT}
+    tiny.run(tmp_path / "run", **settings)
+    tiny.run(tmp_path / "other", **settings)
+    assert same_tensors(end_state(tmp_path / "run"), end_state(tmp_path / "other"))
+    assert (tmp_path / "run" / "mine.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize("gone", ["metrics.csv", "checkpoints/last", "checkpoints/best"])
+def test_what_an_epoch_has_left_behind_is_never_written_over(tiny, tmp_path, gone):
+    tiny.run(tmp_path, epochs=1)
+    (tmp_path / gone).rename(tmp_path / "elsewhere")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(FileExistsError, match="must not hold a run yet"):
+        tiny.run(tmp_path, epochs=1)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_bad_loss_stops_with_its_step_and_keeps_the_last_good_checkpoint(tiny, tmp_path, value):
     objective = Nothing(lambda loss, n: loss * (value if n == 5 else 1.0))
