@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch.utils.data import Dataset
 
@@ -14,6 +14,8 @@ from monarch_sciml._checks import message, positive_int
 from monarch_sciml.training.checkpoint import find_checkpoint
 from monarch_sciml.training.lock import is_finished
 from monarch_sciml.training.loggers import Row
+from monarch_sciml.training.objective import Objective
+from monarch_sciml.training.optimisation import Optimisation
 
 
 class TrainingData(Protocol):
@@ -80,6 +82,19 @@ class Progress:
     best_value: float = math.nan
     history: list[Row] = field(default_factory=list)
 
+    def note_best(self, value: float, *, mode: Literal["min", "max"] | None = None) -> bool:
+        """Return whether this epoch, with its monitored value, is the best so far; keep it if so.
+
+        Without `mode` the last is the best. Any number is better than NaN.
+        """
+        old = self.best_value
+        better = value < old if mode == "min" else value > old
+        better = better or (math.isnan(old) and not math.isnan(value))
+        if mode is not None and self.best_epoch and not better:
+            return False
+        self.best_epoch, self.best_value = self.epoch, value
+        return True
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -138,6 +153,17 @@ def _has_learned(result: TrainingResult) -> bool:
         return is_finished(result.last, epochs=1)
     except ValueError:  # a damaged state; look at it before it goes
         return True
+
+
+def run_settings(
+    optimisation: Optimisation, objective: Objective, budget: Budget
+) -> dict[str, Any]:
+    """Return what a run must be resumed with, and not with another value of."""
+    settings = {f"optimisation.{name}": value for name, value in asdict(optimisation).items()}
+    settings |= {**objective.settings(), "budget.batch_size": budget.batch_size}
+    if optimisation.scheduler == "cosine":
+        settings["budget.epochs"] = budget.epochs
+    return settings
 
 
 def check_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
