@@ -11,9 +11,8 @@ from collections.abc import Mapping
 import torch
 
 from monarch_sciml._checks import finite, message
-
-_WINDOW = 7
-_K1, _K2 = 0.01, 0.03
+from monarch_sciml.metrics._image_checks import checked, nonzero, peak_of, same_shape
+from monarch_sciml.metrics._ssim import structural_similarity
 
 
 def image_statistics(
@@ -47,7 +46,7 @@ def image_statistics(
     Pass the pieces of all batches, concatenated, to `volume_metrics`. fastMRI crops both images to
     (w, w), w the width of the target, before; that is the caller's.
     """
-    prediction, target = _checked(prediction, target)
+    prediction, target = checked(prediction, target)
     if data_range.shape != target.shape[:1]:
         rule = f"`data_range` must hold one value a slice, shape ({target.shape[0]},)"
         raise ValueError(message(rule, tuple(data_range.shape), "Repeat the volume's maximum."))
@@ -60,7 +59,7 @@ def image_statistics(
         "squared_error": (prediction - target).square().sum(dim=(1, 2)),
         "squared_target": target.square().sum(dim=(1, 2)),
         "n_pixels": torch.full_like(span, target[0].numel()),
-        "ssim": _structural_similarity(prediction, target, span),
+        "ssim": structural_similarity(prediction, target, span),
         "max": target.amax(dim=(1, 2)),
     }
 
@@ -141,8 +140,8 @@ def nmse(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     >>> nmse(0.9 * target, target).item()  # doctest: +ELLIPSIS
     0.01...
     """
-    prediction, target = _checked(prediction, target)
-    return (prediction - target).square().sum() / _nonzero(target).square().sum()
+    prediction, target = checked(prediction, target)
+    return (prediction - target).square().sum() / nonzero(target).square().sum()
 
 
 def psnr(
@@ -167,8 +166,8 @@ def psnr(
     ValueError
         When shapes differ, values are not finite, or the target is zero.
     """
-    prediction, target = _checked(prediction, target)
-    peak = _peak(target, data_range)
+    prediction, target = checked(prediction, target)
+    peak = peak_of(target, data_range)
     return 10 * torch.log10(peak.square() / (prediction - target).square().mean())
 
 
@@ -203,9 +202,9 @@ def ssim(
     Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural
     similarity", IEEE TIP 13 (2004), eq. 13; Zbontar et al., arXiv:1811.08839, section 6.1.
     """
-    prediction, target = _checked(prediction, target)
-    span = _peak(target, data_range).expand(target.shape[0])
-    return _structural_similarity(prediction, target, span).mean()
+    prediction, target = checked(prediction, target)
+    span = peak_of(target, data_range).expand(target.shape[0])
+    return structural_similarity(prediction, target, span).mean()
 
 
 def psnr_skm_tea(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -232,70 +231,8 @@ def psnr_skm_tea(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     Desai et al., "SKM-TEA: a dataset for accelerated MRI reconstruction with dense image labels for
     quantitative clinical evaluation", NeurIPS 2021 datasets, arXiv:2203.06823, section 4.
     """
-    _same_shape(prediction, target)
+    same_shape(prediction, target)
     wide = torch.complex128 if target.is_complex() or prediction.is_complex() else torch.float64
     error = (prediction.to(wide) - target.to(wide)).abs().square().mean().sqrt()
     finite("prediction - target", error, remedy="Look for NaN in the images.")
-    return 20 * torch.log10(_nonzero(target.to(wide).abs()).amax() / error)
-
-
-def _structural_similarity(
-    prediction: torch.Tensor, target: torch.Tensor, data_range: torch.Tensor
-) -> torch.Tensor:
-    """Return the SSIM of every slice: (B, H, W), (B, H, W), (B,) -> (B,)."""
-    if min(target.shape[-2:]) < _WINDOW:
-        rule = f"images must be at least {_WINDOW} x {_WINDOW} pixels for the SSIM window"
-        raise ValueError(message(rule, tuple(target.shape[-2:]), "Use NMSE or PSNR."))
-    maps = torch.stack(
-        [prediction, target, prediction**2, target**2, prediction * target]
-    )  # (5, B, H, W)
-    # the window is separable; only places where it fits are kept
-    maps = torch.nn.functional.avg_pool2d(maps, (_WINDOW, 1), stride=1)
-    maps = torch.nn.functional.avg_pool2d(maps, (1, _WINDOW), stride=1)
-    mean_p, mean_t, square_p, square_t, product = maps.unbind(0)
-    sample = _WINDOW**2 / (_WINDOW**2 - 1)
-    variance_p = sample * (square_p - mean_p**2)
-    variance_t = sample * (square_t - mean_t**2)
-    covariance = sample * (product - mean_p * mean_t)
-    c1, c2 = ((k * data_range[:, None, None]) ** 2 for k in (_K1, _K2))  # (B, 1, 1)
-    numerator = (2 * mean_p * mean_t + c1) * (2 * covariance + c2)
-    denominator = (mean_p**2 + mean_t**2 + c1) * (variance_p + variance_t + c2)
-    return (numerator / denominator).mean(dim=(1, 2))
-
-
-def _same_shape(prediction: torch.Tensor, target: torch.Tensor) -> None:
-    """Refuse images of different shapes."""
-    if prediction.shape != target.shape:
-        rule = f"`prediction` must have the shape {tuple(target.shape)} of `target`"
-        raise ValueError(message(rule, tuple(prediction.shape), "Crop both to one size."))
-
-
-def _checked(prediction: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return both images in float64, refusing what cannot be compared."""
-    _same_shape(prediction, target)
-    if target.dim() != 3 or target.is_complex() or prediction.is_complex():
-        rule = "images must be real magnitudes of shape (slices, H, W)"
-        got = f"{target.dtype} {tuple(target.shape)}"
-        raise ValueError(message(rule, got, "Take `.abs()` and add the slice axis."))
-    remedy = "Check the reconstruction and the reading of the file."
-    finite("prediction", prediction, remedy=remedy)
-    finite("target", target, remedy=remedy)
-    return prediction.double(), target.double()
-
-
-def _nonzero(target: torch.Tensor) -> torch.Tensor:
-    """Return the target, refusing one that is zero everywhere."""
-    if not bool((target != 0).any()):
-        rule = "`target` must not be zero everywhere"
-        raise ValueError(message(rule, "only zeros", "Leave this volume out."))
-    return target
-
-
-def _peak(target: torch.Tensor, data_range: float | None) -> torch.Tensor:
-    """Return the range to judge by as a () tensor."""
-    if data_range is None:
-        return _nonzero(target).amax()
-    if not data_range > 0:
-        rule = "`data_range` must be positive"
-        raise ValueError(message(rule, data_range, "Pass the largest value of the volume."))
-    return torch.as_tensor(data_range, dtype=target.dtype, device=target.device)
+    return 20 * torch.log10(nonzero(target.to(wide).abs()).amax() / error)
