@@ -6,6 +6,7 @@ Shapes: N samples, T times, F fields, then the grid.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,7 +60,8 @@ class FieldWriter:
     -----
     Values are stored contiguously, uncompressed. A batch changes raw data only, never the metadata,
     so that a process killed at any moment leaves a valid file; the mark of a sample is written
-    after its values have reached the disk.
+    after its values have reached the disk. They are written where HDF5 has their place, not by
+    HDF5: it tells of a disk that refuses them only when it is too late.
     """
 
     def __init__(
@@ -83,18 +85,18 @@ class FieldWriter:
         attributes = _attributes(layout, generator, parameters, seed)
         if not self.part.exists():
             _create(self.part, layout, attributes, dtype, coordinates or _grid_points(layout))
-        self._file = _open_part(self.part, layout, attributes, dtype)
+        self._file = _open_part(self.part, layout, attributes, dtype)  # open: it holds the lock
+        self._marks: np.ndarray = self._file["completed"][()]
 
     @property
     def n_completed(self) -> int:
         """Number of samples written without a gap from the first one."""
-        marks = self._file["completed"][()]
-        return int(marks.argmin()) if (marks == 0).any() else len(marks)
+        return int(self._marks.argmin()) if (self._marks == 0).any() else len(self._marks)
 
     @property
     def missing(self) -> list[range]:
         """The samples not yet written, as unbroken ranges in order."""
-        return runs(self._file["completed"][()] == 0)
+        return runs(self._marks == 0)
 
     def write(self, start: int, values: Tensor) -> None:
         """Write samples `start`, `start` + 1, ...
@@ -122,21 +124,27 @@ class FieldWriter:
         if not torch.isfinite(values).all():
             rule = "`values` must be finite"
             raise ValueError(message(rule, "NaN or infinity", "Take smaller steps."))
-        array = values.detach().cpu().numpy()
+        array = values.detach().cpu().numpy().astype(_numpy_type(self.dtype), copy=False)
+        fields = [self._file["fields"][name] for name in layout.fields]
+        marks = np.ones(stop - start, dtype=np.uint8)
         try:
-            for index, name in enumerate(layout.fields):
-                self._file["fields"][name][start:stop] = array[:, :, index]
-            self._flush()
-            self._file["completed"][start:stop] = np.uint8(1)
-            self._flush()
+            self._store(start, [(field, array[:, :, i]) for i, field in enumerate(fields)])
+            self._store(start, [(self._file["completed"], marks)])
         except OSError as error:
             rule = f"{self.part} must be writable"
             remedy = "Free space on the disk and repeat the command: it goes on where it stopped."
             raise OSError(message(rule, str(error).splitlines()[0][:160], remedy)) from error
+        self._marks[start:stop] = 1
 
-    def _flush(self) -> None:
-        self._file.flush()
-        _sync(self.part)
+    def _store(self, start: int, data: Sequence[tuple[Any, np.ndarray]]) -> None:
+        """Put arrays into contiguous data sets, from their entry `start` on, and onto the disk."""
+        with self.part.open("r+b") as stream:
+            for stored, array in data:
+                entry = stored.dtype.itemsize * math.prod(stored.shape[1:])  # bytes
+                stream.seek(stored.id.get_offset() + start * entry)
+                stream.write(np.ascontiguousarray(array).data)
+            stream.flush()
+            os.fsync(stream.fileno())
 
     def __enter__(self) -> FieldWriter:
         return self
@@ -189,6 +197,7 @@ def _create(
     creation.set_layout(h5py.h5d.CONTIGUOUS)
     creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    creation.set_obj_track_times(False)  # the same samples make the same bytes
     shape = (layout.n_samples, layout.n_times, *layout.grid_shape)
     try:
         with h5py.File(fresh, "w") as file:
@@ -210,7 +219,7 @@ def _create(
                 os.posix_fallocate(stream.fileno(), 0, fresh.stat().st_size)
             os.fsync(stream.fileno())
         os.replace(fresh, part)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # HDF5 raises either on closing the file
         size = np.prod(shape, dtype=np.int64) * len(layout.fields) * dtype.itemsize
         rule = f"the disk must have room for {size / 2**20:.0f} MiB at {part.parent}"
         raise OSError(message(rule, str(error).splitlines()[0][:160], "Free space.")) from error
@@ -268,11 +277,3 @@ def _stored(value: Any) -> Any:
 
 def _numpy_type(dtype: torch.dtype) -> np.dtype[Any]:
     return np.dtype(str(dtype).removeprefix("torch."))
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

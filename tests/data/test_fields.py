@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -104,6 +105,23 @@ class TestRoundTrip:
         assert layout(times=None).dt is None
 
 
+@pytest.fixture
+def small_files():
+    """Files of at most so many bytes, as a quota or a full disk has it."""
+    resource = pytest.importorskip("resource", reason="needs POSIX limits")
+
+    @contextmanager
+    def limited(n_bytes):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
+
+
 class TestWriter:
     def test_interrupted_then_resumed(self, tmp_path):
         path = tmp_path / "x.h5"
@@ -172,6 +190,36 @@ class TestWriter:
         with pytest.raises(OSError, match=r"room for 0 MiB at .*No space left.*Free space\.$"):
             FieldWriter(tmp_path / "x.h5", layout(), **ABOUT)
         assert not list(tmp_path.iterdir())
+
+    def test_disk_that_refuses_a_batch_loses_none_but_that(self, tmp_path, small_files):
+        big = layout(n_samples=40, grid_shape=(32, 32))
+        values = noise((40, 4, 2, 32, 32))
+        with (
+            pytest.raises(OSError, match=r"must be writable, got .*too large.*Free space on the"),
+            FieldWriter(tmp_path / "x.h5", big, **ABOUT) as writer,
+        ):
+            writer.write(0, values[:5])
+            with small_files(100_000):
+                writer.write(20, values[20:25])
+        with FieldWriter(tmp_path / "x.h5", big, **ABOUT) as writer:
+            assert writer.missing == [range(5, 40)]
+            writer.write(5, values[5:])
+        assert torch.equal(FieldFile(tmp_path / "x.h5").read(), values)
+
+    def test_disk_that_refuses_the_file_is_one_line(self, tmp_path, small_files):
+        with (
+            small_files(10_000),
+            pytest.raises(OSError, match=r"room for 0 MiB at .*too large.*Free space\.$"),
+        ):
+            FieldWriter(tmp_path / "x.h5", layout(grid_shape=(32, 32)), **ABOUT)
+        assert not list(tmp_path.iterdir())
+
+    def test_same_samples_make_the_same_bytes(self, tmp_path):
+        for name in ("a.h5", "b.h5"):
+            with FieldWriter(tmp_path / name, layout(), **ABOUT) as writer:
+                writer.write(0, noise())
+            time.sleep(1.1 if name == "a.h5" else 0.0)  # HDF5's clock has seconds
+        assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
     @pytest.mark.parametrize("shape", [(6, 4, 2, 6, 9), (1, 4, 1, 6, 9), (0, 4, 2, 6, 9)])
     def test_wrong_shapes(self, tmp_path, shape):
