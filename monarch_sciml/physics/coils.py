@@ -114,8 +114,8 @@ def espirit(
 
     References
     ----------
-    Uecker et al., "ESPIRiT - an eigenvalue approach to autocalibrating parallel MRI", MRM 71
-    (2014), eq. 8-12.
+    Uecker et al., "ESPIRiT - an eigenvalue approach to autocalibrating parallel MRI: where SENSE
+    meets GRAPPA", MRM 71 (2014).
     """
     positive_int("kernel", kernel)
     positive_int("calibration", calibration, minimum=kernel)

@@ -104,7 +104,7 @@ class SenseOperator:
     References
     ----------
     Pruessmann, Weiger, Boernert, Boesiger, "Advances in sensitivity encoding with arbitrary k-space
-    trajectories", MRM 46 (2001), eq. 5-8.
+    trajectories", MRM 46 (2001).
 
     Examples
     --------

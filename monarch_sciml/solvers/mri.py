@@ -165,8 +165,8 @@ class L1Wavelet(nn.Module):
     References
     ----------
     Lustig, Donoho, Pauly, "Sparse MRI: the application of compressed sensing for rapid MR
-    imaging", MRM 58 (2007), eq. 3, without its total variation; Beck, Teboulle, "A fast iterative
-    shrinkage-thresholding algorithm for linear inverse problems", SIIMS 2 (2009), eq. 4.1-4.3.
+    imaging", MRM 58 (2007), without its total variation; Beck, Teboulle, "A fast iterative
+    shrinkage-thresholding algorithm for linear inverse problems", SIIMS 2 (2009).
     """
 
     def __init__(
