@@ -40,13 +40,6 @@ def one_of(name: str, value: Any, choices: Collection[Any]) -> Any:
     return value
 
 
-def same_size(name: str, got: int, expected: int, *, axis: int, remedy: str) -> None:
-    """Raise ValueError when a tensor's size along `axis` is not the expected one."""
-    if got != expected:
-        rule = f"`{name}` must have size {expected} along axis {axis}"
-        raise ValueError(message(rule, got, remedy))
-
-
 def finite(name: str, value: torch.Tensor, *, remedy: str) -> torch.Tensor:
     """Return `value`; ValueError with the count when it holds NaN or infinity."""
     bad = value.numel() - int(torch.isfinite(value).sum())

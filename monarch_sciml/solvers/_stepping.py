@@ -10,15 +10,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import finite, message, positive_int, positive_number
 
 
-def positive(name: str, value: float) -> float:
-    """Return `value` as float; ValueError when it is not a positive finite number."""
-    if not (value > 0 and math.isfinite(value)):
-        rule = f"`{name}` must be positive and finite"
-        raise ValueError(message(rule, value, f"Change `{name}`."))
-    return float(value)
+def vector(name: str, value: Tensor) -> Tensor:
+    """Return finite numbers (n,) in float64; ValueError for other shapes and values."""
+    if value.ndim != 1:
+        raise ValueError(message(f"`{name}` must have one axis", value.ndim, "Flatten it."))
+    return finite(name, value.double(), remedy="Check its source.")
 
 
 def record_schedule(
@@ -30,7 +29,7 @@ def record_schedule(
             rule = "`t_end` or `record_times` is needed"
             raise ValueError(message(rule, "neither", "Pass one of them."))
         count = positive_int("n_record", 1 if n_record is None else n_record)
-        return [positive("t_end", t_end) * (i + 1) / count for i in range(count)]
+        return [positive_number("t_end", t_end) * (i + 1) / count for i in range(count)]
     if t_end is not None or n_record is not None:
         rule = "`record_times` replaces `t_end` and `n_record`"
         raise ValueError(message(rule, "both", "Drop one of them."))

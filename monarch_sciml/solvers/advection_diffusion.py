@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import finite, message, positive_int
+from monarch_sciml._checks import finite, message, positive_int, positive_number
 from monarch_sciml.solvers._legendre import differentiation, gauss_lobatto, interpolation
-from monarch_sciml.solvers._stepping import positive, record_schedule
+from monarch_sciml.solvers._stepping import record_schedule
 
 _RESOLVED = 10  # of N² κ / |c|
 
@@ -57,7 +57,7 @@ class AdvectionDiffusion:
     def __init__(self, n_points: int, *, velocity: Sequence[float], diffusivity: float) -> None:
         self.n_points = positive_int("n_points", n_points, minimum=4)
         self.velocity = tuple(float(c) for c in velocity)
-        self.diffusivity = positive("diffusivity", diffusivity)
+        self.diffusivity = positive_number("diffusivity", diffusivity)
         if not 1 <= len(self.velocity) <= 2 or not np.isfinite(self.velocity).all():
             rule = "`velocity` must have one or two finite components"
             raise ValueError(message(rule, list(self.velocity), "Pass [1.0, 0.5], say."))

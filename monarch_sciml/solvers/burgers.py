@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import finite, message, positive_int
+from monarch_sciml._checks import finite, message, positive_int, positive_number
 from monarch_sciml.solvers._exponential import count_steps, integrate
 from monarch_sciml.solvers._legendre import differentiation, gauss_lobatto, interpolation
-from monarch_sciml.solvers._stepping import positive, progress_bar, record_schedule
+from monarch_sciml.solvers._stepping import progress_bar, record_schedule
 
 Source = Callable[[Tensor, float], Tensor] | None
 
@@ -31,7 +31,7 @@ class _Burgers(ABC):
 
     def __init__(self, n_points: int, viscosity: float, source: Source, minimum: int) -> None:
         self.n_points = positive_int("n_points", n_points, minimum=minimum)
-        self.viscosity = positive("viscosity", viscosity)
+        self.viscosity = positive_number("viscosity", viscosity)
         self.source = source
 
     def solve(
@@ -73,7 +73,7 @@ class _Burgers(ABC):
             When `u0` has another shape or is not finite, the times do not increase, or the
             solution diverges or has shocks too steep for the points.
         """
-        times, dt = record_schedule(t_end, n_record, record_times), positive("dt", dt)
+        times, dt = record_schedule(t_end, n_record, record_times), positive_number("dt", dt)
         if u0.ndim != 2 or u0.shape[1] != self.n_points:
             rule = f"`u0` must have shape (n_samples, {self.n_points})"
             raise ValueError(message(rule, tuple(u0.shape), "Evaluate it at the solver's points."))
@@ -161,7 +161,7 @@ class BurgersPeriodic(_Burgers):
         source: Source = None,
     ) -> None:
         super().__init__(n_points, viscosity, source, minimum=4)
-        extent = positive("domain_extent", domain_extent)
+        extent = positive_number("domain_extent", domain_extent)
         self.points = extent * torch.arange(n_points, dtype=torch.float64) / n_points
         modes = torch.arange(n_points // 2 + 1, dtype=torch.float64)
         wavenumber = 2 * math.pi / extent * modes

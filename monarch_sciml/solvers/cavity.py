@@ -14,9 +14,8 @@ from scipy.interpolate import CubicSpline, RectBivariateSpline
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
-from monarch_sciml._checks import finite, message, positive_int
+from monarch_sciml._checks import finite, message, positive_int, positive_number
 from monarch_sciml.solvers._bicubic import laplacian, refined, stream_function_forms
-from monarch_sciml.solvers._stepping import positive
 
 _STEP = 1e-8  # of the last correction, relative to the solution
 _MAX_STEPS = 40
@@ -131,7 +130,7 @@ class LidDrivenCavity:
         each = numbers.expand(len(lids)).tolist()
         for one, number, force in zip(lids, each, forces, strict=True):
             walls = self._walls(one)
-            flow = self._flow(walls, positive("reynolds", number), force)
+            flow = self._flow(walls, positive_number("reynolds", number), force)
             if flow is None:
                 rule = "a steady flow must be found"
                 got = f"none for Re = {number:.4g} and a lid of speed {np.abs(one).max():.3g}"

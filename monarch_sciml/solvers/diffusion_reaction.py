@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monarch_sciml._checks import finite, message, positive_int
-from monarch_sciml.solvers._stepping import positive, progress_bar, record_schedule
+from monarch_sciml._checks import finite, message, positive_int, positive_number
+from monarch_sciml.solvers._stepping import progress_bar, record_schedule
 
 Source = Callable[[Tensor, Tensor, float], Tensor] | None
 
@@ -80,8 +80,9 @@ class DiffusionReaction2d:
             raise ValueError(message(rule, diffusivity, "Pass [1e-3, 5e-3], say."))
         if not np.isfinite(threshold):
             raise ValueError(message("`threshold` must be finite", threshold, "Pass 5e-3, say."))
-        self.threshold, self.rtol, self.source = float(threshold), positive("rtol", rtol), source
-        self.width = positive("domain_extent", domain_extent) / self.n_cells
+        self.threshold, self.source = float(threshold), source
+        self.rtol = positive_number("rtol", rtol)
+        self.width = positive_number("domain_extent", domain_extent) / self.n_cells
         centres = self.width * (torch.arange(self.n_cells, dtype=torch.float64) + 0.5)
         self.points = centres - domain_extent / 2
         self._rates = np.array(diffusivity, dtype=np.float64)[:, None, None] / self.width**2

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import finite, message, positive_int
-from monarch_sciml.solvers._stepping import positive, record_schedule
+from monarch_sciml._checks import message, positive_int, positive_number
+from monarch_sciml.solvers._stepping import record_schedule, vector
 
 
 def heat_neumann(
@@ -77,18 +77,15 @@ def heat_neumann(
     >>> u.shape, times[-1].item()
     (torch.Size([1, 25, 65]), 2.0)
     """
-    if frequency.ndim != 1 or x.ndim != 1:
-        rule = "`frequency` and `x` must have one axis"
-        raise ValueError(message(rule, (frequency.ndim, x.ndim), "Flatten them."))
-    frequency = finite("frequency", frequency.double(), remedy="Check its source.")
-    x = finite("x", x.double(), remedy="Check its source.")
+    frequency, x = vector("frequency", frequency), vector("x", x)
     if not ((x >= 0) & (x <= 1)).all():
         got = f"{float(x.min()):g} to {float(x.max()):g}"
         raise ValueError(message("`x` must lie in [0, 1]", got, "Rescale it."))
     n_modes = positive_int("n_modes", n_modes, minimum=2)
     times = torch.tensor(record_schedule(t_end, n_record, record_times), dtype=torch.float64)
-    rates = positive("diffusivity", diffusivity) * (math.pi * torch.arange(n_modes).double()) ** 2
-    waves = torch.cos(math.pi * torch.arange(n_modes).double()[:, None] * x)  # (M, X)
+    numbers = math.pi * torch.arange(n_modes).double()
+    rates = positive_number("diffusivity", diffusivity) * numbers**2
+    waves = torch.cos(numbers[:, None] * x)  # (M, X)
     lifting = flux * torch.sin(math.pi * times)[:, None] * x.square() / 2  # (T, X)
     forced = _forced_modes(times, rates, diffusivity, flux)
     decay = torch.exp(-rates * times[:, None])  # (T, M)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import message, positive_int
-from monarch_sciml.solvers._stepping import check_finite, positive, progress_bar, record_schedule
+from monarch_sciml._checks import message, positive_int, positive_number
+from monarch_sciml.solvers._stepping import check_finite, progress_bar, record_schedule
 from monarch_sciml.solvers.random_fields import gaussian_random_field as gaussian_random_field
 
 Forcing = Callable[[Tensor, Tensor], Tensor] | Tensor | None
@@ -213,7 +213,7 @@ class NavierStokes2d:
             solution diverges.
         """
         times = record_schedule(t_end, n_record, record_times)
-        dt = positive("dt", dt)
+        dt = positive_number("dt", dt)
         self._check_initial(w0)
         state = w0.detach().to(device=self.device, dtype=self.dtype)
         spectrum = torch.fft.rfft2(state)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import finite, message
-from monarch_sciml.solvers._stepping import positive, record_schedule
+from monarch_sciml._checks import message, positive_number
+from monarch_sciml.solvers._stepping import record_schedule, vector
 
 
 def stokes_second(
@@ -64,18 +64,14 @@ def stokes_second(
     >>> u.shape
     torch.Size([1, 1, 5])
     """
-    if frequency.ndim != 1 or y.ndim != 1:
-        rule = "`frequency` and `y` must have one axis"
-        raise ValueError(message(rule, (frequency.ndim, y.ndim), "Flatten them."))
-    frequency = finite("frequency", frequency.double(), remedy="Check its source.")
-    y = finite("y", y.double(), remedy="Check its source.")
+    frequency, y = vector("frequency", frequency), vector("y", y)
     if not (frequency > 0).all():
         rule = "`frequency` must be positive"
         raise ValueError(message(rule, float(frequency.min()), "Raise it."))
     if not (y >= 0).all():
         raise ValueError(message("`y` must not be negative", float(y.min()), "Shift it."))
     times = torch.tensor(record_schedule(t_end, n_record, record_times), dtype=torch.float64)
-    wavenumber = (frequency / (2 * positive("viscosity", viscosity))).sqrt()
+    wavenumber = (frequency / (2 * positive_number("viscosity", viscosity))).sqrt()
     depth = (wavenumber[:, None] * y)[:, None]  # (B, 1, Y)
     phase = (frequency[:, None] * times)[..., None]  # (B, T, 1)
     return amplitude * torch.exp(-depth) * torch.cos(depth - phase), times

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import message
+from monarch_sciml._checks import message, positive_number
 from monarch_sciml.solvers._modes import squared_modes
-from monarch_sciml.solvers._stepping import positive, record_schedule
+from monarch_sciml.solvers._stepping import record_schedule
 from monarch_sciml.solvers.random_series import evaluate_series
 
 
@@ -68,7 +68,7 @@ def solve_wave(
     torch.Size([1, 1, 2, 17, 17])
     """
     times = record_schedule(t_end, n_record, record_times)
-    speed, n_dims = positive("speed", speed), coefficients.ndim - 1
+    speed, n_dims = positive_number("speed", speed), coefficients.ndim - 1
     if n_dims != len(points) or not n_dims:
         rule = f"`coefficients` must have a sample axis and one for each of {len(points)} `points`"
         raise ValueError(message(rule, tuple(coefficients.shape), "Pass (B, m1, ..., md)."))

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml._checks import one_of, positive_int, positive_number
 from monarch_sciml.transforms import LearnableTransform
 
 
@@ -67,10 +67,10 @@ class Optimisation:
         one_of("scheduler", self.scheduler, ("cosine", "step", "constant"))
         positive_int("step_size", self.step_size)
         for name in ("weight_decay", "transform_learning_rate_factor", "transform_decay"):
-            _number(name, getattr(self, name), at_least_zero=True)
+            positive_number(name, getattr(self, name), or_zero=True)
         for name in ("learning_rate", "gamma", "gradient_clip"):
             if getattr(self, name) is not None:
-                _number(name, getattr(self, name), at_least_zero=False)
+                positive_number(name, getattr(self, name))
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Return the groups "weights" and "transform", those that have members, for `Adam`.
@@ -115,9 +115,3 @@ class Optimisation:
             return 1.0
 
         return LambdaLR(optimizer, factor)
-
-
-def _number(name: str, value: float, *, at_least_zero: bool) -> None:
-    if not (math.isfinite(value) and (value > 0 or (at_least_zero and value == 0))):
-        bound = "at least 0" if at_least_zero else "above 0"
-        raise ValueError(message(f"`{name}` must be {bound}", value, f"Change `{name}`."))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from monarch_sciml._checks import message, one_of, positive_int
-from monarch_sciml.solvers._stepping import positive
+from monarch_sciml._checks import message, one_of, positive_int, positive_number
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -18,7 +17,7 @@ def frame_times(t_end: float, n_times: int) -> tuple[float, ...]:
     ValueError
         When `t_end` is not positive, or there are fewer than two times.
     """
-    t_end = positive("t_end", t_end)
+    t_end = positive_number("t_end", t_end)
     n_times = positive_int("n_times", n_times, minimum=2)
     return tuple(t_end * i / (n_times - 1) for i in range(n_times))
 
@@ -39,7 +38,7 @@ def divisor(resolution: int | None, grid: int) -> int:
 
 def interval(names: tuple[str, str], lowest: float, highest: float) -> tuple[float, float]:
     """Return both ends of a range of positive numbers; ValueError when they are not in order."""
-    lowest, highest = positive(names[0], lowest), positive(names[1], highest)
+    lowest, highest = positive_number(names[0], lowest), positive_number(names[1], highest)
     if highest < lowest:
         rule = f"`{names[1]}` must not be below `{names[0]}`, {lowest:g}"
         raise ValueError(message(rule, f"{highest:g}", "Raise it."))

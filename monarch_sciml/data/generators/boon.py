@@ -9,11 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import message, positive_int, positive_number
 from monarch_sciml.data.field_source import FieldLayout
 from monarch_sciml.data.generation import Advance, Problem, generate, sample_rng
 from monarch_sciml.data.generators._frames import frame_times, interval, stored_dtype
-from monarch_sciml.solvers._stepping import positive
 from monarch_sciml.solvers.heat import heat_neumann
 from monarch_sciml.solvers.stokes import stokes_second
 
@@ -108,7 +107,7 @@ def generate_heat_neumann(
     x = torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)
     layout = _layout("temperature", n_samples, times, resolution, "neumann")
     options: dict[str, Any] = {
-        "diffusivity": positive("diffusivity", diffusivity),
+        "diffusivity": positive_number("diffusivity", diffusivity),
         "flux": _finite("flux", flux),
     }
     parameters = {
@@ -214,7 +213,7 @@ def generate_stokes_second(
     y = torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)
     layout = _layout("velocity", n_samples, times, resolution, "dirichlet")
     options: dict[str, Any] = {
-        "viscosity": positive("viscosity", viscosity),
+        "viscosity": positive_number("viscosity", viscosity),
         "amplitude": _finite("amplitude", amplitude),
     }
     parameters = {

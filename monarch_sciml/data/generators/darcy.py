@@ -8,12 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import positive_int
+from monarch_sciml._checks import positive_int, positive_number
 from monarch_sciml.data.field_source import FieldLayout
 from monarch_sciml.data.generation import Advance, Problem, generate, sample_generator
 from monarch_sciml.data.generators._frames import stored_dtype
 from monarch_sciml.data.generators._nodes import stored_nodes
-from monarch_sciml.solvers._stepping import positive
 from monarch_sciml.solvers.cosine_fields import cosine_random_field
 from monarch_sciml.solvers.darcy import Darcy2d
 
@@ -97,7 +96,7 @@ def generate_darcy(
     (resolution, step), precision = stored_nodes(grid, resolution), stored_dtype(dtype)
     seed, values = (
         positive_int("seed", seed, minimum=0),
-        (positive("low", low), positive("high", high)),
+        (positive_number("low", low), positive_number("high", high)),
     )
     layout = FieldLayout(
         fields=("coefficient", "pressure"),

@@ -8,11 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import positive_int, present_device
+from monarch_sciml._checks import positive_int, positive_number, present_device
 from monarch_sciml.data.field_source import FieldLayout
 from monarch_sciml.data.generation import Advance, Problem, generate, sample_generator
 from monarch_sciml.data.generators._frames import divisor, stored_dtype
-from monarch_sciml.solvers._stepping import positive
 from monarch_sciml.solvers.navier_stokes import NavierStokes2d
 from monarch_sciml.solvers.random_fields import gaussian_random_field
 
@@ -126,7 +125,7 @@ def _plan(
     """Check the arguments; return what the file will hold and the parameters it states."""
     grid = positive_int("grid", grid, minimum=4)
     resolution = divisor(resolution, grid)
-    t_end, dt = positive("t_end", t_end), positive("dt", dt)
+    t_end, dt = positive_number("t_end", t_end), positive_number("dt", dt)
     n_times = max(1, int(t_end)) if n_times is None else positive_int("n_times", n_times)
     layout = FieldLayout(
         fields=("vorticity",),

@@ -12,11 +12,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import message, positive_int, positive_number
 from monarch_sciml.data.field_source import FieldLayout
 from monarch_sciml.data.generation import Advance, Problem, generate, sample_rng
 from monarch_sciml.data.generators._frames import frame_times, stored_dtype
-from monarch_sciml.solvers._stepping import positive
 from monarch_sciml.solvers.advection_diffusion import AdvectionDiffusion
 from monarch_sciml.solvers.random_series import evaluate_series, random_sine_series
 from monarch_sciml.solvers.wave import solve_wave
@@ -94,7 +93,7 @@ def generate_wave(
         When an argument is out of range, or as `generate`.
     """
     times, precision = frame_times(t_end, n_times), stored_dtype(dtype)
-    resolution, speed = _walled(resolution), positive("speed", speed)
+    resolution, speed = _walled(resolution), positive_number("speed", speed)
     modes = (positive_int("n_modes", n_modes),) * 2
     smoothness = _smoothness(alpha, tau)
     points = [torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)] * 2
@@ -249,7 +248,7 @@ def generate_advection_diffusion(
 def _smoothness(alpha: float, tau: float) -> dict[str, float]:
     if not (tau >= 0 and math.isfinite(tau)):
         raise ValueError(message("`tau` must be finite and at least 0", tau, "Change `tau`."))
-    return {"alpha": positive("alpha", alpha), "tau": float(tau)}
+    return {"alpha": positive_number("alpha", alpha), "tau": float(tau)}
 
 
 def _walled(resolution: int) -> int:

@@ -14,7 +14,6 @@ import torch
 
 from monarch_sciml._checks import message, one_of
 
-TISSUES = ("grey matter", "white matter", "fluid")
 CONTRASTS = ("T1", "T2", "FLAIR", "PD")
 TEMPLATE_MEANS = (0.65, 0.87, 0.27)
 """Mean of the T1 template (0 to 1) where each tissue's probability exceeds 0.9."""
