@@ -2,8 +2,6 @@
 
 import csv
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -274,29 +272,16 @@ def test_unfinished_runs_and_runs_with_other_settings_are_left_out_and_named(und
     assert [row["network"] for row in rows_of(tmp_path)] == ["Monarch-NO"]
 
 
-HOLD = """
-import fcntl, os, sys
-os.makedirs(sys.argv[1], exist_ok=True)
-file = os.open(sys.argv[1] + "/.lock", os.O_RDWR | os.O_CREAT)
-fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_a_run_that_another_process_trains_is_left_to_it(undrawn, monkeypatch, tmp_path):
+def test_a_run_that_another_process_trains_is_left_to_it(undrawn, elsewhere, monkeypatch, tmp_path):
     monkeypatch.setitem(run_lock.__wrapped__.__kwdefaults__, "patience", 0.0)
-    command = [sys.executable, "-c", HOLD, str(tmp_path / "FNO" / "seed-0")]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout.readline() == "held\n"
-        text = compare(tmp_path, seeds=[0])
-        assert "FNO, seed 0 is not in the table: another process is training it." in text
-        assert [row["network"] for row in rows_of(tmp_path)] == ["Monarch-NO"]
-        with pytest.raises(RunBusy, match="FNO, seed 0 is not in the table"):
-            compare(tmp_path, networks={"FNO": contender()}, options=AGAIN)
-        process.stdin.close()
+    process = elsewhere(tmp_path / "FNO" / "seed-0")
+    text = compare(tmp_path, seeds=[0])
+    assert "FNO, seed 0 is not in the table: another process is training it." in text
+    assert [row["network"] for row in rows_of(tmp_path)] == ["Monarch-NO"]
+    with pytest.raises(RunBusy, match="FNO, seed 0 is not in the table"):
+        compare(tmp_path, networks={"FNO": contender()}, options=AGAIN)
+    process.kill()
+    process.wait()
     compare(tmp_path, options=AGAIN)
     assert [row["network"] for row in rows_of(tmp_path)] == ["FNO", "Monarch-NO"]
 

@@ -21,16 +21,10 @@ from monarch_sciml.data.generators import generate_navier_stokes
 from monarch_sciml.data.generators import navier_stokes as generate_module
 from monarch_sciml.solvers import solve_navier_stokes
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ABOUT = {"generator": "noise", "parameters": {"power": 2}, "seed": 7}
 SMALL = {"n_samples": 6, "grid": 8, "t_end": 0.3, "n_times": 3, "dt": 0.05, "progress": False}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def layout(**changes) -> FieldLayout:

@@ -9,11 +9,10 @@ from torch.utils.data import DataLoader
 from monarch_sciml.data._memory import available_bytes
 from monarch_sciml.data.coil_maps import read_coil_maps
 from monarch_sciml.data.fastmri import write_fastmri
-from monarch_sciml.data.scan import Scan
 from monarch_sciml.data.scan_rules import SizeRules
 from monarch_sciml.data.scan_samples import ScanDataset, normalization_level
 from monarch_sciml.data.scans import ScanModule
-from monarch_sciml.physics.mri import SenseOperator, combine, ifft2c
+from monarch_sciml.physics.mri import combine, ifft2c
 from monarch_sciml.physics.sampling import (
     FullMask,
     RandomMask,
@@ -26,41 +25,22 @@ SHAPE = (24, 20)
 MASK = RandomMask(0.4, 2)
 
 
-def smooth_scan(seed, n_slices=3, n_coils=4, shape=SHAPE, stored=True):
-    """A scan of smooth maps and a random image, exactly in the model of SENSE."""
-    generator = torch.Generator().manual_seed(seed)
-    height, width = shape
-    y, x = torch.meshgrid(
-        torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij"
-    )
-    angle = 2 * torch.pi * torch.arange(n_coils)[:, None, None] / n_coils
-    maps = torch.exp(-((x - angle.cos()) ** 2) - (y - angle.sin()) ** 2 + 1j * (angle + x))
-    maps = maps / maps.abs().square().sum(0).sqrt()
-    maps = maps.to(torch.complex64).expand(n_slices, -1, -1, -1).clone()
-    image = torch.randn(n_slices, *shape, dtype=torch.complex64, generator=generator) * (seed + 1)
-    kspace = SenseOperator(torch.ones(shape), maps).forward(image)
-    return Scan(kspace, coil_maps=maps if stored else None, target=image if stored else None)
-
-
-def write_set(folder, n_scans=6, subjects=None, **options):
-    paths = [folder / f"scan_{i:04d}.h5" for i in range(n_scans)]
-    for i, path in enumerate(paths):
-        subject = subjects[i] if subjects else f"subject {i}"
-        write_fastmri(path, smooth_scan(i, **options), attributes={"patient_id": subject})
-    return paths
-
-
-def ragged_set(folder, stored=True):
+@pytest.fixture
+def ragged_set(smooth_scan):
     """Six volumes of three sizes and coil counts."""
-    sizes = [(24, 20), (20, 18), (24, 20), (26, 21), (20, 18), (24, 20)]
-    coils = [4, 4, 3, 6, 4, 4]
-    for i, (shape, n_coils) in enumerate(zip(sizes, coils)):
-        scan = smooth_scan(i, n_slices=2, n_coils=n_coils, shape=shape, stored=stored)
-        write_fastmri(folder / f"scan_{i}.h5", scan, attributes={"patient_id": str(i)})
-    return sorted(folder.glob("*.h5")), sizes, coils
+
+    def write(folder, stored=True):
+        sizes = [(24, 20), (20, 18), (24, 20), (26, 21), (20, 18), (24, 20)]
+        coils = [4, 4, 3, 6, 4, 4]
+        for i, (shape, n_coils) in enumerate(zip(sizes, coils)):
+            scan = smooth_scan(i, n_slices=2, n_coils=n_coils, shape=shape, stored=stored)
+            write_fastmri(folder / f"scan_{i}.h5", scan, attributes={"patient_id": str(i)})
+        return sorted(folder.glob("*.h5")), sizes, coils
+
+    return write
 
 
-def test_a_ragged_set_is_refused_with_the_remedies(tmp_path):
+def test_a_ragged_set_is_refused_with_the_remedies(tmp_path, ragged_set):
     paths, _, _ = ragged_set(tmp_path)
     text = r"\(4, 24, 20\) of scan_0.h5, got \(4, 20, 18\) in scan_1.h5. Pass `matrix` and `coils`"
     with pytest.raises(ValueError, match=text):
@@ -69,7 +49,7 @@ def test_a_ragged_set_is_refused_with_the_remedies(tmp_path):
 
 @pytest.mark.parametrize("coil_maps", ["stored", "espirit", "walsh"])
 @pytest.mark.parametrize("resize", ["image", "kspace"])
-def test_a_ragged_set_by_rule(tmp_path, coil_maps, resize):
+def test_a_ragged_set_by_rule(tmp_path, coil_maps, resize, ragged_set):
     paths, _, _ = ragged_set(tmp_path)
     rules = SizeRules(matrix=(22, 20), coils=4, resize=resize)
     mask = UniformMask(2, 8)
@@ -88,7 +68,7 @@ def test_a_ragged_set_by_rule(tmp_path, coil_maps, resize):
     assert error < (0.1 if coil_maps == "stored" else 1e-4)
 
 
-def test_coils_are_compressed_with_the_energy_of_the_undersampled_kspace(tmp_path):
+def test_coils_are_compressed_with_the_energy_of_the_undersampled_kspace(tmp_path, ragged_set):
     paths, _, _ = ragged_set(tmp_path)
     plain = ScanDataset(paths[:1], MASK)
     fewer = ScanDataset(paths[:1], MASK, rules=SizeRules(coils=3))
@@ -103,7 +83,7 @@ def test_coils_are_compressed_with_the_energy_of_the_undersampled_kspace(tmp_pat
         torch.testing.assert_close(more[i]["target"], plain[i]["target"])
 
 
-def test_a_ragged_set_in_groups(tmp_path):
+def test_a_ragged_set_in_groups(tmp_path, ragged_set):
     paths, sizes, coils = ragged_set(tmp_path)
     data = ScanDataset(paths, MASK, group_sizes=True)
     expected = [(c, *size) for c, size in zip(coils, sizes) for _ in range(2)]
@@ -117,7 +97,7 @@ def test_a_ragged_set_in_groups(tmp_path):
     assert (module.spec.n_coils, *module.spec.grid_shape) == most
 
 
-def test_two_map_sets(tmp_path):
+def test_two_map_sets(tmp_path, smooth_scan, write_set):
     paths = write_set(tmp_path, 1, n_slices=2, n_coils=6, shape=(32, 28))
     data = ScanDataset(paths, UniformMask(2, 12), coil_maps="espirit", n_maps=2)
     sample = data[0]
@@ -136,7 +116,7 @@ def test_two_map_sets(tmp_path):
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
-def test_estimated_maps_are_kept_on_disk(tmp_path, monkeypatch, in_memory):
+def test_estimated_maps_are_kept_on_disk(tmp_path, monkeypatch, in_memory, write_set):
     (tmp_path / "scans").mkdir()
     paths = write_set(tmp_path / "scans", 2, n_slices=3)
     options = {"coil_maps": "espirit", "slices": (1, 3), "in_memory": in_memory}
@@ -169,7 +149,7 @@ def test_estimated_maps_are_kept_on_disk(tmp_path, monkeypatch, in_memory):
             ScanDataset(**{**changed, **other})
 
 
-def test_maps_from_a_file_and_from_a_folder(tmp_path):
+def test_maps_from_a_file_and_from_a_folder(tmp_path, smooth_scan, write_set):
     paths = write_set(tmp_path, 2, stored=False)
     for path in paths:
         np.save(tmp_path / f"{path.stem}.npy", smooth_scan(0).coil_maps.numpy())
@@ -190,7 +170,7 @@ def test_maps_from_a_file_and_from_a_folder(tmp_path):
         ScanDataset(paths, MASK, coil_maps=tmp_path / "other.npy")
 
 
-def test_masks_stored_in_the_files(tmp_path):
+def test_masks_stored_in_the_files(tmp_path, write_set):
     paths = write_set(tmp_path, 2)
     drawn = [UniformMask(2, 6)((20, 16)), UniformMask(3, 6)((20, 16))]
     for path, mask in zip(paths, drawn):
@@ -206,7 +186,7 @@ def test_masks_stored_in_the_files(tmp_path):
 
 
 @pytest.mark.parametrize("coil_maps", ["espirit", "walsh"])
-def test_empty_slices_have_no_maps_and_no_part_in_the_scale(tmp_path, coil_maps):
+def test_empty_slices_have_no_maps_and_no_part_in_the_scale(tmp_path, coil_maps, smooth_scan):
     scan = smooth_scan(0, stored=False)
     scan.kspace[0] = scan.kspace[2] = 0
     scan.mask = torch.ones(SHAPE, dtype=torch.bool)
@@ -218,7 +198,7 @@ def test_empty_slices_have_no_maps_and_no_part_in_the_scale(tmp_path, coil_maps)
     assert data[1]["scale"] == alone[0]["scale"]
 
 
-def test_a_dead_coil_is_tolerated(tmp_path):
+def test_a_dead_coil_is_tolerated(tmp_path, smooth_scan):
     scan = smooth_scan(0, stored=False)
     scan.kspace[:, 1] = 0
     write_fastmri(tmp_path / "a.h5", scan)
@@ -239,7 +219,7 @@ def test_a_level_has_a_lower_bound():
     assert normalization_level(torch.zeros(2, 3, 3), "p95") == 0
 
 
-def test_samples_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
+def test_samples_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch, write_set):
     paths = write_set(tmp_path, 2)
     bytes_needed = 6 * 24 * 20 * (8 * 9 + 4)
     monkeypatch.setattr("monarch_sciml.data._memory.available_bytes", lambda: bytes_needed - 1)
@@ -267,7 +247,7 @@ def test_free_memory_is_that_of_the_machine_or_the_container(tmp_path, monkeypat
     assert available_bytes() is None
 
 
-def test_a_slice_that_cannot_be_calibrated_is_named(tmp_path):
+def test_a_slice_that_cannot_be_calibrated_is_named(tmp_path, write_set):
     paths = write_set(tmp_path, 1, stored=False)
     text = r"scan_0000.h5, slice 0: the fully sampled centre .* or pass coil maps"
     with pytest.raises(ValueError, match=text) as error:
@@ -276,7 +256,7 @@ def test_a_slice_that_cannot_be_calibrated_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("coil_maps", ["espirit", "walsh"])
-def test_a_single_coil_has_the_map_one(tmp_path, coil_maps):
+def test_a_single_coil_has_the_map_one(tmp_path, coil_maps, write_set):
     (path,) = write_set(tmp_path, 1, n_coils=1, stored=False)
     data = ScanDataset([path], UniformMask(4, 0), coil_maps=coil_maps)
     assert torch.equal(data[0]["coil_maps"], torch.ones(1, *SHAPE, dtype=torch.complex64))

@@ -14,7 +14,7 @@ from monarch_sciml.data.scan_rules import SizeRules
 from monarch_sciml.data.scan_samples import ScanDataset
 from monarch_sciml.data.scans import ScanModule
 from monarch_sciml.data.spec import DataModule
-from monarch_sciml.physics.mri import SenseOperator, combine, ifft2c
+from monarch_sciml.physics.mri import combine, ifft2c
 from monarch_sciml.physics.sampling import (
     FullMask,
     RandomMask,
@@ -28,40 +28,16 @@ SHAPE = (24, 20)
 MASK = RandomMask(0.4, 2)
 
 
-def smooth_scan(seed, n_slices=3, n_coils=4, shape=SHAPE, stored=True):
-    """A scan of smooth maps and a random image, exactly in the model of SENSE."""
-    generator = torch.Generator().manual_seed(seed)
-    height, width = shape
-    y, x = torch.meshgrid(
-        torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij"
-    )
-    angle = 2 * torch.pi * torch.arange(n_coils)[:, None, None] / n_coils
-    maps = torch.exp(-((x - angle.cos()) ** 2) - (y - angle.sin()) ** 2 + 1j * (angle + x))
-    maps = maps / maps.abs().square().sum(0).sqrt()
-    maps = maps.to(torch.complex64).expand(n_slices, -1, -1, -1).clone()
-    image = torch.randn(n_slices, *shape, dtype=torch.complex64, generator=generator) * (seed + 1)
-    kspace = SenseOperator(torch.ones(shape), maps).forward(image)
-    return Scan(kspace, coil_maps=maps if stored else None, target=image if stored else None)
-
-
-def write_set(folder, n_scans=6, subjects=None, **options):
-    paths = [folder / f"scan_{i:04d}.h5" for i in range(n_scans)]
-    for i, path in enumerate(paths):
-        subject = subjects[i] if subjects else f"subject {i}"
-        write_fastmri(path, smooth_scan(i, **options), attributes={"patient_id": subject})
-    return paths
-
-
 KEYS = {"masked_kspace", "mask", "coil_maps", "target", "scale", "max", "volume", "slice"}
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, write_set):
     write_set(tmp_path)
     return tmp_path
 
 
-def test_a_sample_is_the_undersampled_slice(folder):
+def test_a_sample_is_the_undersampled_slice(folder, smooth_scan):
     paths = sorted(folder.glob("*.h5"))
     data = ScanDataset(paths, MASK)
     assert len(data) == 18
@@ -107,7 +83,7 @@ def test_samples_do_not_depend_on_where_they_are_kept(folder):
                 torch.testing.assert_close(read[i][key], value, rtol=0, atol=0)
 
 
-def test_maps_are_estimated_from_the_masked_kspace(tmp_path):
+def test_maps_are_estimated_from_the_masked_kspace(tmp_path, smooth_scan, write_set):
     paths = write_set(tmp_path, 2, stored=False, n_slices=2)
     data = ScanDataset(paths, MASK, coil_maps="espirit")
     for i in range(4):
@@ -124,7 +100,7 @@ def test_maps_are_estimated_from_the_masked_kspace(tmp_path):
     torch.testing.assert_close(again[0]["coil_maps"], data[0]["coil_maps"])
 
 
-def test_what_the_file_did_not_acquire_stays_out_of_the_mask(tmp_path):
+def test_what_the_file_did_not_acquire_stays_out_of_the_mask(tmp_path, smooth_scan):
     scan = smooth_scan(0)
     scan.kspace[..., :2] = scan.kspace[..., 19:] = 0
     padded = Scan(scan.kspace, None or torch.empty(0), scan.coil_maps, header={"padding": (2, 19)})
@@ -135,7 +111,7 @@ def test_what_the_file_did_not_acquire_stays_out_of_the_mask(tmp_path):
     assert torch.equal(columns[2:19], UniformMask(2, 4)(SHAPE)[0, 2:19])
 
 
-def test_empty_slices_at_the_end_of_a_volume_are_allowed(tmp_path):
+def test_empty_slices_at_the_end_of_a_volume_are_allowed(tmp_path, smooth_scan):
     scan = smooth_scan(0)
     scan.kspace[2] = scan.target[2] = 0
     scan.mask = torch.ones(SHAPE, dtype=torch.bool)
@@ -176,7 +152,7 @@ def test_files_are_closed(folder):
         pass
 
 
-def test_bad_volumes_are_refused(tmp_path):
+def test_bad_volumes_are_refused(tmp_path, smooth_scan, write_set):
     (path,) = write_set(tmp_path, 1, stored=False)
     with pytest.raises(ValueError, match=r"must hold `coil_maps`, got none. Use coil_maps="):
         ScanDataset([path], MASK)
@@ -201,7 +177,7 @@ def test_bad_volumes_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("value", "text"), [(0.0, "must hold a signal"), (np.nan, "must be finite")]
 )
-def test_zeros_and_nan_are_refused(tmp_path, value, text):
+def test_zeros_and_nan_are_refused(tmp_path, value, text, write_set):
     (path,) = write_set(tmp_path, 1)
     with h5py.File(path, "r+") as file:
         file["kspace"][...] = value
@@ -234,7 +210,7 @@ def test_the_test_volumes_stay_the_same(folder):
     assert len(splits) > 1
 
 
-def test_no_subject_is_in_two_parts(tmp_path):
+def test_no_subject_is_in_two_parts(tmp_path, write_set):
     subjects = ["a", "a", "b", "b", "c", "c", "d", "d"]
     paths = write_set(tmp_path, 8, subjects=subjects, n_slices=1)
     owner = dict(zip(paths, subjects))
@@ -305,7 +281,7 @@ data:
     assert module.mask == StoredMask(dataset="masks/poisson_4.0x", zero_pad=True)
 
 
-def test_any_format_and_a_pattern(tmp_path):
+def test_any_format_and_a_pattern(tmp_path, smooth_scan):
     for i in range(4):
         write_bart(tmp_path / f"scan_{i}.cfl", smooth_scan(i).kspace)
     np.save(tmp_path / "mask.npy", np.ones(SHAPE))
@@ -319,7 +295,7 @@ def test_any_format_and_a_pattern(tmp_path):
         ScanModule(tmp_path, MASK, 2, 1, 1)
 
 
-def test_training_volumes_are_nested(tmp_path):
+def test_training_volumes_are_nested(tmp_path, write_set):
     write_set(tmp_path, 9, subjects=list("aabbcdefg"), n_slices=1)
     modules = [ScanModule(tmp_path, MASK, n, 1, 2) for n in (1, 2, 3, 5)]
     for few, more in itertools.pairwise(modules):

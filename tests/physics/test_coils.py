@@ -10,28 +10,16 @@ import torch
 
 from monarch_sciml.physics import UniformMask, espirit, estimate_coil_maps, fft2c, ifft2c, rss
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BRAIN = Path(__file__).parents[2] / "../shared/kspace/brain8ch_230x180_full"
 needs_brain = pytest.mark.skipif(
     not BRAIN.with_suffix(".cfl").exists(), reason="the brain scan in ../shared is absent"
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def read_cfl(path):
-    sizes = [int(n) for n in path.with_suffix(".hdr").read_text().split("\n")[1].split()]
-    data = np.fromfile(path.with_suffix(".cfl"), np.complex64).reshape(sizes, order="F").squeeze()
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(data, -1, 0)))
-
-
 @pytest.fixture(scope="module")
-def brain():
+def brain(read_cfl):
     return read_cfl(BRAIN)
 
 
@@ -60,7 +48,7 @@ def alignment(a, b):
 
 @needs_brain
 @pytest.mark.skipif(not shutil.which("bart"), reason="bart is not installed")
-def test_agreement_with_bart(brain, tmp_path):
+def test_agreement_with_bart(brain, tmp_path, read_cfl):
     arguments = ["bart", "ecalib", "-m1", "-r24", str(BRAIN), "maps", "eigenvalues"]
     subprocess.run(arguments, cwd=tmp_path, check=True, capture_output=True)
     theirs = read_cfl(tmp_path / "maps")

@@ -17,11 +17,6 @@ needs_brain_and_bart = pytest.mark.skipif(
 )
 
 
-def read_cfl(path):
-    sizes = [int(n) for n in path.with_suffix(".hdr").read_text().split("\n")[1].split()]
-    return np.fromfile(path.with_suffix(".cfl"), np.complex64).reshape(sizes, order="F").squeeze()
-
-
 @pytest.fixture
 def kspace():
     generator = torch.Generator().manual_seed(0)
@@ -79,15 +74,14 @@ def test_the_calibration_block_alone_is_looked_at(kspace):
 
 @needs_brain_and_bart
 @pytest.mark.parametrize("options", [["-A"], ["-r", "24"]])
-def test_agreement_with_bart(options, tmp_path):
+def test_agreement_with_bart(options, tmp_path, read_cfl):
     subprocess.run(
         ["bart", "cc", "-S", "-p4", *options, str(BRAIN), "cc"],
         cwd=tmp_path,
         check=True,
         capture_output=True,
     )
-    theirs = torch.from_numpy(np.moveaxis(read_cfl(tmp_path / "cc"), -1, 0).copy())
-    brain = torch.from_numpy(np.moveaxis(read_cfl(BRAIN), -1, 0).copy())
+    theirs, brain = read_cfl(tmp_path / "cc"), read_cfl(BRAIN)
     matrix = coil_compression(brain, 4, calibration=None if options == ["-A"] else 24)
     ours = compress_coils(brain, matrix)
     # virtual coils agree but for a phase each

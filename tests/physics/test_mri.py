@@ -20,15 +20,9 @@ from monarch_sciml.physics import (
     with_map_sets,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZES = [(16, 12), (9, 14), (7, 5), (1, 8), (13, 1)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Centered:

@@ -15,15 +15,9 @@ from scipy.io import loadmat
 from monarch_sciml.solvers._legendre import differentiation, gauss_lobatto, interpolation
 from monarch_sciml.solvers.burgers import BurgersNeumann, BurgersPeriodic
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHOCK = Path(__file__).parents[2] / "../shared/pde/burgers_shock.mat"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def cole_hopf(x, t, viscosity, extent=1.0, amplitude=0.9):

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -19,28 +18,14 @@ from monarch_sciml.physics import (
 )
 from monarch_sciml.solvers import CGSENSE, L1Wavelet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BRAIN = Path(__file__).parents[2] / "../shared/kspace/brain8ch_230x180_full"
 needs_brain_and_bart = pytest.mark.skipif(
     not BRAIN.with_suffix(".cfl").exists() or not shutil.which("bart"),
     reason="the brain scan in ../shared or bart is absent",
 )
 GRID = (230, 180)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def read_cfl(path):
-    sizes = [int(n) for n in path.with_suffix(".hdr").read_text().split("\n")[1].split()]
-    data = np.fromfile(path.with_suffix(".cfl"), np.complex64).reshape(sizes, order="F").squeeze()
-    return torch.from_numpy(
-        np.ascontiguousarray(np.moveaxis(data, -1, 0) if data.ndim > 2 else data)
-    )
 
 
 def write_cfl(path, kspace):
@@ -50,7 +35,7 @@ def write_cfl(path, kspace):
 
 
 @pytest.fixture(scope="module")
-def scan(tmp_path_factory):
+def scan(tmp_path_factory, read_cfl):
     """The brain with every third line and 24 calibration lines, and BART's coil maps."""
     folder = tmp_path_factory.mktemp("bart")
     kspace = read_cfl(BRAIN)
@@ -92,7 +77,7 @@ def test_figures_of_the_brain(scan):
 
 
 @needs_brain_and_bart
-def test_agreement_with_bart_pics(scan):
+def test_agreement_with_bart_pics(scan, read_cfl):
     folder, kspace, mask, maps, _ = scan
     options = ["-S", "-w1", "-l2", "-r", "0.01", "-i", "100"]
     command = ["bart", "pics", *options, "kspace", "maps", "image"]
@@ -105,7 +90,7 @@ def test_agreement_with_bart_pics(scan):
 
 
 @pytest.fixture(scope="module")
-def small_field(tmp_path_factory):
+def small_field(tmp_path_factory, read_cfl):
     """The brain on 152 of its 230 rows, folded over, every second line, two sets of BART's maps."""
     folder = tmp_path_factory.mktemp("two")
     image = ifft2c(read_cfl(BRAIN))
@@ -122,7 +107,7 @@ def small_field(tmp_path_factory):
 
 
 @needs_brain_and_bart
-def test_two_map_sets_agree_with_bart_pics(small_field):
+def test_two_map_sets_agree_with_bart_pics(small_field, read_cfl):
     folder, kspace, mask, maps = small_field
     options = ["-S", "-w1", "-l2", "-r", "0.01", "-i", "100"]
     command = ["bart", "pics", *options, "kspace", "maps", "image"]
@@ -144,7 +129,7 @@ def test_two_map_sets_agree_with_bart_pics(small_field):
 
 @pytest.mark.skipif(not shutil.which("bart"), reason="bart is absent")
 @pytest.mark.parametrize("grid", [(33, 32), (32, 31), (17, 15)])
-def test_odd_matrices_agree_with_the_fourier_transform_of_bart(tmp_path, grid):
+def test_odd_matrices_agree_with_the_fourier_transform_of_bart(tmp_path, grid, read_cfl):
     """`bart pics` 0.8 is no oracle here: along odd axes it shifts the image against the maps."""
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(grid, dtype=torch.complex64, generator=generator)

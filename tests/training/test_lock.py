@@ -1,8 +1,6 @@
 """Two jobs in one run directory: one trains, the other is told so, and nothing is damaged."""
 
 import errno
-import subprocess
-import sys
 
 import pytest
 
@@ -16,15 +14,6 @@ from monarch_sciml.training import (
     run_lock,
 )
 
-HOLD = """
-import fcntl, os, sys
-os.makedirs(sys.argv[1], exist_ok=True)
-file = os.open(sys.argv[1] + "/.lock", os.O_RDWR | os.O_CREAT)
-fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-print("held", flush=True)
-sys.stdin.read()
-"""
-"""What `run_lock` does, without the seconds that importing it takes."""
 HOLD_BY_RUN_LOCK = """
 import sys
 from monarch_sciml.training import run_lock
@@ -32,30 +21,6 @@ with run_lock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
 """
-
-
-@pytest.fixture
-def elsewhere():
-    """Hold a directory in a process of its own; returns the process."""
-    started = []
-
-    def hold(folder, program=HOLD):
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        assert process.stdout.readline() == "held\n"
-        return process
-
-    yield hold
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
 
 
 def snapshot(folder):

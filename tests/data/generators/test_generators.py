@@ -14,6 +14,8 @@ from monarch_sciml.data import FieldFile, TrajectoryModule
 from monarch_sciml.data.generation import sample_rng
 from monarch_sciml.solvers.burgers import BurgersNeumann, BurgersPeriodic
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = {
     "navier_stokes": {"grid": 8, "t_end": 0.3, "n_times": 3, "dt": 0.05},
     "burgers_periodic": {"grid": 64, "n_modes": 16, "dt": 0.05, "n_times": 3},
@@ -44,14 +46,6 @@ BOUNDARY = {
     "advection_diffusion": "dirichlet",
 }
 every_generator = pytest.mark.parametrize("name", SMALL)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def centre(u, axis):

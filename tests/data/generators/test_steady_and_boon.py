@@ -14,6 +14,8 @@ from monarch_sciml.data import FieldFile, PairModule, TrajectoryModule
 from monarch_sciml.data.generation import sample_generator, sample_rng
 from monarch_sciml.solvers import Darcy2d, LidDrivenCavity, cosine_random_field
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = {
     "darcy": {"grid": 17, "resolution": 9},
     "heat_neumann": {"resolution": 17, "n_times": 4},
@@ -34,14 +36,6 @@ BOUNDARY = {
     "lid_driven_cavity": "wall",
 }
 every_generator = pytest.mark.parametrize("name", SMALL)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make(name, path, **changes):
