@@ -15,7 +15,11 @@ from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file
 from monarch_sciml.data.hdf5 import expect_format, plain, tensor
 from monarch_sciml.data.hdf5 import open_hdf5 as open_hdf5
-from monarch_sciml.data.ismrmrd_header import minimal_header, padding_from_header
+from monarch_sciml.data.ismrmrd_header import (
+    minimal_header,
+    padding_from_header,
+    voxel_size_from_header,
+)
 from monarch_sciml.data.scan import Scan, acquired_samples
 from monarch_sciml.data.slices import Slices, resolve
 from monarch_sciml.physics.mri import ifft2c, rss
@@ -30,9 +34,10 @@ def read_header(path: str | Path) -> dict[str, Any]:
     -------
     dict
         `format`, `dtype`, `shape` (s, c, H, W), `singlecoil`, `acquisition`, `padding` ((left,
-        right) columns or None), `reference` (name of the reference image or None),
-        `reference_shape`, `has_mask`, `has_coil_maps`, `attributes` (those of the file, as plain
-        Python values).
+        right) columns or None), `row_padding` and `transformed` (of a scan in hybrid space that
+        `write_fastmri` wrote), `voxel_size` (slice, row, column) in mm or None, `reference` (name
+        of the reference image or None), `reference_shape`, `has_mask`, `has_coil_maps`,
+        `attributes` (those of the file, as plain Python values).
 
     Raises
     ------
@@ -57,6 +62,7 @@ def _header_of(file: Any, kspace: Any) -> dict[str, Any]:
     padding = padding_from_header(header[()]) if header is not None else None
     if padding is not None and not 0 <= padding[0] < padding[1] <= shape[-1]:
         padding = None  # the header is that of another matrix, as in cropped copies of a file
+    voxel = voxel_size_from_header(header[()], shape[-2:]) if header is not None else None
     return {
         "format": "fastMRI",
         "dtype": str(kspace.dtype),
@@ -64,12 +70,23 @@ def _header_of(file: Any, kspace: Any) -> dict[str, Any]:
         "singlecoil": singlecoil,
         "acquisition": attributes.get("acquisition"),
         "padding": padding,
+        "row_padding": _listed(attributes, "row_padding"),
+        "transformed": _listed(attributes, "transformed") or (),
+        "voxel_size": voxel,
         "reference": reference,
         "reference_shape": tuple(file[reference].shape) if reference else None,
         "has_mask": "mask" in file,
         "has_coil_maps": "coil_maps" in file,
         "attributes": attributes,
     }
+
+
+def _listed(attributes: dict[str, Any], name: str) -> tuple[Any, ...] | None:
+    """Take a list that `write_fastmri` kept as JSON text from the attributes; None without one."""
+    text = attributes.get(name)
+    if not (isinstance(text, str) and text.startswith("[")):
+        return None
+    return tuple(json.loads(attributes.pop(name)))
 
 
 def read_fastmri(path: str | Path, *, slices: Slices = None) -> Scan:
@@ -115,7 +132,8 @@ def read_fastmri(path: str | Path, *, slices: Slices = None) -> Scan:
             rule = f"`mask` of {path} must have shape (W,) or (H, W) = {tuple(kspace.shape[-2:])}"
             raise ValueError(message(rule, tuple(mask.shape), "Use the mask of the same file."))
         acquired = acquired & mask  # (s?, H, W) & ((W,) or (H, W))
-    return Scan(kspace, acquired, coil_maps, target, header, path.name, path)
+    transformed = header["transformed"]
+    return Scan(kspace, acquired, coil_maps, target, header, path.name, path, transformed)
 
 
 def read_slice(path: str | Path, index: int) -> Scan:
@@ -158,7 +176,9 @@ def write_fastmri(
     Data sets: `kspace` (s, c, H, W) complex64 and `ismrmrd_header`; `mask`, (W,) when the pattern
     is the same in every row and (H, W) otherwise, when the scan is undersampled;
     `reconstruction_rss` float32 when it is fully sampled. Beyond fastMRI's own, where there is
-    one: `coil_maps` (s, c, H, W), `target` (s, h, w) complex, `reconstruction` (s, h, w).
+    one: `coil_maps` (s, c, H, W), `target` (s, h, w) complex, `reconstruction` (s, h, w), and for a
+    scan in hybrid space the attributes `transformed` and `row_padding`, by which `read_fastmri`
+    knows it again; its slices are images along the readout as those of a 2-D scan are.
 
     Parameters
     ----------
@@ -193,10 +213,11 @@ def write_fastmri(
     else:
         known |= {"acceleration": scan.acceleration}
     known |= scan.header.get("attributes", {}) | (attributes or {})
+    hybrid = {"transformed": scan.transformed, "row_padding": scan.header.get("row_padding")}
+    known |= {name: list(value) for name, value in hybrid.items() if value}
     image = scan.kspace if scan.target is None else scan.target
-    xml = minimal_header(
-        scan.matrix, (image.shape[-2], image.shape[-1]), scan.header.get("padding")
-    )
+    padding, voxel_size = (scan.header.get(name) for name in ("padding", "voxel_size"))
+    xml = minimal_header(scan.matrix, (image.shape[-2], image.shape[-1]), padding, voxel_size)
     with whole_file(path, overwrite=overwrite) as part, h5py.File(part, "w") as file:
         for name, array in arrays.items():
             file.create_dataset(name, data=array.detach().cpu().resolve_conj().numpy())

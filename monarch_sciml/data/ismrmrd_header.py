@@ -129,8 +129,28 @@ def padding_from_header(xml: str | bytes) -> tuple[int, int]:
     return left, left + maximum + 1
 
 
+def voxel_size_from_header(
+    xml: str | bytes, matrix: tuple[int, int]
+) -> tuple[float, float, float] | None:
+    """Return the distance of slices, rows and columns in mm, from the header of a fastMRI file.
+
+    None where the header gives no field of view, or is that of another matrix (H, W).
+    """
+    try:
+        space = encoding_spaces(xml)[0]
+    except ValueError:
+        return None
+    if space.matrix[:2] != matrix or min(space.fov) <= 0:
+        return None
+    row, column, distance = (length / n for length, n in zip(space.fov, space.matrix))
+    return distance, row, column
+
+
 def minimal_header(
-    matrix: tuple[int, int], recon_matrix: tuple[int, int], padding: tuple[int, int] | None
+    matrix: tuple[int, int],
+    recon_matrix: tuple[int, int],
+    padding: tuple[int, int] | None,
+    voxel_size: tuple[float, float, float] | None = None,
 ) -> str:
     """Return the XML that `padding_from_header`, and fastMRI's own reader, understand.
 
@@ -142,9 +162,19 @@ def minimal_header(
         (h, w) of the reference image.
     padding
         First and one past the last encoded column; None when all W columns are encoded.
+    voxel_size
+        Distance of slices, rows and columns in mm; None where it is not known.
     """
     left, right = padding or (0, matrix[1])
-    sizes = "<matrixSize><x>{}</x><y>{}</y><z>1</z></matrixSize>".format
+
+    def sizes(rows: int, columns: int) -> str:
+        text = f"<matrixSize><x>{rows}</x><y>{columns}</y><z>1</z></matrixSize>"
+        if voxel_size is None:
+            return text
+        distance, row, column = voxel_size
+        fov = f"<x>{row * rows!r}</x><y>{column * columns!r}</y><z>{distance!r}</z>"
+        return f"{text}<fieldOfView_mm>{fov}</fieldOfView_mm>"
+
     return (
         f'<?xml version="1.0" encoding="utf-8"?><ismrmrdHeader xmlns="{NAMESPACE}"><encoding>'
         f"<encodedSpace>{sizes(*matrix)}</encodedSpace>"

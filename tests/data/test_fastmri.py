@@ -182,6 +182,43 @@ def test_round_trip_of_an_undersampled_scan(tmp_path, columns_only):
         assert file.attrs["acceleration"] == pytest.approx(120 / mask.sum().item())
 
 
+def test_round_trip_of_a_scan_in_hybrid_space(tmp_path):
+    kspace = random_kspace(3, 2, 12, 10)
+    kspace[:, :, :3] = kspace[:, :, 9:] = 0
+    header = {"row_padding": (3, 9), "padding": (0, 10), "voxel_size": (0.5, 0.75, 1.25)}
+    scan = Scan(kspace, header=header, transformed=("readout",))
+    write_fastmri(tmp_path / "a.h5", scan)
+    back = read_fastmri(tmp_path / "a.h5")
+    assert back.transformed == ("readout",) and back.acceleration == scan.acceleration == 1
+    for key, value in header.items():
+        assert back.header[key] == pytest.approx(value), key
+    # a copy that is no longer in hybrid space does not inherit the flags
+    back.transformed, back.header["row_padding"] = (), None
+    write_fastmri(tmp_path / "b.h5", back)
+    assert read_fastmri(tmp_path / "b.h5").transformed == ()
+    assert read_fastmri(tmp_path / "b.h5").header["row_padding"] is None
+    with h5py.File(tmp_path / "b.h5", "a") as file:  # attributes of others stay what they are
+        file.attrs["transformed"] = "yes"
+    other = read_fastmri(tmp_path / "b.h5")
+    assert other.transformed == () and other.header["attributes"]["transformed"] == "yes"
+
+
+def test_voxel_size_of_a_challenge_file(tmp_path):
+    write_challenge_file(tmp_path / "a.h5")
+    assert read_header(tmp_path / "a.h5")["voxel_size"] is None  # no field of view
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        text = file["ismrmrd_header"][()].decode()
+        fov = "</matrixSize><fieldOfView_mm><x>24</x><y>15</y><z>4.5</z></fieldOfView_mm></encoded"
+        del file["ismrmrd_header"]
+        file["ismrmrd_header"] = text.replace("</matrixSize></encoded", fov)
+    assert read_header(tmp_path / "a.h5")["voxel_size"] == (4.5, 2.0, 1.5)
+    with h5py.File(tmp_path / "a.h5", "a") as file:  # a copy with the oversampling cut off
+        kspace = file["kspace"][:, :, :6]
+        del file["kspace"]
+        file["kspace"] = kspace
+    assert read_header(tmp_path / "a.h5")["voxel_size"] is None
+
+
 @pytest.mark.parametrize("singlecoil", [False, True])
 def test_copy_of_a_challenge_file(tmp_path, singlecoil):
     write_challenge_file(tmp_path / "a.h5", singlecoil=singlecoil)
