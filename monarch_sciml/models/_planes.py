@@ -18,6 +18,7 @@ from monarch_sciml.transforms import (
     FourierTransform,
     LearnableTransform,
     MonarchTransform,
+    ResampledTransform,
     SeparableTransform,
     Transform,
 )
@@ -74,7 +75,7 @@ class PlaneTransform(nn.Module):
         return self
 
 
-class RelativeTransform(Transform):
+class RelativeTransform(ResampledTransform):
     """Carry a learned transform M to m points by relative position in image and k-space.
 
     M'[x', k'] = T'[x', k'] (1 + a(x' / m, k' / m)), a(x / n, k / n) = M[x, k] / T[x, k] - 1, with T
@@ -91,21 +92,11 @@ class RelativeTransform(Transform):
         Points of the new grid.
     """
 
-    def __init__(self, source: LearnableTransform, n: int) -> None:
-        super().__init__()
-        self.source = source
-        self.kind = source.kind.on_grid(n)
-        self.n_copies = source.n_copies
-        self._fixed: tuple[torch.dtype, torch.device, list[Tensor]] | None = None
-
-    def _constants(self, like: Tensor) -> list[Tensor]:
+    def _make_constants(self, like: Tensor) -> list[Tensor]:
         """Return the conjugate DFT on the old grid times n, the DFT on the new one, weights."""
-        if self._fixed is None or self._fixed[:2] != (like.dtype, like.device):
-            n, m = self.source.n, self.n
-            old, new = (_fourier(size, inverse=self.kind.synthesis) for size in (n, m))
-            constants = [(n * old.conj()).to(like), new.to(like), interpolation(n, m).to(like)]
-            self._fixed = (like.dtype, like.device, constants)
-        return self._fixed[2]
+        n, m = self.source.n, self.n
+        old, new = (_fourier(size, inverse=self.kind.synthesis) for size in (n, m))
+        return [(n * old.conj()).to(like), new.to(like), interpolation(n, m).to(like)]
 
     def matrix(self) -> Tensor:
         """Return the dense matrix (m, m), or (C, m, m)."""

@@ -63,18 +63,21 @@ class ResampledTransform(Transform):
         self._fixed: tuple[torch.dtype, torch.device, list[Tensor]] | None = None
 
     def _constants(self, like: Tensor) -> list[Tensor]:
-        """Return [initial matrix, interpolation (m, n) times scale, rows (J,), mask (J, 1)]."""
+        """Return what does not change in training, kept for the dtype and device of `like`."""
         if self._fixed is None or self._fixed[:2] != (like.dtype, like.device):
-            new, old = self.kind, self.source.kind
-            where = {int(mode): row for row, mode in enumerate(old.modes)}
-            rows = torch.tensor([where.get(int(mode), -1) for mode in new.modes])
-            initial = oriented(new.dense_rows(), new).to(like)
-            resample = _interpolation(old, new).to(like.device)
-            resample = resample.to(like.dtype if like.is_complex() else like.real.dtype)
-            known = (rows >= 0).to(like.real.dtype)[:, None].to(like.device)
-            constants = [initial, resample, rows.clamp(min=0).to(like.device), known]
-            self._fixed = (like.dtype, like.device, constants)
+            self._fixed = (like.dtype, like.device, self._make_constants(like))
         return self._fixed[2]
+
+    def _make_constants(self, like: Tensor) -> list[Tensor]:
+        """Return [initial matrix, interpolation (m, n) times scale, rows (J,), mask (J, 1)]."""
+        new, old = self.kind, self.source.kind
+        where = {int(mode): row for row, mode in enumerate(old.modes)}
+        rows = torch.tensor([where.get(int(mode), -1) for mode in new.modes])
+        initial = oriented(new.dense_rows(), new).to(like)
+        resample = _interpolation(old, new).to(like.device)
+        resample = resample.to(like.dtype if like.is_complex() else like.real.dtype)
+        known = (rows >= 0).to(like.real.dtype)[:, None].to(like.device)
+        return [initial, resample, rows.clamp(min=0).to(like.device), known]
 
     def matrix(self) -> Tensor:
         """Return the dense matrix on the new grid."""
