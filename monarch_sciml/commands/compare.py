@@ -168,7 +168,8 @@ class _Work:
         runs = {}
         others = [key for key in from_main_process(list(self._on_disk())) if key not in done]
         for key in others:
-            if not from_main_process(self._is_finished(key)):
+            last = self._folder(key) / "checkpoints" / "last"
+            if not from_main_process(is_finished(last, self.budget.epochs)):
                 if key not in self.notes:
                     self._leave_out(key, "it is not finished")
                 continue
@@ -216,9 +217,6 @@ class _Work:
                 number = folder.name.removeprefix("seed-")
                 if number.isdecimal() and (folder / "checkpoints").is_dir():
                     yield name, int(number)
-
-    def _is_finished(self, key: Key) -> bool:
-        return is_finished(self._folder(key) / "checkpoints" / "last", self.budget.epochs)
 
     def _folder(self, key: Key) -> Path:
         return self.output / key[0] / f"seed-{key[1]}"

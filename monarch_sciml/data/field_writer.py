@@ -89,11 +89,6 @@ class FieldWriter:
         self._marks: np.ndarray = self._file["completed"][()]
 
     @property
-    def n_completed(self) -> int:
-        """Number of samples written without a gap from the first one."""
-        return int(self._marks.argmin()) if (self._marks == 0).any() else len(self._marks)
-
-    @property
     def missing(self) -> list[range]:
         """The samples not yet written, as unbroken ranges in order."""
         return runs(self._marks == 0)
