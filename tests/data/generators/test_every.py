@@ -1,0 +1,74 @@
+"""What every generator of fields promises."""
+
+import inspect
+
+import docstring_parser
+import pytest
+import torch
+
+from monarch_sciml import data
+from monarch_sciml.data import FieldFile
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+BY_MATRIX_PRODUCTS = ("burgers_neumann", "advection_diffusion")
+"""Their rounding depends on the size of the batch."""
+
+
+def test_reproducible_from_the_seed(name, make, read, tmp_path):
+    first, again = (read(make(name, tmp_path / f"{i}.h5", seed=3)) for i in "ab")
+    assert torch.equal(first, again)
+    other = read(make(name, tmp_path / "c.h5", seed=4))
+    assert not torch.allclose(first, other, atol=1e-2)
+
+
+def test_samples_do_not_depend_on_number_or_batches(name, make, read, tmp_path):
+    many = read(make(name, tmp_path / "many.h5", dtype="float64"))
+    few = read(make(name, tmp_path / "few.h5", n_samples=2, batch_size=1, dtype="float64"))
+    assert many.dtype == torch.float64
+    rounding = 1e-12 if name in BY_MATRIX_PRODUCTS else 0.0
+    torch.testing.assert_close(few, many[:2], rtol=rounding, atol=rounding)
+    assert not torch.allclose(many[0], many[1], atol=1e-2)
+
+
+def test_shards_make_the_same_file(name, make, read, tmp_path):
+    whole = make(name, tmp_path / "whole.h5", dtype="float64")
+    for shard in ("2/2", "1/2"):
+        make(name, tmp_path / "a.h5", shard=shard, dtype="float64")
+    joined = make(name, tmp_path / "a.h5", dtype="float64")
+    assert torch.equal(read(joined), read(whole))
+    assert FieldFile(joined).about == FieldFile(whole).about
+
+
+def test_exist_ok_and_refusals(name, make, tmp_path):
+    path = make(name, tmp_path / "a.h5")
+    assert make(name, path, exist_ok=True) == path
+    with pytest.raises(FileExistsError):
+        make(name, path)
+    for change, match in (({"dtype": "float64"}, "another `parameters`"), ({"seed": 1}, "another")):
+        with pytest.raises(ValueError, match=match):
+            make(name, path, exist_ok=True, **change)
+    with pytest.raises(ValueError, match="`shard` must be I/N"):
+        make(name, tmp_path / "b.h5", shard="3/2")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"n_samples": 0}, "n_samples"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"dtype": "float16"}, "dtype"),
+        ({"seed": -1}, "seed"),
+        ({"resolution": 0}, "resolution"),
+    ],
+)
+def test_bad_arguments_leave_nothing(name, make, tmp_path, change, match):
+    with pytest.raises(ValueError, match=match):
+        make(name, tmp_path / "a.h5", **change)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_option_has_help_on_the_command_line(name):
+    function = getattr(data, f"generate_{name}")
+    documented = {entry.arg_name for entry in docstring_parser.parse(function.__doc__).params}
+    assert set(inspect.signature(function).parameters) <= documented
