@@ -89,6 +89,8 @@ def compare_networks(
     str
         The table as text, and the path of the report; nothing in further processes of the job.
     """
+    # YAML reads a name like 64 as a number
+    networks, evaluate_on = _named(networks), _named(evaluate_on)
     baseline = next(iter(networks)) if baseline is None else baseline
     if baseline not in networks:
         rule = f"`baseline` must be one of {', '.join(networks)}"
@@ -125,6 +127,10 @@ def compare_networks(
         evaluate_on=evaluate_on,
         notes=list(work.notes.values()),
     )
+
+
+def _named(things: dict[Any, Any]) -> dict[str, Any]:
+    return {str(name): thing for name, thing in things.items()}
 
 
 def build_checked(name: str, contender: Contender, data: DataModule) -> nn.Module:

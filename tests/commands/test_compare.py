@@ -162,6 +162,20 @@ def test_time_counts_from_the_last_frame_given(dt, times, unit):
     assert axes.get_xlabel() == f"time since the last frame given ({unit})"
 
 
+def test_names_may_be_numbers(undrawn, tmp_path):
+    compare_networks(
+        Fields(),
+        {1: contender()},
+        RolloutObjective(),
+        Budget(epochs=1, batch_size=4),
+        tmp_path / "out",
+        seeds=[0],
+        evaluate_on={24: Fields((24,))},
+        options=QUIET,
+    )
+    assert "relative_l2 on 24" in (tmp_path / "out" / "table.md").read_text()
+
+
 def test_chosen_metrics_are_columns_of_table_and_results(undrawn, tmp_path):
     objective = RolloutObjective(metrics=("vrmse", "boundary_rmse", "fourier_rmse"))
     text = compare(tmp_path, objective=objective, seeds=[0, 1])
