@@ -92,7 +92,7 @@ def train(
 
     Examples
     --------
-    >>> import tempfile, types
+    >>> import tempfile, types, torch
     >>> from monarch_sciml.training import RolloutObjective
     >>> fields = torch.randn(8, 2, 1, 16)  # trajectories, steps, fields, grid
     >>> samples = [{"input": u, "target": 0.5 * u[-1:]} for u in fields]
