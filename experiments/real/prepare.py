@@ -2,8 +2,9 @@
 
     python experiments/real/prepare.py alignedSENSE_xGT_sens32.mat aligned_sense.h5
 
-The .mat file (mriphysics/alignedSENSE on GitHub, MIT) holds the complex brain image `xGT` (128, 128)
-and 32 coil maps `S` (128, 128, 1, 32); the k-space is the centred FFT of their products, noiseless.
+The .mat file (mriphysics/alignedSENSE on GitHub, MIT) holds the complex brain image `xGT`
+(128, 128) and 32 coil maps `S` (128, 128, 1, 32); the k-space is the centred FFT of their
+products, noiseless.
 """
 
 import sys
