@@ -140,8 +140,7 @@ def _scan(
         "coils": found["coils"],
         "matrix": _product(found["matrix"]),
         "acceleration": f"{accelerated}, fully sampled" if found["fully_sampled"] else accelerated,
-        "calibration": _product(found["calibration"]),
-        "separate calibration lines": "yes" if found["separate_calibration"] else None,
+        "calibration": _calibration(found),
         "contrasts": _several(found["contrasts"]),
         "repetitions": _several(found["repetitions"]),
         "image axes": _axes(found["transformed"]),
@@ -159,6 +158,12 @@ def _scan(
         attributes = read_header(path)["attributes"]
         shown |= {key: attributes[key] for key in ORIGIN if key in attributes}
     return shown | {f"note {i}": note for i, note in enumerate(found["notes"], 1)}
+
+
+def _calibration(found: dict[str, Any]) -> str:
+    """Say how large the calibration region is, without and with lines that are for it alone."""
+    own, joint = found["calibration"], found["separate_calibration"]
+    return _product(own) + (f", {_product(joint)} with separate lines" if joint else "")
 
 
 def _several(count: int) -> int | None:

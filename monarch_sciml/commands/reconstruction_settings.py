@@ -19,11 +19,11 @@ from monarch_sciml.commands.reconstruction import (
     run_method,
 )
 from monarch_sciml.commands.reconstruction_maps import MapsSource
+from monarch_sciml.commands.reconstruction_notes import choices, notes_in_errors
 from monarch_sciml.commands.saved import SavedNetwork
 from monarch_sciml.commands.undersampling import (
     MaskName,
     apply_mask_file,
-    gaps,
     shared_mask,
     undersample,
     window,
@@ -31,6 +31,7 @@ from monarch_sciml.commands.undersampling import (
 from monarch_sciml.data._memory import check_memory
 from monarch_sciml.data.kspace import OPTIONS, read_scan, recognise
 from monarch_sciml.data.scan import Scan
+from monarch_sciml.data.scan_notes import gaps
 from monarch_sciml.data.scan_source import open_scan
 from monarch_sciml.models import SENSE
 from monarch_sciml.physics import SamplingMask
@@ -141,30 +142,25 @@ def reconstruct_scan(
         slices = None if settings.slices is None else window(settings.slices)
         read = read_scan(path, slices=slices, **reader)
         full = shared_mask(read.with_calibration())
-        scan, sampling = _undersampled(full, settings)
-        check(scan)
-        problem = _prepared(read, full, scan, settings)
-        del read, full
-        return _run(problem, sampling, settings)
-
-
-def _prepared(read: Scan, full: Scan, scan: Scan, settings: Settings) -> Problem:
-    """Note what is unusual about a scan, and find its maps and reference."""
-    if read.calibration_kspace is not None:
-        full.notes.append("separate calibration lines fill in for missing imaging lines")
-    missing = gaps(full)
-    full.notes.extend([missing] if missing else [])
-    return prepare(
-        full,
-        scan,
-        settings.coil_maps,
-        calibration=settings.calibration,
-        n_maps=settings.n_maps,
-        compress_coils=settings.compress_coils,
-        slices=settings.slices,
-        device=settings.device,
-        progress=settings.progress,
-    )
+        missing = gaps(full)
+        full.notes.extend([missing] if missing else [])
+        with notes_in_errors(full.notes):
+            full.notes.extend(choices(read, reader))
+            scan, sampling = _undersampled(full, settings)
+            check(scan)
+            problem = prepare(
+                full,
+                scan,
+                settings.coil_maps,
+                calibration=settings.calibration,
+                n_maps=settings.n_maps,
+                compress_coils=settings.compress_coils,
+                slices=settings.slices,
+                device=settings.device,
+                progress=settings.progress,
+            )
+            del read, full
+            return _run(problem, sampling, settings)
 
 
 def _undersampled(full: Scan, settings: Settings) -> tuple[Scan, str]:

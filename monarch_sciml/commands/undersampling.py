@@ -180,18 +180,3 @@ def window(slices: tuple[int, int]) -> Callable[[int], slice]:
         return slice(first, last)
 
     return within
-
-
-def gaps(scan: Scan) -> str | None:
-    """Say which columns of a scan that passes as fully sampled were not acquired; None for none."""
-    masks = scan.encoded_mask if scan.mask.ndim == 3 else scan.encoded_mask[None]  # (s or 1, H, W)
-    columns = masks.any(dim=1).all(dim=0)  # (s or 1, H, W) -> (W,)
-    missing = int((~columns).sum())
-    if not (scan.fully_sampled and missing):
-        return None
-    inside = columns.nonzero().flatten()
-    n_inside = int(inside[-1] - inside[0]) + 1 - len(inside) if len(inside) else missing
-    where = f"{n_inside} of them between acquired ones" if n_inside else "at the edge of k-space"
-    return (
-        f"{missing} of {len(columns)} lines were not acquired, {where}; it counts as fully sampled"
-    )

@@ -17,7 +17,7 @@ from monarch_sciml.data.m4raw import read_m4raw
 from monarch_sciml.data.readouts import Repetition
 from monarch_sciml.data.scan import Scan as Scan
 from monarch_sciml.data.scan import acquired_samples as acquired_samples
-from monarch_sciml.data.scan_notes import suspicions
+from monarch_sciml.data.scan_notes import gaps, suspicions
 from monarch_sciml.data.skm_tea import read_skm_tea
 from monarch_sciml.data.slices import Slices, middle
 from monarch_sciml.data.twix import read_twix
@@ -169,7 +169,8 @@ def describe_scan(
         `file`, `format`, `slices`, `coils`, `matrix` (H, W), `dtype` (on disk), `acquisition`,
         `contrasts`, `repetitions`, `acceleration` (achieved, of the middle slice), `calibration`,
         `fully_sampled`, `padding`, `row_padding`, `transformed` (axes in image space already),
-        `separate_calibration` (bool: lines beside the image), `readouts` (how many of each kind),
+        `separate_calibration` (size of the calibration region with the lines beside the image, or
+        None without such), `readouts` (how many of each kind),
         `voxel_size`, `reference` (name and shape, or None), `coil_maps` (bool), `masks` (names of
         stored ones), `notes`.
 
@@ -187,7 +188,8 @@ def describe_scan(
     if form in ("ismrmrd", "twix"):
         options["limit"] = PROBE
     scan = _checked(_read(form, path, middle, options))
-    header = scan.header
+    header, missing = scan.header, gaps(scan)
+    separate = scan.calibration_kspace is not None
     reference = header.get("reference")
     return {
         "file": scan.name,
@@ -205,13 +207,13 @@ def describe_scan(
         "padding": header.get("padding"),
         "row_padding": header.get("row_padding"),
         "transformed": scan.transformed,
-        "separate_calibration": scan.calibration_kspace is not None,
+        "separate_calibration": scan.with_calibration().calibration if separate else None,
         "readouts": header.get("readouts"),
         "voxel_size": header.get("voxel_size"),
         "reference": f"{reference} {header['reference_shape']}" if reference else None,
         "coil_maps": scan.coil_maps is not None,
         "masks": header.get("masks") or None,
-        "notes": scan.notes,
+        "notes": [*scan.notes, *([missing] if missing else [])],
     }
 
 

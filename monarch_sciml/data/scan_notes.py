@@ -1,4 +1,4 @@
-"""What looks wrong with a scan that can be read: dead coils, axes in the wrong order."""
+"""What looks wrong with a scan that can be read: dead coils, missing lines, axes out of order."""
 
 # Legend: s slices, c coils, H readout axis, W phase-encode axis.
 
@@ -62,3 +62,18 @@ def _axes(energy: torch.Tensor, n_coils: int) -> list[str]:
             "not be centred, be an image, or have swapped axes"
         )
     return found
+
+
+def gaps(scan: Scan) -> str | None:
+    """Say which columns of a scan that passes as fully sampled were not acquired; None for none."""
+    masks = scan.encoded_mask if scan.mask.ndim == 3 else scan.encoded_mask[None]  # (s or 1, H, W)
+    columns = masks.any(dim=1).all(dim=0)  # (s or 1, H, W) -> (W,)
+    missing = int((~columns).sum())
+    if not (scan.fully_sampled and missing):
+        return None
+    inside = columns.nonzero().flatten()
+    n_inside = int(inside[-1] - inside[0]) + 1 - len(inside) if len(inside) else missing
+    where = f"{n_inside} of them between acquired ones" if n_inside else "at the edge of k-space"
+    return (
+        f"{missing} of {len(columns)} lines were not acquired, {where}; it counts as fully sampled"
+    )

@@ -201,6 +201,33 @@ def test_missing_lines_of_raw_data_are_noted(tmp_path, make_scan):
     assert "note:         2 of 48 lines were not acquired, 2 of them between acquired ones" in text
 
 
+def test_what_looks_wrong_is_said_with_an_error(tmp_path, make_scan):
+    kspace = make_scan(n_slices=1).kspace[0].numpy()
+    np.save(tmp_path / "swapped.npy", kspace.transpose(1, 2, 0))  # (H, W, c), read as (c, H, W)
+    words = r"`calibration` must be at most 4.* Note: 40 coils on a matrix of 36 x 4: the axes may"
+    with pytest.raises(ValueError, match=words):
+        reconstruct(tmp_path / "swapped.npy", **OPTIONS)
+    kspace[..., 17:20] = 0
+    np.save(tmp_path / "gap.npy", kspace)
+    words = r"fully sampled centre .* got 0 x 0 .* Note: 3 of 36 lines were not acquired"
+    with pytest.raises(ValueError, match=words):
+        reconstruct(tmp_path / "gap.npy", **OPTIONS)
+
+
+def test_that_a_file_holds_more_is_said(tmp_path, make_scan):
+    scan = make_scan()
+    for number in (1, 2):
+        write_fastmri(tmp_path / f"2022061003_T10{number}.h5", scan)
+    path = tmp_path / "2022061003_T101.h5"
+    assert "note:         one of 2 repetitions was read" in reconstruct(path, **OPTIONS)
+    assert "note:" not in reconstruct(path, repetition="average", **OPTIONS)
+    with h5py.File(tmp_path / "echoes.h5", "w") as file:  # SKM-TEA: (X, H, W, echoes, coils)
+        file["kspace"] = np.stack([scan.kspace.numpy()] * 2, -1).transpose(0, 2, 3, 4, 1)
+    path = tmp_path / "echoes.h5"
+    assert "note:         the first of 2 contrasts was read: see" in reconstruct(path, **OPTIONS)
+    assert "note:" not in reconstruct(path, contrast=1, **OPTIONS)
+
+
 def test_separate_calibration_lines_are_used(tmp_path, make_scan, monkeypatch):
     scan = make_scan(noise=0.01)
     mask = UniformMask(2, 0)(scan.matrix)

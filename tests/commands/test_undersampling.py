@@ -8,7 +8,6 @@ import torch
 from monarch_sciml.commands.undersampling import (
     MaskName,
     apply_mask_file,
-    gaps,
     shared_mask,
     undersample,
     window,
@@ -132,17 +131,6 @@ def test_a_window_of_slices():
     for bad in ((0, 5), (2, 2), (-1, 2)):
         with pytest.raises(ValueError, match="of 4 slices"):
             window(bad)(4)
-
-
-def test_lines_that_are_missing_are_said(scan):
-    assert gaps(scan) is None
-    scan.kspace[..., [0, 1]] = 0
-    assert "2 of 48 lines were not acquired, at the edge of k-space" in gaps(Scan(scan.kspace))
-    scan.kspace[..., 20] = 0
-    assert "3 of 48 lines were not acquired, 1 of them between" in gaps(Scan(scan.kspace))
-    assert gaps(undersample(scan, "uniform", acceleration=4, calibration=0)[0]) is None
-    padded = Scan(scan.kspace, header={"padding": (2, 48)})
-    assert "1 of 46 lines were not acquired, 1 of them" in gaps(padded)
 
 
 def test_a_mask_of_each_file(scan, tmp_path):

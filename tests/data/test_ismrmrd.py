@@ -9,6 +9,7 @@ import torch
 
 ismrmrd = pytest.importorskip("ismrmrd")
 
+from monarch_sciml.commands.info import info  # noqa: E402
 from monarch_sciml.data.fastmri import write_fastmri  # noqa: E402
 from monarch_sciml.data.ismrmrd import read_ismrmrd  # noqa: E402
 from monarch_sciml.data.kspace import describe_scan, read_scan, recognise  # noqa: E402
@@ -301,7 +302,9 @@ def test_calibration_lines_are_told_from_imaging_lines(tmp_path, images):
     assert merged.mask.any(0).nonzero().flatten().tolist() == [0, 4, 8, 9, 10, 11, 12, 16]
     np.testing.assert_allclose(merged.kspace[..., 8:13], kspace[..., 8:13], atol=2e-5)
     assert merged.with_calibration() is merged
-    assert describe_scan(path)["separate_calibration"] is True
+    found = describe_scan(path)
+    assert (found["calibration"], found["separate_calibration"]) == ((0, 0), (H, 5))
+    assert info(path).count(f"0 x 0, {H} x 5 with separate lines") == 1
 
 
 def test_calibration_of_another_matrix_is_left_out_and_that_is_said(tmp_path, images):

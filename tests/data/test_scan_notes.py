@@ -4,7 +4,7 @@ import torch
 
 from monarch_sciml.data.kspace import describe_scan, read_scan
 from monarch_sciml.data.scan import Scan
-from monarch_sciml.data.scan_notes import suspicions
+from monarch_sciml.data.scan_notes import gaps, suspicions
 from monarch_sciml.physics.mri import fft2c
 
 
@@ -72,3 +72,25 @@ def test_describing_a_large_array_reads_one_slice(tmp_path):
     sparse.reshape(-1)[2000 * 10**6 + 500 + 1000 * 60] = 1
     del sparse
     assert describe_scan(cfl)["slices"] == 4000
+
+
+def test_lines_that_are_missing_are_said():
+    whole = image_kspace(height=64, width=48)
+    assert gaps(Scan(whole)) is None
+    kspace = whole.clone()
+    kspace[..., [0, 1]] = 0
+    assert "2 of 48 lines were not acquired, at the edge of k-space" in gaps(Scan(kspace))
+    kspace[..., 20] = 0
+    assert "3 of 48 lines were not acquired, 1 of them between" in gaps(Scan(kspace))
+    padded = Scan(kspace, header={"padding": (2, 48)})
+    assert "1 of 46 lines were not acquired, 1 of them" in gaps(padded)
+    kspace[..., ::2] = 0  # undersampled on purpose
+    assert gaps(Scan(kspace)) is None
+
+
+def test_missing_lines_are_described(tmp_path):
+    kspace = image_kspace()[0].numpy()
+    kspace[..., 10] = 0
+    np.save(tmp_path / "a.npy", kspace)
+    (note,) = describe_scan(tmp_path / "a.npy")["notes"]
+    assert note.startswith("1 of 20 lines were not acquired, 1 of them between acquired ones")
