@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from monarch_sciml._checks import message
+
+
+def writable_folder(folder: str | Path) -> Path:
+    """Return a folder, made where it is missing, in which files can be written.
+
+    Raises
+    ------
+    OSError
+        When they cannot.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        rule = f"files must be writable in the folder {folder}"
+        reason = (error.strerror or str(error)).lower()
+        raise OSError(message(rule, repr(reason), "Name another folder.")) from error
+    return folder
 
 
 @contextmanager

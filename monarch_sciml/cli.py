@@ -60,7 +60,8 @@ def _say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush to
 
 
-_LONG = {"-o": "--output"}
+_LONG = {"-o": "--output", "-r": "--run"}
+"""Short options. `torchrun` refuses --run among the arguments of its script as its --run_path."""
 _RESUME = "Go on with --options.resume true, or --resume true, where the command has it."
 _GO_ON = {"generate": "Repeat the command: it goes on where it stopped."}
 

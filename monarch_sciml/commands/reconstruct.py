@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from monarch_sciml._checks import message, one_of, positive_int, present_device
+from monarch_sciml._files import writable_folder
 from monarch_sciml.commands.ranks import joined
 from monarch_sciml.commands.reconstruction_batch import reconstruct_all
 from monarch_sciml.commands.reconstruction_files import HDF5, Destination, ending_of
@@ -62,7 +63,8 @@ def reconstruct(
     method
         zero_filled, cg_sense, l1_wavelet, several of them with commas, all, or none.
     run
-        Run directories of trained MRI networks, or of comparisons, to use as well.
+        Run directories of trained MRI networks, or of comparisons, to use as well. Write -r under
+        `torchrun`, which takes --run for an option of its own.
     mask
         Undersample: uniform, random, equispaced, equispaced_fraction, poisson, or the name of a
         mask class with its options, as --mask RandomMask --mask.center_fraction 0.08.
@@ -129,6 +131,8 @@ def reconstruct(
         When a file to write exists and neither `overwrite` nor `resume` is true.
     FileNotFoundError
         When a file to read is missing.
+    OSError
+        When nothing can be written where the output goes.
     ValueError
         When the scan, mask or runs cannot be used, for the reason given.
     PartlyFailed
@@ -209,6 +213,8 @@ def _one(
     files = destination.files(settings.names)
     if resume and files and all(file.exists() for file in files):
         return f"{path} is finished: " + ", ".join(map(str, files))
+    for folder in {file.absolute().parent for file in files}:
+        writable_folder(folder)
     result = reconstruct_scan(path, settings, settings.reader, destination.check)
     lines = destination.write(result)
     return "\n\n".join([report(result), *(["\n".join(lines)] if lines else [])])

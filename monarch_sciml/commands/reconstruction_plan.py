@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monarch_sciml._checks import message
-from monarch_sciml._files import whole_file
+from monarch_sciml._files import whole_file, writable_folder
 from monarch_sciml.commands.reconstruction_files import Destination
 from monarch_sciml.commands.reconstruction_settings import Settings
 from monarch_sciml.commands.reconstruction_summary import Outcome
@@ -80,6 +80,9 @@ def make_plan(
             plan.jobs.append(job)
         else:
             plan.done.append(finished)
+    if output is not None:
+        for folder in (output, output / RECORDS):
+            writable_folder(folder)
     return plan
 
 

@@ -226,3 +226,19 @@ def test_a_folder_without_scans(tmp_path):
         reconstruct(tmp_path, **OPTIONS)
     with pytest.raises(ValueError, match="there must be a scan"):
         reconstruct([], **OPTIONS)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    folder, tmp_path, monkeypatch, several
+):
+    (tmp_path / "file").touch()  # for root every folder is writable, but a file is none
+
+    def work(*_, **__):
+        raise AssertionError("the scan was read")
+
+    for module in ("reconstruct", "reconstruction_batch"):
+        monkeypatch.setattr(f"monarch_sciml.commands.{module}.reconstruct_scan", work)
+    scan, output = (folder, "inside") if several else (folder / "a.h5", "inside/a.h5")
+    with pytest.raises(OSError, match=r"files must be writable in .*inside.*, got '.*director"):
+        reconstruct(scan, output=tmp_path / "file" / output, **OPTIONS)

@@ -2,6 +2,9 @@
 
 import re
 
+from torch.distributed.run import get_args_parser
+
+from monarch_sciml.cli import main
 from monarch_sciml.commands.reconstruct import reconstruct
 from monarch_sciml.data.fastmri import write_fastmri
 
@@ -29,3 +32,12 @@ def test_two_processes_do_what_one_does(tmp_path, make_scan, launch):
     assert len(tables) == 4 and all(table in out for table in tables)
     for name in ("results.csv", "0.h5", "1.h5", "2.h5", "records/2.json"):
         assert (tmp_path / "two" / name).is_file()
+
+
+def test_torchrun_leaves_the_short_name_of_a_run_alone(tmp_path, capsys):
+    """It refuses --run, as an abbreviation of its own --run_path."""
+    words = ["reconstruct", str(tmp_path / "scans"), "-r", str(tmp_path / "none"), "-o", "out"]
+    started = ["--nproc_per_node", "2", "-m", "monarch_sciml", *words]
+    assert get_args_parser().parse_args(started).training_script_args == words
+    assert main(words) == 1
+    assert "a run must be a directory" in capsys.readouterr().err
