@@ -131,6 +131,7 @@ class FNO(nn.Module):
         misplaced = any(n % 2 for n in padded[:-1])
         self.grid_shape = tuple(grid_shape)
         self.n_axes = len(grid_shape)
+        self.n_modes, self.padding = tuple(n_modes), fractions
         self.in_channels = positive_int("in_channels", in_channels)
         self.network = NeuralopFNO(
             n_modes=tuple(n_modes),
@@ -154,11 +155,13 @@ class FNO(nn.Module):
         Raises
         ------
         ValueError
-            When the number of axes or channels is another.
+            When the number of axes or channels is another, or an axis has fewer points than modes
+            (neuralop's layer by itself would leave modes out).
         TypeError
             When x is float64 and the layers are neuralop's.
         """
         check_field(x, self.in_channels, self.n_axes)
+        check_modes(self.n_modes, padded_grid(x.shape[2:], self.padding))
         convs = self.network.fno_blocks.convs
         if x.dtype == torch.float64 and not isinstance(convs[0], MonarchSpectralConv):
             rule = "neuralop's layer, of transform='fourier', needs float32"

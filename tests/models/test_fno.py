@@ -66,6 +66,13 @@ def test_transforms_live_on_the_training_grid():
     ]  # 0.1 of each axis on both sides
 
 
+@pytest.mark.parametrize("transform", ["fourier", "monarch", "cosine"])
+def test_a_grid_with_fewer_points_than_modes_is_refused_later_too(transform):
+    network = FNO((16, 16), 1, 1, n_modes=(8, 8), hidden_channels=2, transform=transform)
+    with pytest.raises(ValueError, match="`n_modes` must be at most 4 along axis -1 for a grid"):
+        network(torch.zeros(1, 1, 8, 4))
+
+
 def test_modes_beyond_the_grid_are_refused():
     with pytest.raises(ValueError, match=r"`n_modes` must be at most 16 along axis -1 .* got 20"):
         FNO((32, 16), n_modes=(12, 20))
