@@ -157,6 +157,7 @@ _CAPTIONS = {
     "boundary": "Error against the distance from the boundary, mean over the test set, every seed.",
     "cost": "Test error against the number of parameters and the time per epoch.",
     "fourier-bands": "Fourier RMSE in PDEBench's three bands, mean over the test set, every seed.",
+    "metrics": "Every reported metric: mean over the test set and the seeds.",
     "samples": "The first test samples (first seed): input, truth, predictions, errors.",
     "spectrum": "Energy spectra of truth and predictions, mean over the test set, every seed.",
     "transfer": "Error on other data sets, such as other resolutions, without retraining.",

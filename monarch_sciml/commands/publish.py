@@ -10,7 +10,14 @@ from monarch_sciml.benchmark.environment import environment
 from monarch_sciml.commands.gallery import caption, gallery
 from monarch_sciml.commands.runs import Run, describe_run, on, write_text
 from monarch_sciml.data.spec import DataModule
-from monarch_sciml.evaluation import ComparisonTable, cost_figure, save, write_report, write_rows
+from monarch_sciml.evaluation import (
+    ComparisonTable,
+    cost_figure,
+    metrics_figure,
+    save,
+    write_report,
+    write_rows,
+)
 from monarch_sciml.training import Budget, Objective
 
 
@@ -60,9 +67,8 @@ def publish(
     figures = gallery(
         runs, data, objective, batch_size=budget.batch_size, evaluate_on=evaluate_on or {}
     )
-    cost = cost_figure(first, objective.monitor)
-    if cost is not None:
-        figures["cost"] = cost
+    overview = {"metrics": metrics_figure(first), "cost": cost_figure(first, objective.monitor)}
+    figures |= {name: figure for name, figure in overview.items() if figure is not None}
     drawn = {
         caption(name): save(figure, output / "figures" / f"{name}.png", overwrite=True)
         for name, figure in figures.items()

@@ -2,6 +2,7 @@
 
 from monarch_sciml.evaluation._style import save as save
 from monarch_sciml.evaluation.figures_comparison import cost_figure as cost_figure
+from monarch_sciml.evaluation.figures_comparison import metrics_figure as metrics_figure
 from monarch_sciml.evaluation.figures_comparison import transfer_figure as transfer_figure
 from monarch_sciml.evaluation.figures_errors import bands_figure as bands_figure
 from monarch_sciml.evaluation.figures_errors import boundary_figure as boundary_figure

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,10 +59,8 @@ def cost_figure(table: ComparisonTable, metric: str) -> Figure | None:
         _style.plain_axes(axes)
         for index, (result, value) in enumerate(zip(shown, values)):
             summary = result.metrics[metric]
-            color, marker = _style.COLORS[index % len(_style.COLORS)], "os^Dv<>P"[index % 8]
-            style = {"color": color, "marker": marker, "markersize": 7, "capsize": 3}
-            bar = summary.spread or 0.0
-            axes.errorbar(value, summary.mean, bar, ls="none", label=result.network, **style)
+            style = {"label": result.network, **_marker(index)}
+            axes.errorbar(value, summary.mean, summary.spread or 0.0, ls="none", **style)
         _plain_log(axes, values)
     both[0].set_ylabel(metric, fontsize=_style.FONT + 1)
     _style.log_if_wide(both[0], [means])
@@ -72,6 +70,61 @@ def cost_figure(table: ComparisonTable, metric: str) -> Figure | None:
     note = "mean of the seeds; bars: standard deviation" if spread else None
     _style.add_legend_below(figure, both[0], note)
     return figure
+
+
+def metrics_figure(table: ComparisonTable) -> Figure | None:
+    """Draw every metric of a comparison, one axes each, one point per network.
+
+    Parameters
+    ----------
+    table
+        A comparison; a network whose mean is not finite is left out of that axes.
+
+    Returns
+    -------
+    Figure or None
+        Bars are the standard deviation over seeds. None where no metric has a finite mean.
+    """
+    finite = {
+        metric: [
+            (place, result.metrics[metric])
+            for place, result in enumerate(table.results)
+            if math.isfinite(result.metrics[metric].mean)
+        ]
+        for metric in table.metrics
+    }
+    finite = {metric: points for metric, points in finite.items() if points}
+    if not finite:
+        return None
+    columns = min(4, len(finite))
+    rows = -(-len(finite) // columns)
+    figure = _style.new_figure(max(4.0, 2.3 * columns), 2.2 * rows + 0.9)
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    names = [result.network for result in table.results]
+    for axes, (metric, points) in zip(grid, finite.items()):
+        arrow = "↓" if metric in table.lower_is_better else "↑"  # as in the tables
+        axes.set_title(f"{metric} {arrow}", fontsize=_style.FONT + 1, loc="left")
+        _style.plain_axes(axes)
+        for place, summary in points:
+            style = _marker(place)
+            axes.errorbar(place, summary.mean, summary.spread or 0.0, ls="none", **style)
+        axes.set(xticks=[], xlim=(-0.7, len(names) - 0.3))
+        _style.log_if_wide(axes, [np.array([summary.mean for _, summary in points])])
+    for axes in grid[len(finite) :]:
+        axes.set_axis_off()
+    first = figure.axes[0]
+    for place, name in enumerate(names):  # in the legend also where it has no point
+        first.errorbar([], [], [], ls="none", label=name, **_marker(place))
+    spread = any(summary.spread is not None for points in finite.values() for _, summary in points)
+    note = "mean of the seeds; bars: standard deviation" if spread else None
+    _style.add_legend_below(figure, first, note)
+    return figure
+
+
+def _marker(index: int) -> dict[str, Any]:
+    """Return colour and marker of the network at this place."""
+    color = _style.COLORS[index % len(_style.COLORS)]
+    return {"color": color, "marker": "os^Dv<>P"[index % 8], "markersize": 7, "capsize": 3}
 
 
 def transfer_figure(

@@ -85,6 +85,7 @@ def undrawn(monkeypatch):
     """Draw nothing: figures take most of the time of a tiny comparison."""
     monkeypatch.setattr("monarch_sciml.commands.publish.gallery", lambda *_, **__: {})
     monkeypatch.setattr("monarch_sciml.commands.publish.cost_figure", lambda *_: None)
+    monkeypatch.setattr("monarch_sciml.commands.publish.metrics_figure", lambda *_: None)
     monkeypatch.setattr("monarch_sciml.commands.publish.environment", dict)
     monkeypatch.setattr("monarch_sciml.commands.runs.environment", dict)
 
@@ -120,7 +121,7 @@ def figures_of(output):
     return {path.stem for path in (output / "figures").iterdir()}
 
 
-ERRORS = {"cost", "training", "spectrum", "fourier-bands"}
+ERRORS = {"metrics", "cost", "training", "spectrum", "fourier-bands"}
 
 
 @pytest.mark.parametrize(

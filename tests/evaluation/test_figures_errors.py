@@ -14,6 +14,7 @@ from monarch_sciml.evaluation import (
     cost_figure,
     error_over_time_figure,
     lines_figure,
+    metrics_figure,
     pair_figure,
     spacetime_figure,
     spectrum_figure,
@@ -29,14 +30,15 @@ def per_network(*shape, n=6):
     return {name: (1 + i) * (0.5 + RNG.random(shape)) for i, name in enumerate(NAMES[:n])}
 
 
-def comparison(n=6, **changes):
+def comparison(n=6, metrics=("error",), **changes):
     rows = [
         {"network": name, "seed": seed, "error": 0.1 * (i + 1) + 0.01 * seed,
-         "n_parameters": 10 ** (4 + i % 3), "seconds_per_epoch": 1.0 + i, "epochs": 5, **changes}
+         "n_parameters": 10 ** (4 + i % 3), "seconds_per_epoch": 1.0 + i, "epochs": 5,
+         **dict.fromkeys(metrics[1:], 1.0 + i), **changes}
         for i, name in enumerate(NAMES[:n])
         for seed in range(2)
     ]  # fmt: skip
-    return ComparisonTable.from_rows(rows, ["error"])
+    return ComparisonTable.from_rows(rows, metrics)
 
 
 def rendered(figure):
@@ -64,6 +66,8 @@ FIGURES = {
     "bands": lambda: bands_figure(per_network(2, 3)),
     "boundary": lambda: boundary_figure(per_network(2, 8)),
     "cost": lambda: cost_figure(comparison(), "error"),
+    "metrics": lambda: metrics_figure(comparison()),
+    "many metrics": lambda: metrics_figure(comparison(metrics=("error", *"abcdef"))),
     "transfer": lambda: transfer_figure(per_network(2, 3), ["32 x 32", "64 x 64", "128 x 128"]),
     "time": lambda: error_over_time_figure(per_network(2, 9), np.arange(9)),
     "spacetime": lambda: spacetime_figure(
@@ -134,6 +138,22 @@ def test_cost_has_a_point_a_network_on_both_axes():
     assert [c.lines[0].get_xdata()[0] for c in right.containers] == [1, 2, 3]
     assert left.containers[0].lines[0].get_ydata()[0] == pytest.approx(0.105)
     assert left.get_xscale() == "log"
+
+
+def test_every_metric_has_axes_and_every_network_a_point():
+    table = comparison(3, metrics=("error", "other", "psnr", "worse"), worse=math.nan)
+    shown = metrics_figure(table)
+    titles = [axes.get_title("left") for axes in shown.axes]
+    assert titles == ["error ↓", "other ↓", "psnr ↑"]
+    assert (
+        sum(axes.axison for axes in metrics_figure(comparison(2, metrics=("error", *"abcd"))).axes)
+        == 5
+    )
+    heights = [c.lines[0].get_ydata()[0] for c in shown.axes[0].containers[:3]]
+    assert heights == pytest.approx([0.105, 0.205, 0.305])
+    labels = [text.get_text() for text in shown.legends[0].get_texts()]
+    assert labels == list(NAMES[:3])
+    assert metrics_figure(comparison(error=math.nan)) is None
 
 
 @pytest.mark.parametrize("change", [{"n_parameters": 0}, {"error": math.nan}])
