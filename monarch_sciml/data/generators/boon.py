@@ -94,12 +94,12 @@ def generate_heat_neumann(
     25 frames after the initial state, up to t = 2. Their notebook writes "t_M = 2" in words and
     takes the last 25 of 200 times up to 0.5 in code; the words are followed here. Ours: frames
     evenly spaced from 0 on, and the solution by its exact series. Their one-step problem is
-    t_end 0.5, n_times 2, resolution 500.
+    t_end 0.5, n_times 2, resolution 500, with 500 samples to train and 100 to test and the same U.
 
     References
     ----------
     Saad et al., Guiding continuous operator learning through physics-based boundary constraints
-    (BOON), ICLR 2023, and its examples_1d_multi_step.ipynb.
+    (BOON), ICLR 2023, and its examples_1d_multi_step.ipynb and examples_1d_single_step.ipynb.
     """
     resolution = positive_int("resolution", resolution, minimum=3)
     times, precision = frame_times(t_end, n_times), stored_dtype(dtype)
