@@ -47,13 +47,15 @@ def save_weights(model: nn.Module, path: str | Path, *, overwrite: bool = False)
     ------
     FileExistsError
         When `path` exists and `overwrite` is false.
+    OSError
+        When the disk refuses the file.
     """
     # a clone each: safetensors refuses tensors that share memory
     tensors = {name: value.cpu().contiguous().clone() for name, value in _tensors(model).items()}
     pairs = [name for name, value in tensors.items() if value.dtype == torch.complex128]
     for name in pairs:
         tensors[name] = torch.view_as_real(tensors[name])
-    with whole_file(path, overwrite=overwrite) as part:
+    with whole_file(path, overwrite=overwrite) as part, _writing(Path(path)):
         save_file(tensors, part, metadata={"format": "pt", "complex128": json.dumps(pairs)})
         _flush(part)
 
@@ -109,12 +111,18 @@ def save_checkpoint(
     state
         Numbers, strings, tensors and containers of them, for `load_state`; None writes weights
         only.
+
+    Raises
+    ------
+    OSError
+        When the disk refuses the files; the old checkpoint stays.
     """
     with _whole_folder(Path(folder)) as part:
         save_weights(model, part / WEIGHTS)
         if state is not None:
-            torch.save(dict(state), part / STATE)
-            _flush(part / STATE)
+            with _writing(Path(folder) / STATE):
+                torch.save(dict(state), part / STATE)
+                _flush(part / STATE)
 
 
 def load_state(folder: str | Path) -> dict[str, Any]:
@@ -158,6 +166,17 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         folder.rename(aside)
     part.rename(folder)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what safetensors and torch raise on a full disk into one line that names the file."""
+    try:
+        yield
+    except (SafetensorError, OSError, RuntimeError) as error:
+        cause = str(error).splitlines()[0][:160].rstrip(".")
+        remedy = "Free space on the disk; a run goes on with --options.resume true."
+        raise OSError(message(f"{path} must be writable", cause, remedy)) from error
 
 
 def _aside(folder: Path) -> Path:

@@ -101,6 +101,21 @@ def test_state_with_code_in_it_is_not_loaded(tmp_path):
         load_state(tmp_path / "c")
 
 
+@pytest.mark.parametrize("n_bytes", [500, 4000])  # too few for the weights, for the state
+def test_a_full_disk_is_one_line_and_keeps_the_old_checkpoint(tmp_path, n_bytes):
+    resource = pytest.importorskip("resource", reason="needs POSIX limits")
+    model = nn.Linear(10, 10)
+    save_checkpoint(tmp_path / "last", model, {"epoch": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"must be writable, got .*Free space[^\n]*$"):
+            save_checkpoint(tmp_path / "last", model, {"epoch": 2, "state": torch.zeros(5000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert load_state(tmp_path / "last") == {"epoch": 1}
+
+
 class Killed(BaseException):
     pass
 
