@@ -238,11 +238,11 @@ def _draw_image(whole: Axes, part: Axes, image: np.ndarray, square: Zoom, peak: 
 
 
 def _draw_mask(axes: Axes, mask: Any, truth: np.ndarray) -> None:
-    """Draw the sampling mask and its acceleration; nothing without a mask."""
+    """Draw the sampling mask and how much of the matrix it takes; nothing without a mask."""
     if mask is None:
         axes.set_axis_off()
         return
     sampled = np.real(_style.as_array("mask", mask, ndim=2, like=truth)) > 0
     _style.show_image(axes, sampled.astype(float), "gray", 0, 1)
-    rate = sampled.size / max(int(sampled.sum()), 1)
-    axes.set_title(f"sampling mask, R = {rate:.2f}", fontsize=_style.FONT - 0.5, pad=4)
+    title = f"sampling mask, {100 * sampled.mean():.3g} % of the matrix"  # padding included
+    axes.set_title(title, fontsize=_style.FONT - 0.5, pad=4)

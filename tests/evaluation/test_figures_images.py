@@ -26,7 +26,11 @@ def test_images_zoom_and_mask_share_one_scale(images):
     assert len(wide) == 2 and len({image.get_clim() for image in shown(figure)[:2]}) == 1
     np.testing.assert_allclose(wide[1].get_array(), 2 * wide[0].get_array())
     titles = [axes.get_title().replace("\n", " ") for axes in figure.axes if axes.get_title()]
-    assert titles == ["zero-filled", "a longer name of a method", "sampling mask, R = 2.00"]
+    assert titles == [
+        "zero-filled",
+        "a longer name of a method",
+        "sampling mask, 50 % of the matrix",
+    ]
 
 
 def test_the_zoom_is_where_the_detail_is(images):
