@@ -244,5 +244,5 @@ def _draw_mask(axes: Axes, mask: Any, truth: np.ndarray) -> None:
         return
     sampled = np.real(_style.as_array("mask", mask, ndim=2, like=truth)) > 0
     _style.show_image(axes, sampled.astype(float), "gray", 0, 1)
-    title = f"sampling mask, {100 * sampled.mean():.3g} % of the matrix"  # padding included
+    title = f"sampling mask, {100 * sampled.mean():.3g} %"  # of the matrix, padding included
     axes.set_title(title, fontsize=_style.FONT - 0.5, pad=4)

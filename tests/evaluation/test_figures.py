@@ -190,7 +190,7 @@ def test_reconstruction_has_images_zooms_and_errors(scan):
     assert len(figure.axes) == 3 * 4 + 2
     shown = [axes.get_title() for axes in figure.axes]
     assert "mSENSE\nNMSE 1.23e-04\nPSNR 35.1 dB, SSIM 0.912" in shown
-    assert "sampling mask, 50 % of the matrix" in shown
+    assert "sampling mask, 50 %" in shown
     assert sum(title.startswith("|error| × ") for title in shown) == 3
     assert np.isfinite(rendered(figure)).all() and inside(figure) and titles_apart(figure)
 

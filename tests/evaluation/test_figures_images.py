@@ -29,7 +29,7 @@ def test_images_zoom_and_mask_share_one_scale(images):
     assert titles == [
         "zero-filled",
         "a longer name of a method",
-        "sampling mask, 50 % of the matrix",
+        "sampling mask, 50 %",
     ]
 
 
