@@ -18,6 +18,7 @@ from monarch_sciml.benchmark.environment import environment
 from monarch_sciml.commands.boundaries import check_basis
 from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec
 from monarch_sciml.evaluation import count_parameters
+from monarch_sciml.models import Normalized
 from monarch_sciml.training import (
     Budget,
     Objective,
@@ -138,16 +139,22 @@ class Run:
 def build(network: NetworkFactory, data: DataModule, *, seed: int) -> nn.Module:
     """Build a network for the data, its initial weights drawn from `seed`.
 
+    It is put between normalised fields where the data ask for that.
+
     Raises
     ------
     ValueError
-        When its basis does not suit the boundary of the data (`check_basis`).
+        When its basis does not suit the boundary of the data (`check_basis`), or a field that is to
+        be normalised is constant.
     """
     arguments = dict(data.spec.network_arguments)
     torch.manual_seed(seed)
     model = network(arguments.pop("grid_shape"), **arguments)
     check_basis(model, data.spec)
-    return model
+    if data.statistics is None:
+        return model
+    given, wanted = data.statistics
+    return Normalized(model, given.mean, given.std, wanted.mean, wanted.std)
 
 
 def run_network(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 from torch import nn
@@ -18,6 +19,7 @@ from monarch_sciml.commands.runs import SPEC, NetworkFactory
 from monarch_sciml.commands.train import train_network
 from monarch_sciml.data.scan_samples import Normalization
 from monarch_sciml.data.spec import FieldSpec, ScanSpec
+from monarch_sciml.models import Normalized
 from monarch_sciml.training import load_weights
 
 OURS = "monarch_sciml."
@@ -119,8 +121,13 @@ def load_model(network: NetworkFactory, run: Path, *, checkpoint: str = "best") 
     ValueError
         When the weights do not fit.
     """
-    arguments = dict(_stored_spec(run)["network_arguments"])
-    model = network(arguments.pop("grid_shape"), **arguments).eval()
+    stored = _stored_spec(run)
+    arguments = dict(stored["network_arguments"])
+    model = network(arguments.pop("grid_shape"), **arguments)
+    if stored.get("normalization"):
+        given, wanted = torch.ones(stored["n_fields_in"]), torch.ones(stored["n_fields_out"])
+        model = Normalized(model, given, given, wanted, wanted)  # the weights bring the numbers
+    model = model.eval()
     load_weights(model, run / "checkpoints" / checkpoint)
     return model
 

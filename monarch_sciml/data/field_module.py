@@ -16,7 +16,7 @@ from monarch_sciml.data.field_folder import check_alike
 from monarch_sciml.data.field_samples import FieldSamples, Window
 from monarch_sciml.data.field_source import FieldSource
 from monarch_sciml.data.normalization import UnitGaussian
-from monarch_sciml.data.spec import DataModule
+from monarch_sciml.data.spec import DataModule, Normalization
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -46,6 +46,7 @@ class FieldModule(DataModule):
         boundary: Sequence[str] | None = None,
         test_path: Path | None = None,
         split: Literal["samples", "time"] = "samples",
+        normalization: Normalization | None = None,
     ) -> None:
         self.path = Path(path)
         self.source = self.test_source = open_data(self.path, boundary)
@@ -56,6 +57,9 @@ class FieldModule(DataModule):
         self.in_memory = in_memory
         one_of("dtype", dtype, ("float32", "float64"))
         self.dtype = torch.float64 if dtype == "float64" else torch.float32
+        if normalization is not None:
+            one_of("normalization", normalization, ("unit_gaussian",))
+        self.normalization = normalization
         _check_subsample(self.source, self.subsample)
         self._ranges: dict[Split, range]
         if split == "time":
@@ -120,6 +124,13 @@ class FieldModule(DataModule):
             return self.input_statistics
         return UnitGaussian.fit(self._split("train").blocks(fields=self.target_fields))
 
+    @property
+    def statistics(self) -> tuple[UnitGaussian, UnitGaussian] | None:
+        """Mean and std of input and target fields where `normalization` asks for it."""
+        if self.normalization is None:
+            return None
+        return self.input_statistics, self.target_statistics
+
     def _grid(self) -> dict[str, Any]:
         """The part of the specification that every subclass shares."""
         shape = tuple(-(-size // self.subsample) for size in self.source.grid_shape)
@@ -127,6 +138,7 @@ class FieldModule(DataModule):
             "grid_shape": shape,
             "domain_extent": self.source.domain_extent,
             "boundary": self.source.boundary,
+            "normalization": self.normalization,
         }
 
 

@@ -13,7 +13,7 @@ from monarch_sciml._checks import message, positive_int
 from monarch_sciml.data.field_module import SPLITS, FieldModule, known_fields
 from monarch_sciml.data.field_samples import Window
 from monarch_sciml.data.normalization import UnitGaussian
-from monarch_sciml.data.spec import FieldSpec
+from monarch_sciml.data.spec import FieldSpec, Normalization
 
 
 class PairModule(FieldModule):
@@ -46,6 +46,10 @@ class PairModule(FieldModule):
         Condition along each axis of the grid, where the file does not tell it (`open_fields`).
     dtype
         "float32" or "float64", of the samples.
+    normalization
+        "unit_gaussian": `train` and `compare` put the network between fields of zero mean and unit
+        variance (`models.Normalized`), one mean and std a field over the training samples. Samples,
+        losses and metrics stay in physical units.
 
     Raises
     ------
@@ -58,8 +62,8 @@ class PairModule(FieldModule):
 
     Notes
     -----
-    Nothing is normalised; `input_statistics` and `target_statistics` offer mean and std of the
-    training samples.
+    Samples are not normalised; `input_statistics` and `target_statistics` hold mean and std of the
+    training samples, and `normalization` gives them to the networks.
 
     Examples
     --------
@@ -88,6 +92,7 @@ class PairModule(FieldModule):
         in_memory: bool | None = None,
         boundary: list[str] | None = None,
         dtype: Literal["float32", "float64"] = "float32",
+        normalization: Normalization | None = None,
     ) -> None:
         super().__init__(
             path,
@@ -99,6 +104,7 @@ class PairModule(FieldModule):
             dtype=dtype,
             boundary=boundary,
             test_path=test_path,
+            normalization=normalization,
         )
         self._frames = self._chosen(input_frame, target_frame)
         names = self.source.fields

@@ -18,7 +18,7 @@ from monarch_sciml.data.field_module import (
     split_frames,
 )
 from monarch_sciml.data.field_samples import Window
-from monarch_sciml.data.spec import FieldSpec
+from monarch_sciml.data.spec import FieldSpec, Normalization
 
 
 class TrajectoryModule(FieldModule):
@@ -63,6 +63,10 @@ class TrajectoryModule(FieldModule):
         Condition along each axis of the grid, where the file does not tell it (`open_fields`).
     dtype
         "float32" or "float64", of the samples.
+    normalization
+        "unit_gaussian": `train` and `compare` put the network between fields of zero mean and unit
+        variance (`models.Normalized`), one mean and std a field over the training samples. Samples,
+        losses and metrics stay in physical units.
 
     Raises
     ------
@@ -74,8 +78,8 @@ class TrajectoryModule(FieldModule):
 
     Notes
     -----
-    Nothing is normalised: neither is it in the FNO authors' fourier_2d_time.py. `input_statistics`
-    offers mean and std of the training samples.
+    Nothing is normalised by default: neither is it in the FNO authors' fourier_2d_time.py.
+    `input_statistics` holds mean and std of the training samples.
 
     References
     ----------
@@ -121,6 +125,7 @@ class TrajectoryModule(FieldModule):
         fields: list[str] | None = None,
         boundary: list[str] | None = None,
         dtype: Literal["float32", "float64"] = "float32",
+        normalization: Normalization | None = None,
     ) -> None:
         one_of("split", split, ("samples", "time"))
         if split == "time" and test_path is not None:
@@ -137,6 +142,7 @@ class TrajectoryModule(FieldModule):
             boundary=boundary,
             test_path=test_path,
             split=split,
+            normalization=normalization,
         )
         start = positive_int("start", start, minimum=0)
         n_in, stride = positive_int("n_steps_in", n_steps_in), positive_int("stride", stride)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch.utils.data import Dataset
+
+from monarch_sciml.data.normalization import UnitGaussian
+
+Normalization = Literal["unit_gaussian"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,8 @@ class FieldSpec:
 
     A sample is a dict: `input` (n_steps_in, n_fields_in, *grid_shape) and `target`
     (n_steps_out, n_fields_out, *grid_shape). Time-dependent sets have n_fields_in == n_fields_out;
-    a steady problem (Darcy) is one step in, one step out.
+    a steady problem (Darcy) is one step in, one step out. Samples are in physical units;
+    `normalization` says what a network is to see instead (`DataModule.statistics`).
     """
 
     fields: tuple[str, ...]
@@ -27,6 +32,7 @@ class FieldSpec:
     domain_extent: tuple[float, ...]
     boundary: tuple[str, ...]
     dt: float | None = None
+    normalization: Normalization | None = None
 
     @property
     def network_arguments(self) -> dict[str, Any]:
@@ -67,6 +73,11 @@ class DataModule(ABC):
     @abstractmethod
     def spec(self) -> FieldSpec | ScanSpec:
         """Sizes, grid and boundary of every sample."""
+
+    @property
+    def statistics(self) -> tuple[UnitGaussian, UnitGaussian] | None:
+        """What input and target of a network are to be normalised by; None: by nothing."""
+        return None
 
     @property
     @abstractmethod

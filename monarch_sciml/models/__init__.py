@@ -4,6 +4,7 @@ from monarch_sciml.models.convert import densify, monarchize
 from monarch_sciml.models.factorized_fno import FactorizedFNO
 from monarch_sciml.models.fno import FNO
 from monarch_sciml.models.modl import MoDL
+from monarch_sciml.models.normalized import Normalized
 from monarch_sciml.models.reconstruction_unet import ReconstructionUNet
 from monarch_sciml.models.resnet import ResNet
 from monarch_sciml.models.sense import SENSE
@@ -17,6 +18,7 @@ __all__ = [
     "SENSE",
     "FactorizedFNO",
     "MoDL",
+    "Normalized",
     "ReconstructionUNet",
     "ResNet",
     "SpaceTimeFNO",

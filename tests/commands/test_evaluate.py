@@ -1,7 +1,9 @@
 """`monarch-sciml evaluate`: other metrics, other grids, and what is refused."""
 
 import re
+from pathlib import Path
 
+import h5py
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from monarch_sciml.commands.evaluate import evaluate_run
 from monarch_sciml.commands.saved import load_model, load_run, saved_spec
 from monarch_sciml.data.field_source import FieldLayout
 from monarch_sciml.data.field_writer import FieldWriter
+from monarch_sciml.models import Normalized
 from monarch_sciml.training import evaluate_model
 
 TRAIN = """
@@ -167,3 +170,61 @@ def test_a_damaged_spec_is_named(here, tmp_path):
         (run / "spec.json").write_text(content)
         with pytest.raises(ValueError, match=r"spec.json must say what the network was built for"):
             evaluate_run(run, progress=False)
+
+
+def trained(unit, capsys, *, normalization="unit_gaussian"):
+    """Train on 24.h5 in another unit; return the printed metrics of the test samples."""
+    write(f"{unit}.h5", 24)
+    with h5py.File(f"{unit}.h5", "r+") as file:
+        file["fields/u"][...] *= unit
+    data = f"path: {unit}.h5, normalization: {normalization}"
+    config = TRAIN.replace("path: 24.h5", data).replace("TRANSFORM", "monarch")
+    with open("train.yaml", "w") as file:
+        file.write(config)
+    assert main(["train", "--config", "train.yaml", "-o", f"run{unit}"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", f"run{unit}", "--progress", "false"]) == 0
+    return table(capsys.readouterr().out)
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_unit_of_the_data_changes_nothing(empty, capsys):
+    small, large = trained(1e-3, capsys), trained(1e3, capsys)
+    assert small["relative_l2"] == pytest.approx(large["relative_l2"], rel=1e-4)
+    assert small["relative_l2"][0] < 2
+
+
+def test_without_normalisation_it_does(empty, capsys):
+    small, large = (trained(unit, capsys, normalization="null") for unit in (1e-3, 1e3))
+    assert abs(small["relative_l2"][0] / large["relative_l2"][0] - 1) > 0.01
+
+
+def test_a_run_brings_its_own_statistics(empty, capsys):
+    metrics = trained(100, capsys)
+    run = load_run(Path("run100"))
+    model = load_model(run.network, Path("run100"))
+    assert isinstance(model, Normalized)
+    assert float(model.input_std) > 10
+    write("48.h5", 48)
+    with h5py.File("48.h5", "r+") as file:
+        file["fields/u"][...] *= 100
+    assert main(["evaluate", "run100", "--data.path", "48.h5", "--progress", "false"]) == 0
+    finer = table(capsys.readouterr().out)
+    assert finer["relative_l2"] == pytest.approx(metrics["relative_l2"], rel=0.05)
+
+
+def test_a_constant_field_is_refused_in_one_line(empty, capsys):
+    write("0.h5", 24)
+    with h5py.File("0.h5", "r+") as file:
+        file["fields/u"][...] = 7
+    data = "path: 0.h5, normalization: unit_gaussian"
+    with open("train.yaml", "w") as file:
+        file.write(TRAIN.replace("path: 24.h5", data).replace("TRANSFORM", "fourier"))
+    assert main(["train", "--config", "train.yaml", "-o", "run"]) != 0
+    error = capsys.readouterr().err
+    assert re.search(r"`input_std` must be above 0, got \[0.0\]", error)
+    assert error.count("\n") == 1
