@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 
 from tabulate import tabulate
 
-from monarch_sciml.evaluation._format import MISSING, spread_text
+from monarch_sciml.evaluation._format import MISSING
 from monarch_sciml.evaluation.results import as_float
 
 
@@ -31,8 +31,8 @@ def column(source: str, metric: str) -> dict[str, str]:
 
 
 def _text(found: list[float]) -> str:
-    deterministic = len(set(found)) == 1
-    return spread_text(fmean(found), None if deterministic else stdev(found))
+    spread = stdev(found) if len(found) > 1 else 0.0
+    return f"{fmean(found):.4g}" + (f" ± {spread:.2g}" if spread else "")
 
 
 def main(metric: str, *sources: str) -> None:

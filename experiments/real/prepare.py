@@ -22,7 +22,7 @@ def main(source: Path, target: Path) -> None:
     arrays = scipy.io.loadmat(source)
     maps = torch.from_numpy(arrays["S"][:, :, 0].astype(np.complex64)).movedim(-1, 0)  # (c, H, W)
     image = torch.from_numpy(arrays["xGT"].astype(np.complex64))
-    write_fastmri(target, Scan(fft2c(maps * image)[None], coil_maps=maps[None]))
+    write_fastmri(target, Scan(fft2c(maps * image)[None], coil_maps=maps[None]), overwrite=True)
 
 
 if __name__ == "__main__":
