@@ -19,7 +19,7 @@ def spec_of(*boundary):
 
 
 def build_for(spec, network, **options):
-    return build(partial(network, **options), SimpleNamespace(spec=spec), seed=0)
+    return build(partial(network, **options), SimpleNamespace(spec=spec, statistics=None), seed=0)
 
 
 @pytest.mark.parametrize("boundary", [("periodic", "periodic"), ("dirichlet", "periodic")])
