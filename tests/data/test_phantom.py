@@ -315,3 +315,20 @@ def test_a_set_of_different_sizes(tmp_path):
     generate_scans(tmp_path / "a", 13, **options)  # a set can be extended
     with pytest.raises(ValueError, match="`coil_counts` must name at least one choice, got none"):
         generate_scans(tmp_path / "c", 1, coil_counts=[])
+
+
+def test_a_set_of_different_noise(tmp_path):
+    options = {"n_slices": 1, "grid_shape": (32, 32), "n_coils": 2, "progress": False}
+    generate_scans(tmp_path / "a", 6, noise_levels=[0.01, 0.3], **options)
+    scans = [read_fastmri(path) for path in sorted((tmp_path / "a").iterdir())]
+    clean = [
+        simulate_scan((0, i), n_slices=1, grid_shape=(32, 32), n_coils=2, noise=0) for i in range(6)
+    ]
+    noise = [(a.kspace - b.kspace).std() / b.kspace.std() for a, b in zip(scans, clean)]
+    quiet = [level < 0.1 for level in noise]
+    assert 0 < sum(quiet) < 6
+    level = 0.01 if quiet[2] else 0.3
+    same = simulate_scan((0, 2), n_slices=1, grid_shape=(32, 32), n_coils=2, noise=level)
+    assert torch.equal(same.kspace, scans[2].kspace)
+    with pytest.raises(ValueError, match="`noise_levels` must name at least one choice, got none"):
+        generate_scans(tmp_path / "c", 1, noise_levels=[])

@@ -29,6 +29,7 @@ def generate_scans(
     orientation: Orientation = "axial",
     grid_shapes: list[tuple[int, int]] | None = None,
     coil_counts: list[int] | None = None,
+    noise_levels: list[float] | None = None,
     progress: bool = True,
 ) -> Path:
     """Simulate a set of scans (`simulate_scan`), one file in fastMRI layout each.
@@ -59,6 +60,8 @@ def generate_scans(
         scanners make.
     coil_counts
         Draw the number of coils of each scan from these instead of `n_coils`.
+    noise_levels
+        Draw the noise of each scan from these instead of `noise`.
     progress
         Show a progress bar.
 
@@ -86,12 +89,18 @@ def generate_scans(
         "orientation": orientation,
     }
     n_scans = positive_int("n_scans", n_scans)
-    for name, choices in (("grid_shapes", grid_shapes), ("coil_counts", coil_counts)):
-        if choices is not None and not choices:
+    choices = {
+        "grid_shape": ("grid_shapes", grid_shapes),
+        "n_coils": ("coil_counts", coil_counts),
+        "noise": ("noise_levels", noise_levels),
+    }
+    for name, given in choices.values():
+        if given is not None and not given:
             rule = f"`{name}` must name at least one choice"
             raise ValueError(message(rule, "none", "Leave it out for the same in all scans."))
     paths = [Path(output) / f"scan_{i:04d}.h5" for i in range(n_scans)]
-    each = [_drawn((seed, i), settings, grid_shapes, coil_counts) for i in range(n_scans)]
+    drawn = {name: given for name, (_, given) in choices.items() if given is not None}
+    each = [_drawn((seed, i), settings, drawn) for i in range(n_scans)]
     missing = [i for i, path in enumerate(paths) if not _is_made(path, (seed, i), each[i])]
     for i in tqdm(missing, desc="simulating scans", unit="scan", disable=not progress):
         write_fastmri(paths[i], simulate_scan((seed, i), **each[i]))
@@ -99,20 +108,15 @@ def generate_scans(
 
 
 def _drawn(
-    seed: Sequence[int],
-    settings: dict[str, Any],
-    grid_shapes: Sequence[Sequence[int]] | None,
-    coil_counts: Sequence[int] | None,
+    seed: Sequence[int], settings: dict[str, Any], choices: dict[str, list[Any]]
 ) -> dict[str, Any]:
     """Return the settings of one scan; what is drawn depends on its seed alone."""
     rng = np.random.default_rng([*seed, _SIZES])
-    shape, coils = (int(rng.integers(2**31)) for _ in range(2))
-    settings = dict(settings)
-    if grid_shapes is not None:
-        settings["grid_shape"] = list(grid_shapes[shape % len(grid_shapes)])
-    if coil_counts is not None:
-        settings["n_coils"] = coil_counts[coils % len(coil_counts)]
-    return settings
+    draws = {name: int(rng.integers(2**31)) for name in ("grid_shape", "n_coils", "noise")}
+    chosen = {name: given[draws[name] % len(given)] for name, given in choices.items()}
+    if "grid_shape" in chosen:
+        chosen["grid_shape"] = list(chosen["grid_shape"])
+    return settings | chosen
 
 
 def _is_made(path: Path, seed: Sequence[int], settings: dict[str, Any]) -> bool:
