@@ -51,9 +51,10 @@ def compare_networks(
     """Train every network with every seed under one budget, and write one table and one report.
 
     Writes into `output`: a run directory NETWORK/seed-N for each run, results.csv (a row a run),
-    table.md, table.csv, figures/*.png and report.html. They hold every finished run in `output`,
-    also those of other calls: several processes may share the work with `only` and `seeds`. The
-    processes of one `torchrun` train every network together; the first of them writes.
+    samples.csv (a row a run and test sample), table.md, table.csv, figures/*.png and report.html.
+    They hold every finished run in `output`, also those of other calls: several processes may share
+    the work with `only` and `seeds`. The processes of one `torchrun` train every network together;
+    the first of them writes.
 
     Parameters
     ----------

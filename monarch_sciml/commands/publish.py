@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from monarch_sciml.benchmark.environment import environment
 from monarch_sciml.commands.gallery import caption, gallery
 from monarch_sciml.commands.runs import Run, describe_run, on, write_text
-from monarch_sciml.data.spec import DataModule
+from monarch_sciml.data.spec import DataModule, ScanSpec
 from monarch_sciml.evaluation import (
+    ELSEWHERE,
     ComparisonTable,
     cost_figure,
     metrics_figure,
+    sample_rows,
+    samples_table,
     save,
     write_report,
     write_rows,
@@ -61,8 +67,10 @@ def publish(
     first = next(iter(tables.values()))
     first.to_csv(output / "table.csv", overwrite=True)
     others = list(tables)[1:]
+    over_samples = _over_samples(runs, data, evaluate_on or {}, first, output)
     texts = [first.to_markdown()]
-    texts += [f"{name}:\n\n{tables[name].to_markdown()}" for name in others] + [*notes]
+    texts += [f"{name}:\n\n{tables[name].to_markdown()}" for name in others]
+    texts += [f"{name}:\n\n{text}" for name, text in over_samples.items()] + [*notes]
     write_text(output / "table.md", "\n\n".join(texts) + "\n")
     figures = gallery(
         runs, data, objective, batch_size=budget.batch_size, evaluate_on=evaluate_on or {}
@@ -78,7 +86,7 @@ def publish(
         output / "report.html",
         title=title,
         summary="\n\n".join([_summary(data, runs, seeds), *notes]),
-        tables=tables,
+        tables={**tables, **over_samples},
         figures=drawn,
         environment=environment(),
         configuration=configuration,
@@ -110,6 +118,39 @@ def _tables(
         caption = f"On other data without retraining (trained on {shape})"
         tables[caption] = ComparisonTable.from_rows(rows, further, baseline=reference)
     return tables
+
+
+def _over_samples(
+    runs: Sequence[Run],
+    data: DataModule,
+    evaluate_on: Mapping[str, DataModule],
+    table: ComparisonTable,
+    output: Path,
+) -> dict[str, str]:
+    """Write samples.csv, a row a run and test sample; return their table under its caption."""
+    unit = "volume" if isinstance(data.spec, ScanSpec) else "sample"
+
+    def rows(name: str, part: DataModule) -> Iterator[dict[str, Any]]:
+        for run in runs:
+            metrics = run.elsewhere.get(name, {}) if name else run.metrics
+            about = {"network": run.name, "seed": run.seed}
+            about |= {ELSEWHERE: name} if evaluate_on else {}
+            names = _volume_names(part, metrics) if unit == "volume" else None
+            yield from sample_rows(about, metrics, unit=unit, names=names)
+
+    here = list(rows("", data))
+    further = [row for name, part in evaluate_on.items() for row in rows(name, part)]
+    if not here:  # every training diverged
+        return {}
+    write_rows([*here, *further], output / "samples.csv", overwrite=True)
+    return {f"Over test {unit}s": samples_table(table, here, unit=unit)}
+
+
+def _volume_names(data: DataModule, metrics: Mapping[str, Tensor]) -> list[str] | None:
+    """Return the names of the test volumes' files; None where volumes are not files."""
+    names = [Path(path).name for path in getattr(data.test, "paths", ())]
+    alike = {len(names), *map(len, metrics.values())} == {len(names)}  # each file has slices
+    return names if names and metrics and alike else None
 
 
 def _summary(data: DataModule, runs: Sequence[Run], seeds: Sequence[int]) -> str:

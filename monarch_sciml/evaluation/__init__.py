@@ -21,6 +21,9 @@ from monarch_sciml.evaluation.report import write_report as write_report
 from monarch_sciml.evaluation.results import count_parameters as count_parameters
 from monarch_sciml.evaluation.results import read_rows as read_rows
 from monarch_sciml.evaluation.results import write_rows as write_rows
+from monarch_sciml.evaluation.samples import ELSEWHERE as ELSEWHERE
+from monarch_sciml.evaluation.samples import sample_rows as sample_rows
+from monarch_sciml.evaluation.samples import samples_table as samples_table
 from monarch_sciml.evaluation.summary import NetworkResult as NetworkResult
 from monarch_sciml.evaluation.summary import Summary as Summary
 from monarch_sciml.evaluation.tables import ComparisonTable as ComparisonTable

@@ -13,26 +13,28 @@ if TYPE_CHECKING:
 
 def render_table(table: ComparisonTable, *, markdown: bool) -> str:
     """Return the table, the paired comparison where seeds allow one, and notes on how to read."""
-    from tabulate import tabulate
-
-    def laid_out(headers: list[str], rows: list[list[str]]) -> str:
-        if markdown:
-            headers, rows = [_escaped(h) for h in headers], [[_escaped(c) for c in r] for r in rows]
-        style = "pipe" if markdown else "simple"
-        align = ["left", *["right"] * (len(headers) - 1)]
-        return tabulate(rows, headers, tablefmt=style, disable_numparse=True, colalign=align)
-
     headers = ["network", *(h for _, h in _columns(table))]
     rows = [
         [result.network, *(_cell(table, result, key, markdown) for key, _ in _columns(table))]
         for result in table.results
     ]
-    blocks = [laid_out(headers, rows)]
+    blocks = [laid_out(headers, rows, markdown=markdown)]
     paired = _paired_rows(table)
     if paired:
-        blocks += [f"Against {table.baseline}, seed by seed:", laid_out(*paired)]
+        blocks += [f"Against {table.baseline}, seed by seed:", laid_out(*paired, markdown=markdown)]
     blocks.append(("\n\n" if markdown else "\n").join(_notes(table, markdown=markdown)))
     return "\n\n".join(blocks)
+
+
+def laid_out(headers: list[str], rows: list[list[str]], *, markdown: bool) -> str:
+    """Return cells as a table, the first column to the left, the others to the right."""
+    from tabulate import tabulate
+
+    if markdown:
+        headers, rows = [_escaped(h) for h in headers], [[_escaped(c) for c in r] for r in rows]
+    style = "pipe" if markdown else "simple"
+    align = ["left", *["right"] * (len(headers) - 1)]
+    return tabulate(rows, headers, tablefmt=style, disable_numparse=True, colalign=align)
 
 
 def result_cells(table: ComparisonTable) -> list[dict[str, Any]]:
@@ -61,7 +63,7 @@ def _columns(table: ComparisonTable) -> list[tuple[tuple[str, str], str]]:
     if any(_n_seeds(result) for result in table.results):
         columns.append((("seeds", ""), "seeds"))
     for metric in table.metrics:
-        columns.append((("metric", metric), _header(table, metric)))
+        columns.append((("metric", metric), header(table, metric)))
         if table.baseline is not None:
             columns.append((("change", metric), f"vs {table.baseline}"))
     if any(result.n_parameters is not None for result in table.results):
@@ -167,7 +169,8 @@ def _notes(table: ComparisonTable, *, markdown: bool) -> list[str]:
     return notes
 
 
-def _header(table: ComparisonTable, metric: str) -> str:
+def header(table: ComparisonTable, metric: str) -> str:
+    """Return the name of a metric with its unit and which way is better."""
     unit = " (dB)" if "psnr" in metric.lower() else ""
     return f"{metric}{unit} {'↓' if metric in table.lower_is_better else '↑'}"
 

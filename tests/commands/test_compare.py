@@ -2,6 +2,7 @@
 
 import csv
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ from torch import nn
 
 from monarch_sciml.commands.compare import compare_networks
 from monarch_sciml.commands.gallery_fields import field_figures
+from monarch_sciml.commands.publish import publish
 from monarch_sciml.commands.runs import Contender, LoopOptions, Run
-from monarch_sciml.data.spec import DataModule, FieldSpec
+from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec
 from monarch_sciml.training import (
     Budget,
     Optimisation,
@@ -112,8 +114,8 @@ def compare(output, data=None, networks=NETWORKS, **more):
     return compare_networks(data or Fields(), networks, objective, budget, output, **options)
 
 
-def rows_of(output):
-    with (output / "results.csv").open(newline="") as stream:
+def rows_of(output, file="results.csv"):
+    with (output / file).open(newline="") as stream:
         return list(csv.DictReader(stream))
 
 
@@ -199,6 +201,46 @@ def test_other_resolutions_are_measured_without_training(tmp_path):
     assert "relative_l2 on 24" in (tmp_path / "table.md").read_text()
     assert "On other data" in (tmp_path / "report.html").read_text()
     assert "transfer" in figures_of(tmp_path)
+
+
+def test_every_test_sample_is_kept_also_when_finished_runs_are_collected_again(undrawn, tmp_path):
+    finer = {"24": Fields((24,), n_test=2)}
+    compare(tmp_path, evaluate_on=finer, seeds=[0, 1])
+    before, table = (tmp_path / "samples.csv").read_text(), (tmp_path / "table.md").read_text()
+    (tmp_path / "samples.csv").unlink()
+    compare(tmp_path, evaluate_on=finer, seeds=[0], only="FNO", options=AGAIN)
+    assert (tmp_path / "samples.csv").read_text() == before
+    rows = rows_of(tmp_path, "samples.csv")
+    assert len(rows) == 2 * 2 * (3 + 2)
+    assert list(rows[0])[:4] == ["network", "seed", "evaluated_on", "sample"]
+    for run in rows_of(tmp_path):
+        for on, column in (("", "relative_l2"), ("24", "relative_l2 on 24")):
+            values = [
+                float(row["relative_l2"])
+                for row in rows
+                if (row["network"], row["seed"], row["evaluated_on"])
+                == (run["network"], run["seed"], on)
+            ]
+            assert sum(values) / len(values) == pytest.approx(float(run[column]), rel=1e-6)
+    assert "Over test samples:\n\n| network" in table
+    assert "Over test samples" in (tmp_path / "report.html").read_text()
+
+
+def test_volumes_are_named_by_their_files(undrawn, tmp_path):
+    spec = ScanSpec((12, 12), 4, 2.0)
+    paths = [f"scans/{name}.h5" for name in "abc"]
+    parts = SimpleNamespace(spec=spec, test=SimpleNamespace(paths=paths))
+    runs = [
+        Run("U-Net", 0, nn.Identity(), Progress(), {"psnr": torch.tensor([30.0, 31.0, 35.0])}),
+        Run("VarNet", 0, nn.Identity(), Progress(), {}, failure="diverged"),
+    ]
+    publish(
+        runs, parts, RolloutObjective(), Budget(epochs=1, batch_size=1), tmp_path,
+        baseline="U-Net", title="", configuration="",
+    )  # fmt: skip
+    rows = rows_of(tmp_path, "samples.csv")
+    assert [row["volume"] for row in rows] == ["a.h5", "b.h5", "c.h5"]
+    assert "32.0 ± 1.5" in (tmp_path / "table.md").read_text().split("Over test volumes")[1]
 
 
 @pytest.mark.parametrize(
