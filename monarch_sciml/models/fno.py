@@ -27,9 +27,10 @@ class FNO(nn.Module):
     v_{l+1} = act(W_l v_l + S_l R_l A_l v_l), with A_l and S_l the DFT and its inverse (FNO) or
     learnable transforms that start there (Monarch-NO). The network around them is neuralop's own
     FNO. With `transform="fourier"` its spectral layer is neuralop's too: the baseline is exactly
-    the library's. Only where an axis other than the last has an odd number of points (padding
-    included), at which neuralop 2.0.0 misplaces every frequency by one, the layer is
-    `MonarchSpectralConv(transform="fourier")`, which equals neuralop's on even grids.
+    the library's. Only along an axis other than the last with an odd number of points (padding
+    included) neuralop 2.0.0 misplaces every frequency by one. Built for such a grid, the layer is
+    `MonarchSpectralConv(transform="fourier")`, which equals neuralop's on even grids; evaluated on
+    one, neuralop's layer runs on one point more, between trigonometric interpolations.
 
     Parameters
     ----------
@@ -116,8 +117,9 @@ class FNO(nn.Module):
         if not projection_channel_ratio * hidden_channels >= 1:
             rule = "`projection_channel_ratio` must leave the projection a channel"
             raise ValueError(message(rule, projection_channel_ratio, "Raise it."))
-        from neuralop.layers.spectral_convolution import SpectralConv
         from neuralop.models import FNO as NeuralopFNO
+
+        from monarch_sciml.models._neuralop import SpectralConv
 
         ours = partial(
             MonarchSpectralConv,

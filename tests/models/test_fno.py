@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from neuralop.layers.spectral_convolution import SpectralConv
 from neuralop.models import FNO as NeuralopFNO
 from neuralop.models import TFNO
 
@@ -42,6 +43,37 @@ def test_the_baseline_commutes_with_shifts_on_odd_grids(padding):
     layer = network.network.fno_blocks.convs[0]
     x = torch.randn(2, 6, 19 if padding else 15, 20 if padding else 16)
     torch.testing.assert_close(layer(x.roll(4, 2)), layer(x).roll(4, 2), rtol=1e-4, atol=1e-5)
+
+
+ON_EVEN_GRIDS = [
+    ((16, 16), {}, (15, 16)),
+    ((16, 16), {}, (31, 33)),
+    ((16, 16), {"n_modes": (7, 6)}, (9, 8)),
+    ((16, 16), {"factorization": "tucker", "rank": 0.5}, (15, 16)),
+    ((16, 16), {"domain_padding": 0.125}, (17, 17)),
+    ((8, 8, 8), {"n_modes": (4, 4, 4)}, (5, 7, 9)),
+]
+
+
+@pytest.mark.parametrize(("built_for", "options", "grid"), ON_EVEN_GRIDS, ids=str)
+def test_the_baseline_of_an_even_grid_is_right_on_odd_ones(built_for, options, grid):
+    """neuralop's layer, and the same frequencies as our layer with its weights."""
+    torch.manual_seed(0)
+    network = FNO(built_for, 3, 2, **{**SIZES, **options})
+    layer = network.network.fno_blocks.convs[0]
+    assert isinstance(layer, SpectralConv)
+    x = torch.randn(2, 6, *(n + 2 * round(options.get("domain_padding", 0) * n) for n in grid))
+    shifts = tuple(range(3, 3 + len(grid)))
+    axes = tuple(range(2, 2 + len(grid)))
+    torch.testing.assert_close(
+        layer(x.roll(shifts, axes)), layer(x).roll(shifts, axes), rtol=1e-4, atol=1e-5
+    )
+    ours = densify(monarchize(network))
+    assert ours.network.fno_blocks.convs[0].placement == "exact"
+    fields = torch.randn(2, 3, *grid)
+    torch.testing.assert_close(network(fields), ours(fields), rtol=1e-4, atol=1e-5)
+    network(fields).square().mean().backward()
+    assert all(p.grad is not None for p in network.parameters())
 
 
 @pytest.mark.parametrize("padding", [None, 0.125])
