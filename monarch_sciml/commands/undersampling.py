@@ -129,7 +129,9 @@ def undersample(
         words = f"{name} {rate:g}, calibration {calibration}"
         words += "" if name == "poisson" else f", along {axis}"
     mask = mask.of_volume(scan.path or scan.name)
-    drawn = mask(size, volume_mask_seed(scan.name, seed))
+    rows, columns = scan.encoded
+    encoded = (rows, columns) if axis == "columns" else (columns, rows)
+    drawn = mask(size, volume_mask_seed(scan.name, seed), encoded=encoded)
     drawn = drawn if axis == "columns" else drawn.mT  # (W, H) -> (H, W)
     return scan.undersampled(drawn), f"{words}, seed {seed}"
 

@@ -107,11 +107,17 @@ class Scan:
         return self.kspace.shape[2], self.kspace.shape[3]
 
     @property
+    def encoded(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """First and one past the last row and column that were encoded; outside is padding."""
+        rows = self.header.get("row_padding") or (0, self.matrix[0])
+        columns = self.header.get("padding") or (0, self.matrix[1])
+        return (rows[0], rows[1]), (columns[0], columns[1])
+
+    @property
     def encoded_mask(self) -> torch.Tensor:
         """The mask without the padding rows and columns, which no scan would have acquired."""
-        top, bottom = self.header.get("row_padding") or (0, self.matrix[0])
-        left, right = self.header.get("padding") or (0, self.matrix[1])
-        return self.mask[..., top:bottom, left:right]
+        rows, columns = self.encoded
+        return self.mask[..., slice(*rows), slice(*columns)]
 
     @property
     def notes(self) -> list[str]:

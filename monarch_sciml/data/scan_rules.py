@@ -67,7 +67,7 @@ class SizeRules:
         height = height // 2 if self.remove_oversampling else height
         return (self.coils or coils, *(self.matrix or (height, width)))
 
-    def window(self, file: ScanFile) -> tuple[slice, slice]:
+    def encoded(self, file: ScanFile) -> tuple[Window, Window]:
         """Return rows and columns of k-space that were encoded at all, after the rules."""
         rows, columns = file.rows, file.columns
         _, _, height, width = file.shape
@@ -76,7 +76,7 @@ class SizeRules:
         if self.matrix is not None:
             rows = _window(rows, height, self.matrix[0], self.resize)
             columns = _window(columns, width, self.matrix[1], self.resize)
-        return slice(*rows), slice(*columns)
+        return rows, columns
 
     def apply(
         self, scan: Scan, maps: torch.Tensor | None = None

@@ -138,8 +138,10 @@ class ScanDataset(Dataset[dict[str, Any]]):
         if in_memory:
             self._check_memory()
         self._masks = [
-            mask.of_volume(path)(shape, volume_mask_seed(path, seed))
-            for path, shape in zip(self.paths, self.shapes)
+            mask.of_volume(path)(shape, volume_mask_seed(path, seed), encoded=encoded)
+            for path, shape, encoded in zip(
+                self.paths, self.shapes, map(self.rules.encoded, self._files)
+            )
         ]
         self._scales: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._samples: list[dict[str, torch.Tensor]] = []

@@ -135,8 +135,10 @@ class ScanModule(DataModule):
         for path in self.test_paths:
             file = self._files[path]
             shape = self.rules.shape(file)
-            mask = self.mask.of_volume(path)(shape, volume_mask_seed(path, self.seed))
-            shares.append(1 / achieved_acceleration(mask[self.rules.window(file)]))
+            rows, columns = encoded = self.rules.encoded(file)
+            draw = self.mask.of_volume(path)
+            mask = draw(shape, volume_mask_seed(path, self.seed), encoded=encoded)
+            shares.append(1 / achieved_acceleration(mask[slice(*rows), slice(*columns)]))
         shapes = Counter(self.rules.shape(self._files[path]) for path in self.train_paths)
         coils, height, width = max(shapes, key=lambda shape: (shapes[shape], shape))
         return ScanSpec((height, width), coils, len(shares) / sum(shares))

@@ -11,6 +11,9 @@ import torch
 
 from monarch_sciml._checks import message
 
+Window = tuple[int, int]
+"""First and one past the last row or column of k-space that a scan encodes."""
+
 
 class SamplingMask(ABC):
     """Draw a sampling mask for k-space of any size.
@@ -19,7 +22,13 @@ class SamplingMask(ABC):
     give the same mask. Which acceleration came out is `achieved_acceleration(mask)`.
     """
 
-    def __call__(self, shape: Sequence[int], seed: int | Sequence[int] = 0) -> torch.Tensor:
+    def __call__(
+        self,
+        shape: Sequence[int],
+        seed: int | Sequence[int] = 0,
+        *,
+        encoded: tuple[Window, Window] | None = None,
+    ) -> torch.Tensor:
         """Return the mask for k-space of `shape`.
 
         Parameters
@@ -28,6 +37,9 @@ class SamplingMask(ABC):
             (..., H, W); only the last two sizes count.
         seed
             A whole number or several; for fastMRI files `volume_seed(filename)`.
+        encoded
+            Rows and columns that the scan encodes at all, outside of which its k-space was
+            zero-padded; all by default. See `draw_within` for the masks that heed it.
 
         Returns
         -------
@@ -43,7 +55,10 @@ class SamplingMask(ABC):
             rule = "`shape` must end in a positive number of rows and columns"
             raise ValueError(message(rule, tuple(shape), "Pass the shape of the k-space."))
         height, width = int(shape[-2]), int(shape[-1])
-        drawn = self.draw(height, width, seed)
+        if encoded is None:
+            drawn = self.draw(height, width, seed)
+        else:
+            drawn = self.draw_within(height, width, seed, *encoded)
         # (W,) or (H, W) -> (H, W)
         return torch.from_numpy(np.broadcast_to(drawn, (height, width)).astype(np.float32))
 
@@ -61,3 +76,19 @@ class SamplingMask(ABC):
     @abstractmethod
     def draw(self, height: int, width: int, seed: int | Sequence[int]) -> np.ndarray:
         """Return the mask as bool of shape (H, W), or (W,) for whole columns."""
+
+    def draw_within(
+        self,
+        height: int,
+        width: int,
+        seed: int | Sequence[int],
+        rows: Window,
+        columns: Window,
+    ) -> np.ndarray:
+        """Return the mask as `draw` does, for a scan that encodes these rows and columns only.
+
+        By default the window plays no part: fastMRI draws its lines across the padding too, and a
+        scan leaves out what it did not acquire.
+        """
+        del rows, columns
+        return self.draw(height, width, seed)

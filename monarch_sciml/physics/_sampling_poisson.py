@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monarch_sciml._checks import message, positive_int, positive_number
-from monarch_sciml.physics._sampling_base import SamplingMask
+from monarch_sciml.physics._sampling_base import SamplingMask, Window
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class PoissonDiscMask(SamplingMask):
     Parameters
     ----------
     acceleration
-        H W over the number of samples, corners and calibration included.
+        H W over the number of samples, corners and calibration included. Of a zero-padded scan
+        H W is what it encodes, and the mask lies there.
     calibration
         Side of the fully sampled square at the centre, in samples.
     falloff
@@ -65,8 +66,30 @@ class PoissonDiscMask(SamplingMask):
 
     def draw(self, height: int, width: int, seed: int | Sequence[int]) -> np.ndarray:
         """Return the mask (H, W)."""
+        return self.draw_within(height, width, seed, (0, height), (0, width))
+
+    def draw_within(
+        self,
+        height: int,
+        width: int,
+        seed: int | Sequence[int],
+        rows: Window,
+        columns: Window,
+    ) -> np.ndarray:
+        """Return the mask (H, W), drawn on the encoded rows and columns, zero outside."""
+        mask = np.zeros((height, width), dtype=bool)
+        centre = (height // 2 - rows[0], width // 2 - columns[0])
+        size = (rows[1] - rows[0], columns[1] - columns[0])
+        mask[slice(*rows), slice(*columns)] = self._draw(size, centre, seed)
+        return mask
+
+    def _draw(
+        self, size: tuple[int, int], centre: tuple[int, int], seed: int | Sequence[int]
+    ) -> np.ndarray:
+        """Return the mask of a rectangle (H, W) with the centre of k-space at an index of it."""
+        height, width = size
         rng = np.random.default_rng(seed)
-        inside, block, distance = self._geometry(height, width)
+        inside, block, distance = self._geometry(size, centre)
         wanted = height * width / self.acceleration
         least, most = int(block.sum()), int((inside | block).sum())
         if not least <= wanted <= most:
@@ -95,20 +118,26 @@ class PoissonDiscMask(SamplingMask):
             raise ValueError(message(rule, got, "Change `acceleration` or `calibration`."))
         return best
 
-    def _geometry(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _geometry(
+        self, size: tuple[int, int], centre: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where samples may lie, where all are taken, and the distance from there; (H, W) each."""
-        if self.calibration > min(height, width):
-            rule = f"`calibration` must be at most {min(height, width)}"
+        # half the calibration lines, rounded down, lie before the centre
+        room = [max(0, min(2 * c + 1, 2 * (n - c))) for n, c in zip(size, centre)]
+        if self.calibration > min(room):
+            rule = f"`calibration` must be at most {min(room)}"
             raise ValueError(message(rule, self.calibration, "Lower `calibration`."))
         ellipse, square, block = 0.0, 0.0, True
-        for n, index in ((height, np.arange(height)[:, None]), (width, np.arange(width))):
-            offset = index - n // 2
+        indices = (np.arange(size[0])[:, None], np.arange(size[1]))
+        for n, middle, index in zip(size, centre, indices):
+            offset = index - middle
+            half = max(n / 2, middle, n - 1 - middle)  # n / 2 unless the centre lies elsewhere
             start = -(self.calibration // 2)
             block = block & (offset >= start) & (offset < start + self.calibration)
-            ellipse = ellipse + (offset / max(n / 2, 1)) ** 2
+            ellipse = ellipse + (offset / max(half, 1)) ** 2
             beyond = np.maximum(np.abs(offset) - self.calibration / 2, 0)
-            square = square + (beyond / max((n - self.calibration) / 2, 1)) ** 2
-        inside = ellipse <= 1 if self.elliptical else np.ones((height, width), dtype=bool)
+            square = square + (beyond / max(half - self.calibration / 2, 1)) ** 2
+        inside = ellipse <= 1 if self.elliptical else np.ones(size, dtype=bool)
         return np.asarray(inside), np.asarray(block), np.sqrt(square)
 
 

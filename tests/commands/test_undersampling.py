@@ -139,3 +139,13 @@ def test_a_mask_of_each_file(scan, tmp_path):
     stored = Scan(scan.kspace, name="a.h5", path=tmp_path / "a.h5")
     found, words = undersample(stored, StoredMask(dataset="masks/own"))
     assert found.acceleration == 3.0 and "masks/own" in words
+
+
+@pytest.mark.parametrize("axis", ["columns", "rows"])
+def test_the_acceleration_counts_what_a_padded_scan_measured(axis):
+    kspace = torch.zeros(1, 1, 60, 44, dtype=torch.complex64)
+    kspace[..., 4:56, 8:36] = 1  # zero-padded, as SKM-TEA's planes are
+    scan = Scan(kspace, header={"row_padding": (4, 56), "padding": (8, 36)})
+    under, _ = undersample(scan, "poisson", acceleration=3, calibration=8, axis=axis)
+    assert under.acceleration == pytest.approx(3, rel=0.05)
+    assert min(under.calibration) >= 8

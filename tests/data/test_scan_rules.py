@@ -101,10 +101,9 @@ def test_padding_columns_are_followed(resize):
     padded = Scan(scan.kspace, header={"padding": (4, 36)})
     rules = SizeRules(matrix=(24, 30), resize=resize)
     cut, _ = rules.apply(padded)
-    window = rules.window(file_of(padded, columns=(4, 36)))
-    assert cut.header["padding"] == (window[1].start, window[1].stop)
-    assert window[0] == slice(0, 24)
-    share = (window[1].stop - window[1].start) / 30
+    encoded = rules.encoded(file_of(padded, columns=(4, 36)))
+    assert encoded == ((0, 24), cut.header["padding"]) == cut.encoded
+    share = (encoded[1][1] - encoded[1][0]) / 30
     assert share == pytest.approx(0.8 if resize == "image" else 1.0, abs=0.07)
     assert cut.fully_sampled and cut.acceleration == pytest.approx(1.0)
 

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from monarch_sciml.data.kspace import describe_scan, read_scan, recognise
+from monarch_sciml.data.scan_samples import ScanDataset
 from monarch_sciml.data.skm_tea import read_skm_tea, read_skm_tea_mask
 from monarch_sciml.physics.mri import combine, ifft2c
+from monarch_sciml.physics.sampling import PoissonDiscMask, achieved_acceleration
 
 X, H, W, COILS = 6, 32, 20, 3
 ACQUIRED = (26, 12)
@@ -127,3 +129,10 @@ def test_bad_files(scan_file):
         scan_file.write_bytes(data[: int(share * len(data))])
         with pytest.raises(ValueError, match="must be a complete HDF5 file"):
             read_scan(scan_file)
+
+
+def test_masks_of_samples_are_drawn_where_the_plane_was_acquired(scan_file):
+    sample = ScanDataset([scan_file], PoissonDiscMask(2.0, 4), coil_maps="stored")[0]
+    box = sample["mask"][TOP : TOP + ACQUIRED[0], LEFT : LEFT + ACQUIRED[1]]
+    assert box.sum() == sample["mask"].sum()
+    assert achieved_acceleration(box) == pytest.approx(2, rel=0.05)
