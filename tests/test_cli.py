@@ -121,9 +121,9 @@ def test_compare_writes_tables_figures_runs_and_one_report(here):
     for name in ("FNO", "Monarch-NO"):
         for seed in (0, 1):
             run = here / "out" / name / f"seed-{seed}"
-            assert {"config.yaml", "environment.json", "metrics.csv", "spec.json"} <= {
-                path.name for path in run.iterdir()
-            }
+            files = {path.name for path in run.iterdir()}
+            assert {"config.yaml", "environment.json", "metrics.csv", "spec.json"} <= files
+            assert not {"figures", "report.html"} & files  # one report for all of them
             for checkpoint in ("best", "last"):
                 assert (run / "checkpoints" / checkpoint / "model.safetensors").is_file()
             assert yaml.safe_load((run / "config.yaml").read_text())["seed"] == seed
@@ -161,19 +161,23 @@ def test_a_comparison_is_resumed_without_training_again(here, call, refused):
 
 def test_train_equals_the_run_of_the_comparison(here, call):
     status, out, _ = call("train", "--config", "train.yaml")
-    assert status == 0 and out.endswith("run: run\n")
+    assert status == 0 and out.endswith("run: run\nreport: run/report.html\n")
     row = rows_of(here / "out/results.csv")[3]
     assert (row["network"], row["seed"]) == ("Monarch-NO", "1")
     found = {line.split()[0]: line.split()[1] for line in out.splitlines()[2:4]}
     assert found["relative_l2"] == f"{float(row['relative_l2']):.4g}"
     status, again, _ = call("evaluate", "run", "--progress", "false")
     assert status == 0 and out.startswith(again.rstrip())
+    report = (here / "run/report.html").read_text()
+    assert "run, seed 1" in report and "data:image" in report
+    figures = {path.name for path in (here / "run/figures").iterdir()}
+    assert {"rollout.png", "error-over-time.png", "training.png", "transform-run.png"} <= figures
 
 
 def test_options_override_the_configuration(here, call):
     changes = ["--budget.epochs", "2", "--network.init_args.transform", "fourier"]
     status, out, _ = call("train", "--config", "train.yaml", "-o", "other", *changes)
-    assert status == 0 and out.endswith("run: other\n")
+    assert status == 0 and out.endswith("report: other/report.html\n")
     kept = yaml.safe_load((here / "other/config.yaml").read_text())
     assert kept["budget"]["epochs"] == 2 and kept["network"]["init_args"]["transform"] == "fourier"
 

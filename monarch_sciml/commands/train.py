@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from monarch_sciml._checks import message
+from monarch_sciml.commands.publish import publish
 from monarch_sciml.commands.runs import (
     Contender,
     LoopOptions,
@@ -12,7 +14,13 @@ from monarch_sciml.commands.runs import (
 )
 from monarch_sciml.commands.summary import summary_text
 from monarch_sciml.data.spec import DataModule
-from monarch_sciml.training import Budget, Objective, Optimisation, is_main_process
+from monarch_sciml.training import (
+    Budget,
+    Objective,
+    Optimisation,
+    from_main_process,
+    is_main_process,
+)
 
 
 def train_network(
@@ -27,6 +35,11 @@ def train_network(
     configuration: str = "",
 ) -> str:
     """Train one network and measure its best checkpoint on the test samples.
+
+    Writes into `output`: config.yaml, environment.json, metrics.csv, the checkpoints with their
+    weights, and what `compare` writes of its networks (results.csv, a table, figures/*.png and
+    report.html). A finished run is resumed without training: its results are measured and written
+    again. Of the processes of one `torchrun` the first writes.
 
     Parameters
     ----------
@@ -52,10 +65,19 @@ def train_network(
     Returns
     -------
     str
-        A table of the test metrics; nothing in further processes of the job.
+        A table of the test metrics and the paths; nothing in further processes of the job.
+
+    Raises
+    ------
+    FileExistsError
+        When `output` holds a comparison, or a run that is not to be resumed.
     """
+    compared = (output / "results.csv").exists() and not (output / "checkpoints").exists()
+    if from_main_process(compared):
+        rule = "`output` must not hold a comparison"
+        raise FileExistsError(message(rule, str(output), "Name another folder."))
     run = run_network(
-        "network",
+        output.resolve().name,
         Contender(network=network, optimisation=optimisation),
         data=data,
         objective=objective,
@@ -65,4 +87,16 @@ def train_network(
         configuration=configuration,
         options=options,
     )
-    return f"{summary_text(run.metrics)}\n\nrun: {output}" if is_main_process() else ""
+    if not is_main_process():
+        return ""
+    publish(
+        [run],
+        data,
+        objective,
+        budget,
+        output,
+        baseline="",
+        title=f"{run.name}, seed {seed}",
+        configuration=configuration,
+    )
+    return f"{summary_text(run.metrics)}\n\nrun: {output}\nreport: {output / 'report.html'}"

@@ -48,6 +48,14 @@ def write(path, n, *, boundary="periodic", fields=("u",), dt=0.5, n_samples=9):
         writer.write(0, values)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def undrawn():
+    """Draw no figures of the runs: other tests do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("monarch_sciml.commands.publish.gallery", lambda *_, **__: {})
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluate")

@@ -1,0 +1,88 @@
+"""`monarch-sciml train`: the report of one run, made again without training."""
+
+import csv
+
+import pytest
+import torch
+import yaml
+
+from monarch_sciml.cli import main
+from monarch_sciml.data.field_source import FieldLayout
+from monarch_sciml.data.field_writer import FieldWriter
+
+CONFIGURATION = {
+    "data": {
+        "class_path": "monarch_sciml.data.TrajectoryModule",
+        "init_args": {"path": "waves.h5", "n_train": 4, "n_validation": 2, "n_test": 3,
+                      "n_steps_in": 2, "n_steps_out": 2},
+    },
+    "objective": {"class_path": "monarch_sciml.training.RolloutObjective"},
+    "budget": {"epochs": 2, "batch_size": 2},
+    "options": {"progress": False},
+    "network": {
+        "class_path": "monarch_sciml.models.FNO",
+        "init_args": {"n_modes": [4], "n_layers": 1, "transform": "monarch"},
+    },
+}  # fmt: skip
+TRAIN = ["train", "--config", "train.yaml", "--output", "runs/waves"]
+AGAIN = [*TRAIN, "--options.resume", "true"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The directory that a run will have."""
+    monkeypatch.chdir(tmp_path)
+    layout = FieldLayout(
+        fields=("u",), n_samples=9, n_times=4, grid_shape=(12,), domain_extent=(1.0,),
+        boundary=("periodic",), times=(0.0, 0.5, 1.0, 1.5),
+    )  # fmt: skip
+    phases = 2 * torch.pi * torch.arange(12) / 12 + torch.arange(9).reshape(-1, 1, 1, 1)
+    with FieldWriter("waves.h5", layout, generator="test", parameters={}, seed=0) as writer:
+        writer.write(0, torch.cos(phases) * 0.8 ** torch.arange(4).reshape(-1, 1, 1))  # N, T, 1, n
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(CONFIGURATION))
+    return tmp_path / "runs/waves"
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    monkeypatch.setattr("monarch_sciml.commands.publish.gallery", lambda *_, **__: {})
+    monkeypatch.setattr("monarch_sciml.commands.publish.metrics_figure", lambda *_: None)
+
+
+def test_a_finished_run_gets_its_report_again_without_training(run, capsys, undrawn):
+    assert main(TRAIN) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("run: runs/waves\nreport: runs/waves/report.html\n")
+    with (run / "results.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["network"], row["seed"], row["epochs"]) for row in rows] == [("waves", "0", "2")]
+    kept = ["metrics.csv", "checkpoints/best/model.safetensors", "checkpoints/last/state.pt"]
+    before = [(run / name).stat().st_mtime_ns for name in kept]
+    report = (run / "report.html").read_text()
+    (run / "report.html").unlink()
+    assert main(AGAIN) == 0
+    assert capsys.readouterr().out == out
+    assert (run / "report.html").read_text() == report.replace("resume: false", "resume: true")
+    assert [(run / name).stat().st_mtime_ns for name in kept] == before
+
+
+def test_a_report_that_fails_leaves_the_run_to_be_resumed(run, capsys, monkeypatch, undrawn):
+    def full(*_, **__):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("monarch_sciml.commands.publish.write_report", full)
+        assert main(TRAIN) == 1
+    assert capsys.readouterr().err == "monarch-sciml: error: No space left on device\n"
+    assert (run / "checkpoints/best/model.safetensors").is_file()
+    assert main(AGAIN) == 0
+    assert (run / "report.html").is_file()
+
+
+def test_a_comparison_is_not_written_over(run, capsys):
+    run.mkdir(parents=True)
+    (run / "results.csv").write_text("network\n")
+    for words in (TRAIN, AGAIN):
+        assert main(words) == 1
+        assert "must not hold a comparison, got runs/waves. Name" in capsys.readouterr().err
+    assert [path.name for path in run.iterdir()] == ["results.csv"]
