@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
+Value = TypeVar("Value")
 PATIENCE = timedelta(days=7)
 """How long the first process waits for the others: they may have many files each."""
 
@@ -36,12 +37,15 @@ class Ranks:
         """Whether this is the process that speaks."""
         return self.rank == 0
 
-    def from_first(self, value: Any) -> Any:
-        """Return the value that the first process has."""
-        if self.size == 1:
-            return value
-        values = [value]
-        dist.broadcast_object_list(values)
+    def from_first(self, make: Callable[[], Value]) -> Value | None:
+        """Return what `make` gives in the first process; None in the others when it fails there."""
+        values: list[Value | None] = [None]
+        try:
+            if self.first:
+                values = [make()]
+        finally:
+            if self.size > 1:
+                dist.broadcast_object_list(values)  # also after a failure: the others wait for it
         return values[0]
 
     def gathered(self, value: Any) -> list[Any]:

@@ -94,7 +94,7 @@ class SliceMaps:
         if self.estimated:
             return None
         if isinstance(self.source, Path):
-            path = self.source if self.source.is_file() else self._beside(self.source, file.path)
+            path = self.source if self.source.is_file() else maps_of_scan(self.source, file.path)
             maps = read_coil_maps(path, file.shape, n_maps=self.n_maps, index=number)
             return maps if self.n_maps == 1 else maps[0]  # (1, c, H, W) has the axis M = 1
         if scan.coil_maps is None:
@@ -173,13 +173,19 @@ class SliceMaps:
             return torch.ones_like(masked)  # a single coil has nothing to be compared with
         return walsh(masked) if self.source == "walsh" else espirit(masked, n_maps=self.n_maps)
 
-    @staticmethod
-    def _beside(folder: Path, scan: Path) -> Path:
-        """Return the file of maps in a folder that has the name of a scan."""
-        for suffix in SUFFIXES:
-            path = folder / (scan.stem + suffix)
-            if path.exists() and path != scan:
-                return path
-        rule = f"{folder} must hold the coil maps of {scan.name}"
-        remedy = f"Name them {scan.stem}{' or '.join(SUFFIXES)}."
-        raise FileNotFoundError(message(rule, "none", remedy))
+
+def maps_of_scan(folder: Path, scan: Path) -> Path:
+    """Return the file of maps in a folder that has the name of a scan.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is none.
+    """
+    for suffix in SUFFIXES:
+        path = folder / (scan.stem + suffix)
+        if path.exists() and path != scan:
+            return path
+    rule = f"{folder} must hold the coil maps of {scan.name}"
+    remedy = f"Name them {scan.stem}{' or '.join(SUFFIXES)}."
+    raise FileNotFoundError(message(rule, "none", remedy))

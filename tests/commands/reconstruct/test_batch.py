@@ -11,7 +11,7 @@ import pytest
 
 from monarch_sciml.cli import main
 from monarch_sciml.commands.reconstruct import reconstruct
-from monarch_sciml.commands.reconstruction_summary import PartlyFailed
+from monarch_sciml.commands.reconstruct.summary import PartlyFailed
 from monarch_sciml.data.bart import write_bart
 from monarch_sciml.data.fastmri import write_fastmri
 
@@ -237,8 +237,8 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
     def work(*_, **__):
         raise AssertionError("the scan was read")
 
-    for module in ("reconstruct", "reconstruction_batch"):
-        monkeypatch.setattr(f"monarch_sciml.commands.{module}.reconstruct_scan", work)
+    for module in ("command", "batch"):
+        monkeypatch.setattr(f"monarch_sciml.commands.reconstruct.{module}.reconstruct_scan", work)
     scan, output = (folder, "inside") if several else (folder / "a.h5", "inside/a.h5")
     with pytest.raises(OSError, match=r"files must be writable in .*inside.*, got '.*director"):
         reconstruct(scan, output=tmp_path / "file" / output, **OPTIONS)

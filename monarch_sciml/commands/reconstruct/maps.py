@@ -4,19 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, positive_int
+from monarch_sciml.commands.reconstruct.settings import Settings
 from monarch_sciml.data.coil_maps import read_coil_maps
 from monarch_sciml.data.scan import Scan
 from monarch_sciml.data.scan_rules import cut_or_pad
-from monarch_sciml.data.slice_maps import SUFFIXES
+from monarch_sciml.data.slice_maps import maps_of_scan
 from monarch_sciml.physics import (
     calibration_size,
     coil_compression,
@@ -24,11 +23,6 @@ from monarch_sciml.physics import (
     espirit,
     walsh,
 )
-
-MapsName = Literal["espirit", "walsh", "stored"]
-MapsSource = MapsName | Path
-Bar = Callable[[str, int], Iterable[int]]
-"""Gives the numbers of the slices, with a progress bar of that name."""
 
 FOLDED_ABOVE = 0.03
 """Share of the object with a second ESPIRiT map, above which the field of view looks too small.
@@ -58,22 +52,8 @@ class Maps:
     notes: tuple[str, ...] = ()
 
 
-def given_maps(
-    scan: Scan, source: MapsSource, *, n_maps: int, slices: tuple[int, int] | None
-) -> Maps | None:
-    """Return the maps in a file; None where they have to be estimated.
-
-    Parameters
-    ----------
-    scan
-        The slices that are reconstructed.
-    source
-        "stored": maps of the scan's own file; a path: a file of maps, or a folder with one of the
-        name of the scan.
-    n_maps
-        Number of map sets.
-    slices
-        Which slices of the volume the scan holds; None for all.
+def given_maps(scan: Scan, settings: Settings) -> Maps | None:
+    """Return the maps that are in a file; None where they have to be estimated.
 
     Raises
     ------
@@ -82,10 +62,12 @@ def given_maps(
     ValueError
         When there are no maps, or those of another scan.
     """
+    source, n_maps, slices = settings.coil_maps, settings.n_maps, settings.slices
     if source in ("espirit", "walsh"):
         return None
     if isinstance(source, Path):
-        path = _of_scan(source, scan) if source.is_dir() else source
+        name = scan.path or Path(scan.name)
+        path = maps_of_scan(source, name) if source.is_dir() else source
         whole = scan.header.get("shape", scan.kspace.shape)[0]
         maps = read_coil_maps(path, (whole, *scan.kspace.shape[1:]), n_maps=n_maps)
         maps = maps if slices is None else maps[slice(*slices)].clone()
@@ -99,69 +81,47 @@ def given_maps(
     return Maps(scan.coil_maps, "stored in the file", _norm_notes(scan.coil_maps))
 
 
-def estimated_maps(
-    scan: Scan,
-    source: MapsSource,
-    *,
-    n_maps: int,
-    calibration: int,
-    remedy: str = "Pass maps with --coil_maps FILE.",
-    device: torch.device,
-    bar: Bar,
-) -> Maps:
+def estimated_maps(scan: Scan, settings: Settings, remedy: str) -> Maps:
     """Estimate maps from the calibration region of every slice, one slice at a time.
 
-    Parameters
-    ----------
-    scan
-        The undersampled scan. A single coil gets the map 1, an empty slice the map 0.
-    source
-        "espirit" or "walsh".
-    n_maps
-        Number of map sets M, 1 for "walsh".
-    calibration
-        Largest side of the block that is used, in samples.
-    remedy
-        What to do where there is no such block.
-    device
-        Where to compute.
-    bar
-        Shows how far it is.
+    A single coil gets the map 1, an empty slice the map 0.
 
     Raises
     ------
     ValueError
-        When there is no calibration region, or there are fewer coils than map sets.
+        When there is no calibration region (`remedy` says what to do), or there are fewer coils
+        than map sets.
     """
+    n_maps, on_walsh = settings.n_maps, settings.coil_maps == "walsh"
     if scan.n_coils == 1 and n_maps == 1:
         return Maps(torch.ones_like(scan.kspace), "one coil, map 1")
-    if n_maps > scan.n_coils or (source == "walsh" and n_maps > 1):
+    if n_maps > scan.n_coils or (on_walsh and n_maps > 1):
         rule = "`n_maps` must be 1 for --coil_maps walsh, and at most the number of coils"
         raise ValueError(message(rule, f"{n_maps} with {scan.n_coils} coils", "Lower it."))
-    shape = (n_maps, *scan.kspace.shape[1:])
-    maps = scan.kspace.new_zeros(scan.n_slices, *shape)
+    maps = scan.kspace.new_zeros(scan.n_slices, n_maps, *scan.kspace.shape[1:])
     seconds, pixels = 0, 0  # with a second map, with any
-    for number in bar("coil maps", scan.n_slices):
-        kspace = scan.kspace[number].to(device)
+    for number in settings.slice_numbers("coil maps", scan.n_slices):
+        kspace = scan.kspace[number].to(settings.device)
         if not bool(kspace.any()):
             continue
-        least = 1 if source == "walsh" else KERNEL
-        size = calibration_of(scan, number, calibration)
-        if min(size) < least <= calibration:
-            rule = f"the fully sampled centre of k-space must be at least {least} x {least} samples"
-            raise ValueError(message(rule, f"{size[0]} x {size[1]} in {scan.name}", remedy))
-        if source == "walsh":
-            maps[number] = walsh(kspace, calibration=calibration).cpu()
+        _check_calibration(scan, number, settings, remedy)
+        if on_walsh:
+            maps[number] = walsh(kspace, calibration=settings.calibration).cpu()
             continue
-        found, kept = _espirit(scan, number, kspace, calibration, max(2, n_maps))
+        found, kept = _espirit(scan, number, kspace, settings)
         maps[number] = found[:n_maps].cpu()
         pixels, seconds = pixels + int(kept[0].sum()), seconds + int(kept[1].sum())
-    share = seconds / max(pixels, 1)
-    notes = (_folded(share),) if n_maps == 1 and share > FOLDED_ABOVE else ()
-    name = "Walsh's method" if source == "walsh" else "ESPIRiT"
-    sets = f", {n_maps} sets" if n_maps > 1 else ""
-    origin = f"{name} on the calibration region{sets}"
-    return Maps(maps if n_maps > 1 else maps[:, 0], origin, notes)  # (s, M, c, H, W)
+    share, notes = seconds / max(pixels, 1), ()
+    if n_maps == 1 and share > FOLDED_ABOVE:
+        notes = (
+            f"{100 * share:.0f} % of the object has a second coil map: the field of view may be "
+            "smaller than the head; compare with --n_maps 2",
+        )
+    name = "Walsh's method" if on_walsh else "ESPIRiT"
+    origin = f"{name} on the calibration region"
+    if n_maps > 1:
+        return Maps(maps, f"{origin}, {n_maps} sets", notes)  # (s, M, c, H, W)
+    return Maps(maps[:, 0], origin, notes)
 
 
 def compressed(
@@ -191,15 +151,29 @@ def compressed(
     return (new if full is scan else of(full)), new, maps
 
 
-def _espirit(
-    scan: Scan, number: int, kspace: Tensor, calibration: int, n_maps: int
-) -> tuple[Tensor, Tensor]:
+def _check_calibration(scan: Scan, number: int, settings: Settings, remedy: str) -> None:
+    """Refuse a slice without the block, `calibration` samples a side at most, that maps need."""
+    least, largest = 1 if settings.coil_maps == "walsh" else KERNEL, settings.calibration
+    sampled = (scan.kspace[number] != 0).any(dim=0)
+    for axis, n in enumerate(sampled.shape):
+        sampled = cut_or_pad(sampled, min(n, largest), axis)
+    size = calibration_size(sampled)
+    if min(size) < least <= largest:
+        rule = f"the fully sampled centre of k-space must be at least {least} x {least} samples"
+        raise ValueError(message(rule, f"{size[0]} x {size[1]} in {scan.name}", remedy))
+
+
+def _espirit(scan: Scan, number: int, kspace: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
     """Return maps (M, c, H, W) of a slice and where they count (M, H, W).
 
     Always two sets or more: the second says whether the object fits into the field of view.
     """
     maps, strength = espirit(
-        kspace, calibration=calibration, crop=-1.0, n_maps=n_maps, return_eigenvalues=True
+        kspace,
+        calibration=settings.calibration,
+        crop=-1.0,
+        n_maps=max(2, settings.n_maps),
+        return_eigenvalues=True,
     )
     kept = strength > CROP
     if not bool(kept[0].any()):
@@ -208,14 +182,6 @@ def _espirit(
         remedy = "Calibrate on more lines (--calibration), or use --coil_maps walsh."
         raise ValueError(message(rule, got, remedy))
     return maps * kept.unsqueeze(1), kept
-
-
-def calibration_of(scan: Scan, number: int, calibration: int) -> tuple[int, int]:
-    """Return the size of the calibration block of a slice, at most `calibration` samples a side."""
-    sampled = (scan.kspace[number] != 0).any(dim=0)
-    for axis, n in enumerate(sampled.shape):
-        sampled = cut_or_pad(sampled, min(n, calibration), axis)
-    return calibration_size(sampled)
 
 
 def _norm_notes(maps: Tensor) -> tuple[str, ...]:
@@ -231,21 +197,3 @@ def _norm_notes(maps: Tensor) -> tuple[str, ...]:
         f"the coil maps are not of unit norm in {100 * far / total:.0f} % of the object: images "
         "are shaded, and the weights of the methods mean something else",
     )
-
-
-def _folded(share: float) -> str:
-    return (
-        f"{100 * share:.0f} % of the object has a second coil map: the field of view may be "
-        "smaller than the head; compare with --n_maps 2"
-    )
-
-
-def _of_scan(folder: Path, scan: Scan) -> Path:
-    """Return the file of maps in a folder that has the name of a scan."""
-    stem = Path(scan.name).stem
-    for suffix in SUFFIXES:
-        path = folder / (stem + suffix)
-        if path.exists() and path != scan.path:
-            return path
-    rule = f"{folder} must hold the coil maps of {scan.name}"
-    raise FileNotFoundError(message(rule, "none", f"Name them {stem}{' or '.join(SUFFIXES)}."))

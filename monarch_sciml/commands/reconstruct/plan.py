@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
 from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file, writable_folder
-from monarch_sciml.commands.reconstruction_files import Destination
-from monarch_sciml.commands.reconstruction_settings import Settings
-from monarch_sciml.commands.reconstruction_summary import Outcome
+from monarch_sciml.commands.reconstruct.files import Destination
+from monarch_sciml.commands.reconstruct.settings import Settings
+from monarch_sciml.commands.reconstruct.summary import Outcome
 from monarch_sciml.data.hdf5 import HDF5_SIGNATURE, open_hdf5
 from monarch_sciml.data.kspace import recognise
 from monarch_sciml.data.scan_source import SUFFIXES
@@ -37,6 +38,8 @@ class Plan:
 
     Attributes
     ----------
+    results
+        The table to write; None without output.
     jobs
         The scans to reconstruct.
     done
@@ -45,6 +48,7 @@ class Plan:
         Files of the folders that are no scans, and why.
     """
 
+    results: Path | None
     jobs: list[Job] = field(default_factory=list)
     done: list[Outcome] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -59,57 +63,66 @@ def make_plan(
     resume: bool,
     overwrite: bool,
 ) -> Plan:
-    """Find the scans, and where each of them goes; refuse what cannot be written."""
-    plan, files = Plan(), []
-    excluded = [path for path in (settings.mask_file, settings.coil_maps) if path is not None]
+    """Find the scans, and where each of them goes; refuse what cannot be written.
+
+    Parameters
+    ----------
+    paths
+        Files, and folders of which every scan is taken.
+    output
+        Folder for images, figures, records and results.csv; None writes nothing.
+    output_format
+        Ending of the images, without its dot.
+    settings
+        How each of them is reconstructed.
+    resume
+        Leave out what is finished, replace what is not.
+    overwrite
+        Replace existing files.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, OSError, ValueError
+        When the work cannot begin.
+    """
+    plan, files = Plan(None if output is None else output / RESULTS), []
+    others = {p.resolve() for p in (settings.mask_file, settings.coil_maps) if isinstance(p, Path)}
     for path in paths:
-        files += scans_in(path, plan.skipped, excluded) if path.is_dir() else [path]
+        files += scans_in(path, plan.skipped, others) if path.is_dir() else [path]
     files = list(dict.fromkeys(files))
-    if output is not None and output.exists() and not output.is_dir():
-        rule = "`output` must be a folder for several scans"
-        raise FileExistsError(message(rule, f"the file {output}", "Name another."))
-    table = None if output is None else output / RESULTS
-    if table is not None and table.exists() and not (resume or overwrite):
-        rule = "`output` must not hold results yet"
-        remedy = "Pass --resume true to go on, --overwrite true, or another folder."
-        raise FileExistsError(message(rule, str(table), remedy))
+    if output is not None:
+        _check_folder(output, replace=resume or overwrite)
+    scans = {file.resolve() for file in files}
     for path, name in zip(files, _names(files)):
-        job = _job(path, name, files, output, output_format, settings, resume or overwrite)
+        images = None if output is None else output / f"{name}.{output_format}"
+        destination = Destination.checked(
+            scans, images, None, settings.names, overwrite=resume or overwrite
+        )
+        record = None if output is None else output / RECORDS / f"{name}.json"
+        job = Job(path, destination, record)
         finished = _finished(job, settings) if resume else None
         if finished is None:
             plan.jobs.append(job)
         else:
             plan.done.append(finished)
     if output is not None:
-        for folder in (output, output / RECORDS):
-            writable_folder(folder)
+        writable_folder(output)
+        writable_folder(output / RECORDS)
     return plan
 
 
-def _job(
-    path: Path,
-    name: str,
-    files: Sequence[Path],
-    output: Path | None,
-    output_format: str,
-    settings: Settings,
-    overwrite: bool,
-) -> Job:
-    """Return where a scan goes; ValueError when a file to write is one of the scans."""
-    if output is None:
-        return Job(path, Destination(None, None, overwrite), None)
-    destination = Destination.checked(
-        path, output / f"{name}.{output_format}", None, settings.names, overwrite=overwrite
-    )
-    sources = {file.resolve() for file in files}
-    for file in destination.files(settings.names):
-        if file.resolve() in sources:
-            rule = "the output must not be one of the scans"
-            raise FileExistsError(message(rule, str(file), "Name another folder."))
-    return Job(path, destination, output / RECORDS / f"{name}.json")
+def _check_folder(output: Path, *, replace: bool) -> None:
+    """Refuse an output that is a file, or holds results that must not be replaced."""
+    if output.exists() and not output.is_dir():
+        rule = "`output` must be a folder for several scans"
+        raise FileExistsError(message(rule, f"the file {output}", "Name another."))
+    if (output / RESULTS).exists() and not replace:
+        rule = "`output` must not hold results yet"
+        remedy = "Pass --resume true to go on, --overwrite true, or another folder."
+        raise FileExistsError(message(rule, str(output / RESULTS), remedy))
 
 
-def scans_in(folder: Path, skipped: dict[str, str], excluded: Sequence[Any]) -> list[Path]:
+def scans_in(folder: Path, skipped: dict[str, str], others: Collection[Path]) -> list[Path]:
     """Return the scans of a folder, in the order of their names, damaged ones among them.
 
     Parameters
@@ -118,8 +131,8 @@ def scans_in(folder: Path, skipped: dict[str, str], excluded: Sequence[Any]) -> 
         Where to look; not in the folders inside it.
     skipped
         Gets the names of the other files, and why they are no scans.
-    excluded
-        Files that are something else, as that of the mask.
+    others
+        Files that are something else, as that of the mask, resolved.
 
     Raises
     ------
@@ -127,7 +140,6 @@ def scans_in(folder: Path, skipped: dict[str, str], excluded: Sequence[Any]) -> 
         When there is no scan.
     """
     found = []
-    others = [path.resolve() for path in excluded if isinstance(path, Path)]
     for path in sorted(folder.iterdir()):
         if path.is_dir() or path.name.startswith(".") or path.resolve() in others:
             continue
@@ -170,14 +182,17 @@ def _foreign(path: Path) -> str | None:
 
 def _names(files: Sequence[Path]) -> list[str]:
     """Return a name without ending for each file, all of them different."""
-    names: list[str] = []
+    names: dict[str, None] = {}
+    stems = Counter(path.stem for path in files)
     for path in files:
-        stem, full = path.stem, path.name.replace(".", "_")
-        candidates = [stem, full, f"{path.absolute().parent.name}_{full}"]
-        candidates += [f"{full}_{number}" for number in range(2, len(files) + 2)]
-        twins = sum(other.stem == stem for other in files)
-        names.append(next(name for name in candidates[twins > 1 :] if name not in names))
-    return names
+        full = path.name.replace(".", "_")
+        candidates = chain(
+            [path.stem] if stems[path.stem] == 1 else [],
+            [full, f"{path.absolute().parent.name}_{full}"],
+            (f"{full}_{number}" for number in count(2)),
+        )
+        names[next(name for name in candidates if name not in names)] = None
+    return list(names)
 
 
 def _finished(job: Job, settings: Settings) -> Outcome | None:
@@ -212,8 +227,8 @@ def write_record(job: Job, settings: Settings, outcome: Outcome) -> None:
     """Say that a scan is finished: last of all, when its files are written."""
     if job.record is None:
         return
-    methods = list(dict.fromkeys(row["method"] for row in outcome.rows))
-    record: Mapping[str, Any] = {
+    methods = dict.fromkeys(row["method"] for row in outcome.rows)
+    record = {
         "path": outcome.path,
         "source": _stamp(job.path),
         "settings": settings.description,

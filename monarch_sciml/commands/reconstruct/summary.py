@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monarch_sciml.commands.reconstruction_report import aligned
+from monarch_sciml.commands.reconstruct.report import METRICS, aligned
 from monarch_sciml.evaluation._format import MISSING
 
-METRICS = {"nmse": ("NMSE", ".4g"), "psnr": ("PSNR (dB)", ".2f"), "ssim": ("SSIM", ".4f")}
 MANY = 50
 """Files above which the tables have no line for each of them; results.csv has."""
 SHOWN = 10
@@ -68,7 +67,6 @@ class Outcome:
 def summary(outcomes: Sequence[Outcome], skipped: Mapping[str, str], table: Path | None) -> str:
     """Return tables of the metrics, files by methods with their means, notes and failures."""
     good = [outcome for outcome in outcomes if outcome.rows]
-    failed = [outcome for outcome in outcomes if outcome.failure]
     before = sum(outcome.resumed for outcome in outcomes)
     counts = f"{len(good)} of {len(outcomes)} scans reconstructed"
     counts += f", {before} of them before" if before else ""
@@ -77,11 +75,13 @@ def summary(outcomes: Sequence[Outcome], skipped: Mapping[str, str], table: Path
     labels = _labels([outcome.path for outcome in outcomes])
     if good:
         blocks += [_scans(good, labels)] if len(good) <= MANY else []
-        blocks += [_metric_table(metric, good, labels) for metric in METRICS if _any(good, metric)]
-        blocks.append(_times(good))
+        known = {metric for one in good for row in one.rows for metric in row}
+        blocks += [_metric_table(metric, good, labels) for metric in METRICS if metric in known]
+        times = _means(_columns("seconds_per_slice", good), ".2g")
+        blocks.append(aligned([{"s per slice": "mean", **times}]))
     listed = {
         "notes:": [f"{labels[one.path]}: {note}" for one in outcomes for note in one.notes],
-        "failed:": [f"{labels[outcome.path]}: {outcome.failure}" for outcome in failed],
+        "failed:": [f"{labels[one.path]}: {one.failure}" for one in outcomes if one.failure],
         "skipped:": _skipped(skipped),
     }
     for title, lines in listed.items():
@@ -92,63 +92,49 @@ def summary(outcomes: Sequence[Outcome], skipped: Mapping[str, str], table: Path
     return "\n\n".join(blocks)
 
 
-def _any(outcomes: Sequence[Outcome], metric: str) -> bool:
-    return any(metric in row for outcome in outcomes for row in outcome.rows)
-
-
 def _scans(outcomes: Sequence[Outcome], labels: Mapping[str, str]) -> str:
     """Return size and achieved acceleration of every scan."""
-    lines = []
-    for outcome in outcomes:
-        row = outcome.rows[0]
-        lines.append(
+    firsts = {labels[outcome.path]: outcome.rows[0] for outcome in outcomes}
+    return aligned(
+        [
             {
-                "scan": labels[outcome.path],
+                "scan": label,
                 "format": row["format"],
                 "slices": str(row["slices"]),
                 "coils": str(row["coils"]),
                 "matrix": f"{row['height']} x {row['width']}",
                 "acceleration": f"{row['acceleration']:.2f}",
             }
-        )
-    return aligned(lines)
+            for label, row in firsts.items()
+        ]
+    )
 
 
 def _metric_table(metric: str, outcomes: Sequence[Outcome], labels: Mapping[str, str]) -> str:
     """Return files by methods, and the mean over the files."""
     title, digits = METRICS[metric]
-    methods = _methods(outcomes)
-    lines, values = [], {method: [] for method in methods}
-    for outcome in outcomes:
-        found = {row["method"]: row[metric] for row in outcome.rows if metric in row}
-        cells = {m: format(found[m], digits) if m in found else MISSING for m in methods}
-        lines.append({title: labels[outcome.path], **cells})
-        for method, value in found.items():
-            values[method].append(value)
-    lines = lines if len(lines) <= MANY else []
-    counts = sorted({len(column) for column in values.values()})
+    columns, lines = _columns(metric, outcomes), []
+    for outcome in outcomes if len(outcomes) <= MANY else ():
+        found = {
+            row["method"]: format(row[metric], digits) for row in outcome.rows if metric in row
+        }
+        lines.append({title: labels[outcome.path], **{m: found.get(m, MISSING) for m in columns}})
+    counts = sorted({len(column) for column in columns.values()})
     name = f"mean of {'-'.join(map(str, counts))}"
-    means = {m: format(_mean(column), digits) for m, column in values.items()}
-    return aligned([*lines, {title: name, **means}])
+    return aligned([*lines, {title: name, **_means(columns, digits)}])
 
 
-def _times(outcomes: Sequence[Outcome]) -> str:
-    """Return the mean time of a slice, by method."""
-    seconds: dict[str, list[float]] = {method: [] for method in _methods(outcomes)}
-    for outcome in outcomes:
-        for row in outcome.rows:
-            seconds[row["method"]].append(row["seconds_per_slice"])
-    return aligned(
-        [{"s per slice": "mean", **{m: f"{_mean(part):.2g}" for m, part in seconds.items()}}]
-    )
+def _columns(metric: str, outcomes: Sequence[Outcome]) -> dict[str, list[float]]:
+    """Return the values of a metric, by method; a method may have none."""
+    columns: dict[str, list[float]] = {}
+    for row in (row for outcome in outcomes for row in outcome.rows):
+        columns.setdefault(row["method"], []).extend([row[metric]] if metric in row else [])
+    return columns
 
 
-def _methods(outcomes: Sequence[Outcome]) -> list[str]:
-    return list(dict.fromkeys(row["method"] for outcome in outcomes for row in outcome.rows))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else math.nan
+def _means(columns: Mapping[str, list[float]], digits: str) -> dict[str, str]:
+    means = {m: math.fsum(part) / len(part) if part else math.nan for m, part in columns.items()}
+    return {method: format(mean, digits) for method, mean in means.items()}
 
 
 def _labels(paths: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from skimage.metrics import structural_similarity
 
 from monarch_sciml.commands.reconstruct import reconstruct
-from monarch_sciml.commands.reconstruction import prepare, scale_of
+from monarch_sciml.commands.reconstruct.methods import scale_of
 from monarch_sciml.data.bart import write_bart
 from monarch_sciml.data.fastmri import read_fastmri, write_fastmri
 from monarch_sciml.data.scan import Scan
@@ -20,7 +20,7 @@ from monarch_sciml.models import SENSE
 from monarch_sciml.physics import UniformMask, center_crop, combine, ifft2c, rss
 from monarch_sciml.training import save_checkpoint
 
-SCANS = Path(__file__).parents[2] / "../shared/kspace"
+SCANS = Path(__file__).parents[3] / "../shared/kspace"
 needs_scans = pytest.mark.skipif(not SCANS.exists(), reason="no scanner data beside the checkout")
 QUIET = {"progress": False, "calibration": 12}
 
@@ -223,8 +223,8 @@ def test_a_trained_network_sees_what_it_was_trained_on(path, tmp_path, make_scan
                 expected = model(*batch)[0].abs() * sample["scale"]
             np.testing.assert_allclose(image, expected.numpy(), rtol=1e-4, atol=1e-5)
     scan = read_fastmri(path).undersampled(samples[0]["mask"])
-    problem = prepare(read_fastmri(path), scan, "stored", calibration=12, progress=False)
-    assert scale_of(problem, normalization) == pytest.approx(float(samples[0]["scale"]), rel=1e-6)
+    scale = scale_of(scan, scan.coil_maps, normalization)
+    assert scale == pytest.approx(float(samples[0]["scale"]), rel=1e-6)
 
 
 def test_a_network_of_another_matrix_is_resampled(path, tmp_path, make_scan):

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from monarch_sciml._checks import message, one_of, positive_int, present_device
 from monarch_sciml._files import writable_folder
 from monarch_sciml.commands.ranks import joined
-from monarch_sciml.commands.reconstruction_batch import reconstruct_all
-from monarch_sciml.commands.reconstruction_files import HDF5, Destination, ending_of
-from monarch_sciml.commands.reconstruction_maps import MapsName, MapsSource
-from monarch_sciml.commands.reconstruction_report import report
-from monarch_sciml.commands.reconstruction_settings import METHODS, Settings, reconstruct_scan
+from monarch_sciml.commands.reconstruct.batch import reconstruct_all
+from monarch_sciml.commands.reconstruct.files import HDF5, Destination, ending_of
+from monarch_sciml.commands.reconstruct.methods import SOLVERS
+from monarch_sciml.commands.reconstruct.plan import make_plan
+from monarch_sciml.commands.reconstruct.report import report
+from monarch_sciml.commands.reconstruct.scan import reconstruct_scan
+from monarch_sciml.commands.reconstruct.settings import Settings
 from monarch_sciml.commands.saved import load_mri_networks
 from monarch_sciml.commands.undersampling import MaskName
+from monarch_sciml.data.slice_maps import ESTIMATES, CoilMaps
 from monarch_sciml.physics import SamplingMask
 
 OutputFormat = Literal["h5", "nii", "nii.gz", "cfl", "png"]
@@ -31,7 +34,7 @@ def reconstruct(
     acceleration: float | None = None,
     calibration: int = 24,
     axis: Literal["columns", "rows"] = "columns",
-    coil_maps: MapsSource = "espirit",
+    coil_maps: CoilMaps = "espirit",
     n_maps: int = 1,
     compress_coils: int | None = None,
     regularization: float = 0.01,
@@ -146,7 +149,7 @@ def reconstruct(
     each method, FILE_METHOD, where there are several. With several scans, `axes`, `variable`,
     `contrast`, `repetition` and `prewhiten` apply to the files of a format that has them.
     """
-    paths = [Path(path)] if isinstance(path, str | Path) else [Path(part) for part in path]
+    paths = _listed(path)
     if not paths:
         raise ValueError(message("there must be a scan to reconstruct", "none", "Name a file."))
     if mask_file is not None and (mask is not None or acceleration is not None):
@@ -155,6 +158,8 @@ def reconstruct(
     names = _methods(method)
     one_of("device", device.split(":")[0], ("cpu", "cuda"))
     present_device(device)
+    reader = {"axes": axes, "variable": variable, "contrast": contrast, "repetition": repetition}
+    reader = {key: value for key, value in reader.items() if value is not None}
     with joined() as ranks:
         settings = Settings(
             methods=names,
@@ -163,14 +168,14 @@ def reconstruct(
             acceleration=acceleration,
             calibration=calibration,
             axis=axis,
-            coil_maps=coil_maps if coil_maps in get_args(MapsName) else Path(coil_maps),
+            coil_maps=coil_maps if coil_maps in ("stored", *ESTIMATES) else Path(coil_maps),
             n_maps=positive_int("n_maps", n_maps),
             compress_coils=compress_coils,
             regularization=regularization,
             wavelet_regularization=wavelet_regularization,
             slices=slices,
             seed=seed,
-            reader=_reader(axes, variable, contrast, repetition, prewhiten),
+            reader=reader | ({"prewhiten": True} if prewhiten else {}),
             device=ranks.device(device),
             progress=progress and ranks.first,
             networks=load_mri_networks(_listed(run)),
@@ -179,71 +184,55 @@ def reconstruct(
             rule = "there must be a method or a run to reconstruct with"
             raise ValueError(message(rule, "none", "Pass --method all, say."))
         several = len(paths) > 1 or paths[0].is_dir() or ranks.size > 1
-        if not several and not _is_folder(output):
-            replace = overwrite or resume
-            return _one(paths[0], output, output_format, figure, settings, resume, replace)
-        _check_folder(output, figure)
-        return reconstruct_all(
-            paths,
-            output,
-            output_format or "h5",
-            settings,
-            ranks,
-            resume=resume,
-            overwrite=overwrite,
+        _check_output(output, output_format, figure, several=several)
+        if several or _is_folder(output):
+            plan = ranks.from_first(
+                lambda: make_plan(
+                    paths,
+                    output,
+                    output_format or "h5",
+                    settings,
+                    resume=resume,
+                    overwrite=overwrite,
+                )
+            )
+            return "" if plan is None else reconstruct_all(plan, settings, ranks)
+        replace = overwrite or resume
+        destination = Destination.checked(
+            {paths[0].resolve()}, output, figure, settings.names, overwrite=replace
         )
+        return _one(paths[0], destination, settings, resume=resume)
 
 
-def _one(
-    path: Path,
-    output: Path | None,
-    output_format: str | None,
-    figure: Path | None,
-    settings: Settings,
-    resume: bool,
-    overwrite: bool,
-) -> str:
-    """Reconstruct one scan into one file."""
-    ending = None if output is None else ending_of(output)
-    wanted = HDF5 if output_format == "h5" else (f".{output_format}",)
-    if output_format is not None and ending is not None and ending not in wanted:
-        rule = f"`output` must end in .{output_format}, or be a folder"
-        raise ValueError(message(rule, output, "Leave out `output_format`."))
-    destination = Destination.checked(path, output, figure, settings.names, overwrite=overwrite)
+def _one(path: Path, destination: Destination, settings: Settings, *, resume: bool) -> str:
+    """Reconstruct one scan into files of its own."""
     files = destination.files(settings.names)
     if resume and files and all(file.exists() for file in files):
         return f"{path} is finished: " + ", ".join(map(str, files))
     for folder in {file.absolute().parent for file in files}:
         writable_folder(folder)
-    result = reconstruct_scan(path, settings, settings.reader, destination.check)
+    result = reconstruct_scan(path, settings, destination.check)
     lines = destination.write(result)
     return "\n\n".join([report(result), *(["\n".join(lines)] if lines else [])])
 
 
+def _listed(paths: Path | Sequence[Path] | None) -> list[Path]:
+    if paths is None:
+        return []
+    return [Path(part) for part in ([paths] if isinstance(paths, str | Path) else paths)]
+
+
 def _methods(method: str) -> tuple[str, ...]:
-    """Return the names of the conventional methods, in the order of METHODS."""
+    """Return the names of the conventional methods, in the order of SOLVERS."""
     names = [name.strip() for name in method.split(",")]
     if names == ["none"]:
         return ()
     for name in names:
-        if name not in (*METHODS, "all"):
-            rule = f"`method` must be all, none, or some of {', '.join(METHODS)}"
+        if name not in (*SOLVERS, "all"):
+            rule = f"`method` must be all, none, or some of {', '.join(SOLVERS)}"
             remedy = "A trained network is used with --run RUN_DIRECTORY."
             raise ValueError(message(rule, name, remedy))
-    return tuple(name for name in METHODS if name in names or "all" in names)
-
-
-def _reader(
-    axes: str | None,
-    variable: str | None,
-    contrast: int | None,
-    repetition: int | Literal["average"] | None,
-    prewhiten: bool,
-) -> dict[str, object]:
-    """Return the options of `read_scan` that are given."""
-    options = {"axes": axes, "variable": variable, "contrast": contrast, "repetition": repetition}
-    given: dict[str, object] = {k: value for k, value in options.items() if value is not None}
-    return given | ({"prewhiten": True} if prewhiten else {})
+    return tuple(name for name in SOLVERS if name in names or "all" in names)
 
 
 def _is_folder(output: Path | None) -> bool:
@@ -251,17 +240,18 @@ def _is_folder(output: Path | None) -> bool:
     return output is not None and (output.is_dir() or not output.suffix)
 
 
-def _check_folder(output: Path | None, figure: Path | None) -> None:
-    """Refuse the name of a file where several scans need a folder."""
-    if output is not None and ending_of(output) and not output.is_dir():
+def _check_output(
+    output: Path | None, output_format: str | None, figure: Path | None, *, several: bool
+) -> None:
+    """Refuse the name of a file where a folder is needed, or one of another format."""
+    ending = None if output is None or _is_folder(output) else ending_of(output)
+    if several and ending:
         rule = "`output` must be a folder for several scans"
         raise ValueError(message(rule, str(output), "Choose the format with --output_format."))
-    if figure is not None:
+    if figure is not None and (several or _is_folder(output)):
         rule = "`figure` is for a single scan with a file as its output"
         raise ValueError(message(rule, str(figure), "Figures go into the folder of `output`."))
-
-
-def _listed(run: Path | Sequence[Path] | None) -> list[Path]:
-    if run is None:
-        return []
-    return [run] if isinstance(run, Path) else list(run)
+    wanted = HDF5 if output_format == "h5" else (f".{output_format}",)
+    if output_format is not None and ending is not None and ending not in wanted:
+        rule = f"`output` must end in .{output_format}, or be a folder"
+        raise ValueError(message(rule, output, "Leave out `output_format`."))

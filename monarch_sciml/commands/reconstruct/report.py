@@ -6,14 +6,15 @@ from typing import Any
 
 from tabulate import tabulate
 
-from monarch_sciml.commands.reconstruction_reference import errors_of
-from monarch_sciml.commands.reconstruction_settings import Result
+from monarch_sciml.commands.reconstruct.scan import Result
+
+METRICS = {"nmse": ("NMSE", ".4g"), "psnr": ("PSNR (dB)", ".2f"), "ssim": ("SSIM", ".4f")}
+"""Title and digits of each metric in tables."""
 
 
 def report(result: Result) -> str:
     """Return what was reconstructed, and a table of times and, with a reference, of errors."""
-    problem, scan = result.problem, result.problem.scan
-    reference = problem.reference
+    scan, reference = result.scan, result.reference
     slices = "1 slice" if scan.n_slices == 1 else f"{scan.n_slices} slices"
     coils = "1 coil" if scan.n_coils == 1 else f"{scan.n_coils} coils"
     matrix = "{} x {}".format(*scan.matrix)
@@ -22,18 +23,18 @@ def report(result: Result) -> str:
         "scan": f"{scan.name} ({scan.header['format']}), {slices}, {coils}, {matrix}",
         "sampling": result.sampling,
         "acceleration": f"{scan.acceleration:.2f} achieved, fully sampled centre {region}",
-        "coil maps": problem.maps.origin,
+        "coil maps": result.maps.origin,
         "reference": "none: no errors can be given" if reference is None else reference.origin,
     }
     lines = [f"{name + ':':<14}{value}" for name, value in facts.items()]
-    lines += [f"{'note:':<14}{note}" for note in problem.notes]
-    notes = ["", *result.notes] if result.notes else []
-    return "\n".join([*lines, "", _table(rows_of(result)), *notes])
+    lines += [f"{'note:':<14}{note}" for note in result.notes]
+    left_out = ["", *result.left_out] if result.left_out else []
+    return "\n".join([*lines, "", _table(rows_of(result)), *left_out])
 
 
 def rows_of(result: Result) -> list[dict[str, Any]]:
     """Return a row for each method: the scan, errors where there is a reference, time."""
-    problem, scan = result.problem, result.problem.scan
+    scan, reference = result.scan, result.reference
     first = {
         "file": scan.name,
         "format": scan.header["format"],
@@ -43,29 +44,21 @@ def rows_of(result: Result) -> list[dict[str, Any]]:
         "width": scan.matrix[1],
         "sampling": result.sampling,
         "acceleration": scan.acceleration,
-        "coil_maps": problem.maps.origin,
-        "reference": "none" if problem.reference is None else problem.reference.origin,
+        "coil_maps": result.maps.origin,
+        "reference": "none" if reference is None else reference.origin,
     }
-    rows = []
-    for name, found in result.found.items():
-        row: dict[str, Any] = {**first, "method": name}
-        if problem.reference is not None:
-            row |= errors_of(found.magnitude, problem.reference.image)
-        rows.append({**row, "seconds_per_slice": found.seconds})
-    return rows
+    return [
+        {**first, "method": name, **result.errors[name], "seconds_per_slice": found.seconds}
+        for name, found in result.found.items()
+    ]
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
     shown = []
     for row in rows:
-        cells: dict[str, Any] = {"method": row["method"]}
-        if "nmse" in row:
-            cells |= {
-                "NMSE": f"{row['nmse']:.4g}",
-                "PSNR (dB)": f"{row['psnr']:.2f}",
-                "SSIM": f"{row['ssim']:.4f}",
-            }
-        shown.append({**cells, "s per slice": f"{row['seconds_per_slice']:.2g}"})
+        errors = {title: f"{row[m]:{digits}}" for m, (title, digits) in METRICS.items() if m in row}
+        seconds = f"{row['seconds_per_slice']:.2g}"
+        shown.append({"method": row["method"], **errors, "s per slice": seconds})
     return aligned(shown)
 
 

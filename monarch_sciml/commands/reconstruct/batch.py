@@ -1,0 +1,68 @@
+"""Many scans in one call of `reconstruct`, shared out among processes; failures do not stop it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from monarch_sciml.commands.ranks import Ranks
+from monarch_sciml.commands.reconstruct.plan import Job, Plan, write_record
+from monarch_sciml.commands.reconstruct.report import rows_of
+from monarch_sciml.commands.reconstruct.scan import reconstruct_scan
+from monarch_sciml.commands.reconstruct.settings import Settings
+from monarch_sciml.commands.reconstruct.summary import Outcome, PartlyFailed, summary
+from monarch_sciml.evaluation.results import write_rows
+
+
+def reconstruct_all(plan: Plan, settings: Settings, ranks: Ranks) -> str:
+    """Reconstruct the scans of a plan, shared out among the processes of the job.
+
+    Returns
+    -------
+    str
+        Tables over the files; empty in all processes but the first.
+
+    Raises
+    ------
+    PartlyFailed
+        In the first process, when a scan failed; the others were reconstructed all the same.
+    """
+    bar = tqdm(
+        plan.jobs[ranks.rank :: ranks.size],
+        "scans",
+        unit="scan",
+        disable=None if settings.progress else True,
+    )
+    mine = [_reconstruct(job, settings) for job in bar]
+    outcomes = [outcome for part in ranks.gathered(mine) for outcome in part]
+    if not ranks.first:
+        return ""
+    # in the order of the plan, the finished ones first
+    order = {str(job.path): number for number, job in enumerate(plan.jobs)}
+    outcomes = plan.done + sorted(outcomes, key=lambda outcome: order[outcome.path])
+    if plan.results is not None:
+        rows = [row for outcome in outcomes for row in outcome.csv_rows]
+        write_rows(rows, plan.results, overwrite=True)
+    text = summary(outcomes, plan.skipped, plan.results)
+    failed = [Path(outcome.path).name for outcome in outcomes if outcome.failure]
+    if failed:
+        raise PartlyFailed(text, failed, len(outcomes))
+    return text
+
+
+def _reconstruct(job: Job, settings: Settings) -> Outcome:
+    """Reconstruct and write one scan; what goes wrong is part of the outcome."""
+    try:
+        own = settings.of_format(job.path)
+        result = reconstruct_scan(job.path, own, job.destination.check)
+        job.destination.write(result)
+        rows = [{"path": str(job.path), **row} for row in rows_of(result)]
+        outcome = Outcome(str(job.path), rows, [*result.notes, *result.left_out])
+        write_record(job, settings, outcome)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        return Outcome(str(job.path), failure=" ".join(str(error).split()))
+    except Exception as error:  # a reader or method that breaks must not stop the other scans
+        reason = " ".join(str(error).split())
+        return Outcome(str(job.path), failure=f"{type(error).__name__}: {reason}")
+    return outcome

@@ -1,0 +1,203 @@
+"""The files that `reconstruct` writes for one scan: images, in five formats, and a figure."""
+
+# Legend: s slices, H, W matrix of k-space, h, w matrix of the images.
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monarch_sciml._checks import message, one_of
+from monarch_sciml._files import whole_file
+from monarch_sciml.commands.reconstruct.reference import errors_of
+from monarch_sciml.commands.reconstruct.scan import Result
+from monarch_sciml.data.fastmri import write_fastmri
+from monarch_sciml.data.images import ENDINGS, write_image
+from monarch_sciml.data.scan import Scan
+from monarch_sciml.evaluation import images_figure, reconstruction_figure, save
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HDF5 = (".h5", ".hdf5")
+
+
+def ending_of(path: Path) -> str | None:
+    """Return the ending of a file of images, .nii.gz in full; None when it is none."""
+    return next((end for end in (*ENDINGS, ".hdf5") if path.name.lower().endswith(end)), None)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """The files to write for one scan, and whether they may replace others.
+
+    Attributes
+    ----------
+    images
+        The file of each method, the same for all as .h5 or where there is but one; may be empty.
+    figure
+        None for none.
+    overwrite
+        Whether existing files are replaced.
+    """
+
+    images: dict[str, Path]
+    figure: Path | None
+    overwrite: bool
+
+    @classmethod
+    def checked(
+        cls,
+        scans: Collection[Path],
+        images: Path | None,
+        figure: Path | None,
+        names: Sequence[str],
+        *,
+        overwrite: bool,
+    ) -> Destination:
+        """Refuse a destination before any work is done; the figure goes beside the images.
+
+        Parameters
+        ----------
+        scans
+            Files that are never replaced, resolved.
+        images, figure
+            As the user names them; None for none.
+        names
+            Names of the methods.
+        overwrite
+            Replace other files.
+
+        Raises
+        ------
+        FileExistsError
+            When a file exists and `overwrite` is false, or is a scan.
+        ValueError
+            When a file has an ending of another format.
+        """
+        if images is not None and figure is None:
+            ending = _known_ending(images)
+            stem = images.name[: -len(ending)] + ("_figure" if ending == ".png" else "")
+            figure = images.with_name(f"{stem}.png")
+        if figure is not None:
+            one_of("figure.suffix", figure.suffix, (".png", ".pdf", ".svg"))
+        destination = cls(_files(images, names), figure, overwrite)
+        for path in destination.files(names):
+            if path.resolve() in scans:
+                rule = "the output must not be the scan itself"
+                raise FileExistsError(message(rule, str(path), "Pass another name."))
+            if path.exists() and not overwrite:
+                rule = "the output file must not exist yet"
+                remedy = "Pass --overwrite true, or another name."
+                raise FileExistsError(message(rule, str(path), remedy))
+        return destination
+
+    def files(self, names: Iterable[str]) -> list[Path]:
+        """Return every file that is written when the methods of these names are run."""
+        images = [self.images[name] for name in names if name in self.images]
+        return list(dict.fromkeys([*images, *([] if self.figure is None else [self.figure])]))
+
+    @property
+    def hdf5(self) -> Path | None:
+        """The file of all images in fastMRI's layout; None for another format."""
+        return next((path for path in self.images.values() if ending_of(path) in HDF5), None)
+
+    def check(self, scan: Scan) -> None:
+        """Refuse a scan that fastMRI's layout cannot hold: a mask for every slice."""
+        if self.hdf5 is not None and scan.mask.ndim == 3:
+            rule = f"the slices of {scan.name} must share one mask to be written as .h5"
+            remedy = "Pick one with --slices [0,1], or write --output_format nii.gz."
+            raise ValueError(message(rule, "one mask a slice", remedy))
+
+    def write(self, result: Result) -> list[str]:
+        """Write the images and the figure, each whole or not at all; return a line for each."""
+        lines = []
+        figure = draw(result) if self.figure is not None else None
+        if self.hdf5 is not None:
+            _write_hdf5(self.hdf5, result, overwrite=self.overwrite)
+            last = list(result.found)[-1]
+            lines.append(f"images: {self.hdf5} (`reconstruction` is that of {last})")
+        elif self.images:
+            for name, found in result.found.items():
+                path = self.images[name]
+                write_image(path, found.image, scan=result.scan, overwrite=self.overwrite)
+                lines.append(f"images: {path} ({name})")
+        if figure is not None and self.figure is not None:
+            save(figure, self.figure, overwrite=self.overwrite)
+            lines.append(f"figure: {self.figure}")
+        return lines
+
+
+def _known_ending(path: Path) -> str:
+    ending = ending_of(path)
+    if ending is None:
+        rule = f"`output` must end in {', '.join(ENDINGS)}, or be a folder"
+        raise ValueError(message(rule, repr(path.name), "Rename it."))
+    return ending
+
+
+def _files(images: Path | None, names: Sequence[str]) -> dict[str, Path]:
+    """Return the file of each method: one for all of them as .h5, or where there is but one."""
+    if images is None:
+        return {}
+    ending = _known_ending(images)
+    if ending in HDF5 or len(names) == 1:
+        return dict.fromkeys(names, images)
+    stem = images.name[: -len(ending)]
+    words = {name: re.sub(r"[^\w.-]+", "-", name) for name in names}
+    return {name: images.with_name(f"{stem}_{words[name]}{ending}") for name in names}
+
+
+def _write_hdf5(path: Path, result: Result, *, overwrite: bool) -> None:
+    """Write fastMRI's layout; `reconstructions` holds the images of every method."""
+    import h5py
+
+    maps, reference = result.maps, result.reference
+    scan = replace(result.scan, target=None)
+    if reference is not None:
+        header = {**scan.header, "reference": "target"}
+        scan = replace(scan, target=reference.image, header=header)
+    name, last = list(result.found.items())[-1]
+    attributes = {
+        "method": name,
+        "acceleration": scan.acceleration,
+        "sampling": result.sampling,
+        "coil_maps": maps.origin,
+        "reference": "none" if reference is None else reference.origin,
+        "source": scan.name,
+    }
+    with whole_file(path, overwrite=overwrite) as part:
+        write_fastmri(
+            part, scan, reconstruction=last.magnitude, attributes=attributes, overwrite=True
+        )
+        with h5py.File(part, "a") as file:
+            if maps.values.dim() == 5:
+                file["maps"] = maps.values.numpy()  # (s, M, c, H, W)
+            group = file.create_group("reconstructions")
+            for method, found in result.found.items():
+                data = found.magnitude.numpy()
+                stored = group.create_dataset(method.replace("/", "|"), data=data)
+                stored.attrs["seconds_per_slice"] = found.seconds
+                stored.attrs.update(result.errors[method])
+
+
+def draw(result: Result) -> Figure:
+    """Draw all slices and the middle one with a zoom, with errors where there is a reference."""
+    scan, reference = result.scan, result.reference
+    middle = scan.n_slices // 2
+    images = {name: found.magnitude.numpy() for name, found in result.found.items()}
+    mask = scan.slice_mask(middle).numpy()
+    if reference is None:
+        return images_figure(images, mask=mask)
+    target = reference.image[middle : middle + 1]
+    scores = {}
+    if bool(target.any()):  # the slice may be empty
+        for name, found in result.found.items():
+            scores[name] = errors_of(found.magnitude[middle : middle + 1], target)
+    whole = target.shape[1:] == scan.matrix  # the mask is drawn in the size of the images
+    return reconstruction_figure(
+        reference.image.numpy(), images, scores=scores, mask=mask if whole else None
+    )

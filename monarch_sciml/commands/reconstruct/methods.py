@@ -1,0 +1,142 @@
+"""The methods of `reconstruct`: conventional ones by their names, and trained networks."""
+
+# Legend: s slices, M map sets, c coils, H, W matrix of k-space, h, w matrix of the images.
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from monarch_sciml._checks import finite, message
+from monarch_sciml.commands.reconstruct.reference import Shape, zero_filled
+from monarch_sciml.commands.reconstruct.settings import Settings
+from monarch_sciml.data.scan import Scan
+from monarch_sciml.data.scan_samples import Normalization, normalization_level
+from monarch_sciml.models import SENSE
+from monarch_sciml.physics import center_crop
+from monarch_sciml.solvers import CGSENSE, L1Wavelet
+
+SOLVERS: dict[str, Callable[[Shape, Settings], nn.Module]] = {
+    "zero_filled": lambda matrix, _: SENSE(matrix),
+    "cg_sense": lambda matrix, asked: CGSENSE(matrix, regularization=asked.regularization),
+    "l1_wavelet": lambda matrix, asked: L1Wavelet(
+        matrix, regularization=asked.wavelet_regularization
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """The images of one method.
+
+    Attributes
+    ----------
+    image
+        (s, h, w), complex, unit of k-space.
+    seconds
+        Mean time of a slice, without that of the coil maps.
+    """
+
+    image: Tensor
+    seconds: float
+
+    @property
+    def magnitude(self) -> Tensor:
+        """(s, h, w), unit of k-space."""
+        return self.image.abs()
+
+
+def run_methods(
+    scan: Scan, maps: Tensor, shape: Shape, settings: Settings
+) -> tuple[dict[str, Reconstruction], list[str]]:
+    """Run every method and network; return what they found and which were left out, and why.
+
+    Parameters
+    ----------
+    scan
+        The undersampled scan.
+    maps
+        (s, c, H, W) or (s, M, c, H, W), dimensionless.
+    shape
+        (h, w), the central part of the images that is kept.
+    settings
+        What is asked for.
+
+    Raises
+    ------
+    ValueError
+        When a network that was named refuses the scan, or nothing is left: one that came with a
+        comparison may be left out.
+    """
+    found, left_out = {}, []
+    for name in settings.methods:
+        solver = SOLVERS[name](scan.matrix, settings)
+        found[name] = _run(name, solver, scan, maps, shape, settings)
+    for network, name in zip(settings.networks, settings.names[len(found) :]):
+        try:
+            found[name] = _run(
+                name, network.model, scan, maps, shape, settings, network.normalization
+            )
+        except ValueError as error:
+            if network.named:
+                raise ValueError(f"{network.path}: {error}") from error
+            left_out.append(f"{name} left out: {error}")
+    if not found:
+        rule = "there must be a network that can be used"
+        raise ValueError(message(rule, "; ".join(left_out), "Pass --method all, say."))
+    return found, left_out
+
+
+def scale_of(scan: Scan, maps: Tensor, normalization: Normalization) -> float:
+    """Return what k-space is divided by, the same as in training (`ScanDataset`).
+
+    Parameters
+    ----------
+    scan
+        The undersampled scan.
+    maps
+        (s, c, H, W) or (s, M, c, H, W), dimensionless.
+    normalization
+        "p95", "max" or "std" of the magnitude of its zero-filled images.
+
+    Raises
+    ------
+    ValueError
+        When that is zero.
+    """
+    scale = float(normalization_level(zero_filled(scan, maps).abs(), normalization))
+    if not scale > 0:
+        rule = f"the zero-filled images of {scan.name} must not be zero"
+        raise ValueError(message(rule, f"a scale of {scale:g}", "Check coil maps and mask."))
+    return scale
+
+
+@torch.no_grad()
+def _run(
+    name: str,
+    network: nn.Module,
+    scan: Scan,
+    maps: Tensor,
+    shape: Shape,
+    settings: Settings,
+    normalization: Normalization | None = None,
+) -> Reconstruction:
+    """Reconstruct every slice; without a normalisation as for a method that needs no scale."""
+    network, device = network.to(settings.device).eval(), settings.device
+    scale = scale_of(scan, maps, normalization) if normalization else 1.0
+    images, seconds = [], 0.0
+    for number in settings.slice_numbers(name, scan.n_slices):
+        start = time.perf_counter()
+        kspace, coil_maps = scan.kspace[number].to(device), maps[number].to(device)
+        mask = scan.slice_mask(number).to(device, torch.float32)
+        image = scan.kspace.new_zeros(scan.matrix)
+        if bool(kspace.any()):  # a slice at the end of a volume may be empty
+            image = network(kspace[None] / scale, mask[None], coil_maps[None])[0].cpu() * scale
+        seconds += time.perf_counter() - start
+        finite(f"slice {number} of {name}", image, remedy="Check the training of the network.")
+        images.append(center_crop(image, shape))
+    return Reconstruction(torch.stack(images), seconds / len(images))
