@@ -16,7 +16,7 @@ from monarch_sciml.data.field_folder import check_alike
 from monarch_sciml.data.field_samples import FieldSamples, Window
 from monarch_sciml.data.field_source import FieldSource
 from monarch_sciml.data.normalization import UnitGaussian
-from monarch_sciml.data.spec import DataModule, Normalization
+from monarch_sciml.data.spec import DataModule, FieldNormalization
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -46,7 +46,7 @@ class FieldModule(DataModule):
         boundary: Sequence[str] | None = None,
         test_path: Path | None = None,
         split: Literal["samples", "time"] = "samples",
-        normalization: Normalization | None = None,
+        normalization: FieldNormalization | None = None,
     ) -> None:
         self.path = Path(path)
         self.source = self.test_source = open_data(self.path, boundary)

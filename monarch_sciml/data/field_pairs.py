@@ -13,7 +13,7 @@ from monarch_sciml._checks import message, positive_int
 from monarch_sciml.data.field_module import SPLITS, FieldModule, known_fields
 from monarch_sciml.data.field_samples import Window
 from monarch_sciml.data.normalization import UnitGaussian
-from monarch_sciml.data.spec import FieldSpec, Normalization
+from monarch_sciml.data.spec import FieldNormalization, FieldSpec
 
 
 class PairModule(FieldModule):
@@ -92,7 +92,7 @@ class PairModule(FieldModule):
         in_memory: bool | None = None,
         boundary: list[str] | None = None,
         dtype: Literal["float32", "float64"] = "float32",
-        normalization: Normalization | None = None,
+        normalization: FieldNormalization | None = None,
     ) -> None:
         super().__init__(
             path,

@@ -18,7 +18,7 @@ from monarch_sciml.data.field_module import (
     split_frames,
 )
 from monarch_sciml.data.field_samples import Window
-from monarch_sciml.data.spec import FieldSpec, Normalization
+from monarch_sciml.data.spec import FieldNormalization, FieldSpec
 
 
 class TrajectoryModule(FieldModule):
@@ -125,7 +125,7 @@ class TrajectoryModule(FieldModule):
         fields: list[str] | None = None,
         boundary: list[str] | None = None,
         dtype: Literal["float32", "float64"] = "float32",
-        normalization: Normalization | None = None,
+        normalization: FieldNormalization | None = None,
     ) -> None:
         one_of("split", split, ("samples", "time"))
         if split == "time" and test_path is not None:

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from monarch_sciml.data.normalization import UnitGaussian
 
-Normalization = Literal["unit_gaussian"]
+FieldNormalization = Literal["unit_gaussian"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class FieldSpec:
     domain_extent: tuple[float, ...]
     boundary: tuple[str, ...]
     dt: float | None = None
-    normalization: Normalization | None = None
+    normalization: FieldNormalization | None = None
 
     @property
     def network_arguments(self) -> dict[str, Any]:
