@@ -39,6 +39,7 @@ def publish(
     configuration: str,
     evaluate_on: Mapping[str, DataModule] | None = None,
     notes: Sequence[str] = (),
+    command: str = "monarch-sciml compare --config config.yaml",
 ) -> str:
     """Write results, tables, figures and report of finished runs; return the text to print.
 
@@ -58,6 +59,8 @@ def publish(
         The further data sets that the runs were measured on.
     notes
         Sentences on runs that diverged or are missing.
+    command
+        What made the runs, for the report.
     """
     describe_run(output, configuration)
     columns = list(dict.fromkeys(name for run in runs for name in run.means))
@@ -90,9 +93,10 @@ def publish(
         figures=drawn,
         environment=environment(),
         configuration=configuration,
-        command="monarch-sciml compare --config config.yaml",
+        command=command,
         seeds=seeds,
-        budget=f"{budget.epochs} epochs, batch size {budget.batch_size}, for every network",
+        budget=f"{budget.epochs} epochs, batch size {budget.batch_size}"
+        + (", for every network" if len(runs) > 1 else ""),
         overwrite=True,
     )
     printed = [first.to_text()] + [f"{name}:\n\n{tables[name].to_text()}" for name in others]
@@ -160,8 +164,8 @@ def _summary(data: DataModule, runs: Sequence[Run], seeds: Sequence[int]) -> str
         for name, value in sizes
     )
     units = max((len(values) for run in runs for values in run.metrics.values()), default=0)
-    return (
-        f"Every network saw the same data and budget (seeds {', '.join(map(str, seeds))}). Errors "
-        f"are means over {units} test units; the spread is the standard deviation over seeds. "
-        f"Data: {spec}."
-    )
+    many = f"Every network saw the same data and budget (seeds {', '.join(map(str, seeds))}). "
+    spread = "; the spread is the standard deviation over seeds"
+    if len(runs) == 1:
+        many = spread = ""
+    return f"{many}Errors are means over {units} test units{spread}. Data: {spec}."

@@ -226,6 +226,19 @@ def test_every_test_sample_is_kept_also_when_finished_runs_are_collected_again(u
     assert "Over test samples" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("unrendered")
+def test_the_report_of_one_run_speaks_of_one(tmp_path):
+    run = Run("FNO", 0, Linear((12,), 2, 1), Progress(), {"relative_l2": torch.tensor([0.5, 1.0])})
+    publish(
+        [run], Fields(), RolloutObjective(), Budget(epochs=1, batch_size=1), tmp_path,
+        baseline="", title="", configuration="", command="monarch-sciml train",
+    )  # fmt: skip
+    page = (tmp_path / "report.html").read_text()
+    assert "monarch-sciml train" in page and "monarch-sciml compare" not in page
+    assert "means over 2 test units. Data:" in page
+    assert "for every network" not in page and "Every network saw" not in page
+
+
 def test_volumes_are_named_by_their_files(undrawn, tmp_path):
     spec = ScanSpec((12, 12), 4, 2.0)
     paths = [f"scans/{name}.h5" for name in "abc"]
