@@ -154,7 +154,7 @@ def _scan(
         "acquisition": found["acquisition"],
         "dtype": found["dtype"],
     }
-    if found["format"] == "fastMRI":
+    if found["format"] in ("fastMRI", "M4Raw"):
         attributes = read_header(path)["attributes"]
         shown |= {key: attributes[key] for key in ORIGIN if key in attributes}
     return shown | {f"note {i}": note for i, note in enumerate(found["notes"], 1)}

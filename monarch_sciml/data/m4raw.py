@@ -49,8 +49,9 @@ def read_m4raw(path: str | Path, *, slices: Slices = None, average: bool = False
     Returns
     -------
     Scan
-        As `read_fastmri`, with the number of files of the series as `header["repetitions"]`. The
-        reference of an average is left out: a mean of magnitudes is not the magnitude of a mean.
+        As `read_fastmri`, with the number of files of the series as `header["repetitions"]`, and
+        the format "M4Raw" where the file is named as in the data set. The reference of an average
+        is left out: a mean of magnitudes is not the magnitude of a mean.
 
     Raises
     ------
@@ -67,6 +68,8 @@ def read_m4raw(path: str | Path, *, slices: Slices = None, average: bool = False
     files = repetition_files(path)
     scan = read_fastmri(path, slices=slices)
     scan.header["repetitions"] = len(files)
+    if NAME.fullmatch(scan.name):
+        scan.header["format"] = "M4Raw"
     if not average or len(files) == 1:
         return scan
     total, mask = scan.kspace.clone(), scan.mask

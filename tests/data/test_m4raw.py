@@ -33,6 +33,12 @@ def test_repetitions_of_a_series(series):
     assert repetition_files(folder / "other.h5") == [folder / "other.h5"]
 
 
+def test_files_of_a_series_go_by_their_own_name(series):
+    folder, _ = series
+    assert describe_scan(folder / NAMES[0])["format"] == "M4Raw"
+    assert describe_scan(folder / "other.h5")["format"] == "fastMRI"
+
+
 def test_one_repetition_and_the_average(series):
     folder, scans = series
     one = read_scan(folder / NAMES[1])
