@@ -213,10 +213,10 @@ class L1Wavelet(nn.Module):
     def _shrink(self, image: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
         """Return (..., M, H, W) with coefficients shrunk by `threshold` (..., 1, 1, 1)."""
         bound = threshold.cpu().numpy()
+        least = np.maximum(bound, np.finfo(bound.dtype).tiny)
 
         def soft(coefficients: np.ndarray) -> np.ndarray:
-            size = np.maximum(np.abs(coefficients), np.finfo(bound.dtype).tiny)
-            return coefficients * np.maximum(1 - bound / size, 0)
+            return coefficients * (1 - bound / np.maximum(np.abs(coefficients), least))
 
         levels = _pywt().wavedec2(image.cpu().numpy(), self.wavelet, mode="zero")
         shrunk = [soft(levels[0]), *(tuple(map(soft, level)) for level in levels[1:])]

@@ -253,6 +253,14 @@ def test_l1_wavelet_without_shifts_equals_sigpy(small):
     assert relative(ours, CGSENSE((12, 10), regularization=0.0)(kspace, mask, maps)) > 0.05
 
 
+def test_l1_wavelet_of_vanishing_coefficients_is_silent():
+    """Warnings are errors: a coefficient of 1e-38 must not overflow threshold / size."""
+    kspace = torch.full((1, 12, 10), 1e-38, dtype=torch.complex64)
+    kspace[0, 6, 5] = 1e4  # the brightest coefficient sets the threshold
+    image = L1Wavelet((12, 10))(kspace, torch.ones(12, 10), torch.ones_like(kspace))
+    assert image.isfinite().all() and image.abs().max() > 1
+
+
 @pytest.mark.parametrize("grid", [(9, 11), (12, 10), (3, 2)])
 def test_l1_wavelet_on_fully_sampled_data_only_shrinks(grid):
     image = torch.randn(grid, dtype=torch.complex128, generator=torch.Generator().manual_seed(1))
