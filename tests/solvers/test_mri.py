@@ -259,7 +259,7 @@ def test_l1_wavelet_where_the_maps_are_zero_is_silent():
     maps[:, :6, :6] = 1
     kspace = fft2c(1e8 * maps)
     image = L1Wavelet((24, 20))(kspace, torch.ones(24, 20), maps)
-    assert relative(image, 1e8 * maps[0]) < 0.1
+    assert relative(image[:6, :6], 1e8 * maps[0, :6, :6]) < 0.02
 
 
 @pytest.mark.parametrize("grid", [(9, 11), (12, 10), (3, 2)])
