@@ -7,7 +7,8 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from monarch_sciml.commands.ranks import Ranks
-from monarch_sciml.commands.reconstruct.plan import Job, Plan, write_record
+from monarch_sciml.commands.reconstruct.files import Destination
+from monarch_sciml.commands.reconstruct.plan import Plan, write_record
 from monarch_sciml.commands.reconstruct.report import rows_of
 from monarch_sciml.commands.reconstruct.scan import reconstruct_scan
 from monarch_sciml.commands.reconstruct.settings import Settings
@@ -29,17 +30,17 @@ def reconstruct_all(plan: Plan, settings: Settings, ranks: Ranks) -> str:
         In the first process, when a scan failed; the others were reconstructed all the same.
     """
     bar = tqdm(
-        plan.jobs[ranks.rank :: ranks.size],
+        list(plan.jobs.items())[ranks.rank :: ranks.size],
         "scans",
         unit="scan",
         disable=None if settings.progress else True,
     )
-    mine = [_reconstruct(job, settings) for job in bar]
+    mine = [_reconstruct(path, destination, settings) for path, destination in bar]
     outcomes = [outcome for part in ranks.gathered(mine) for outcome in part]
     if not ranks.first:
         return ""
     # in the order of the plan, the finished ones first
-    order = {str(job.path): number for number, job in enumerate(plan.jobs)}
+    order = {str(path): number for number, path in enumerate(plan.jobs)}
     outcomes = plan.done + sorted(outcomes, key=lambda outcome: order[outcome.path])
     if plan.results is not None:
         rows = [row for outcome in outcomes for row in outcome.csv_rows]
@@ -51,18 +52,16 @@ def reconstruct_all(plan: Plan, settings: Settings, ranks: Ranks) -> str:
     return text
 
 
-def _reconstruct(job: Job, settings: Settings) -> Outcome:
+def _reconstruct(path: Path, destination: Destination, settings: Settings) -> Outcome:
     """Reconstruct and write one scan; what goes wrong is part of the outcome."""
     try:
-        own = settings.of_format(job.path)
-        result = reconstruct_scan(job.path, own, job.destination.check)
-        job.destination.write(result)
-        rows = [{"path": str(job.path), **row} for row in rows_of(result)]
-        outcome = Outcome(str(job.path), rows, [*result.notes, *result.left_out])
-        write_record(job, settings, outcome)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        return Outcome(str(job.path), failure=" ".join(str(error).split()))
+        result = reconstruct_scan(path, settings.of_format(path), destination.check)
+        destination.write(result)
+        rows = [{"path": str(path), **row} for row in rows_of(result)]
+        outcome = Outcome(str(path), rows, [*result.notes, *result.left_out])
+        write_record(destination, settings, outcome)
+        return outcome
     except Exception as error:  # a reader or method that breaks must not stop the other scans
-        reason = " ".join(str(error).split())
-        return Outcome(str(job.path), failure=f"{type(error).__name__}: {reason}")
-    return outcome
+        known = isinstance(error, ValueError | TypeError | OSError | ImportError)
+        kind = "" if known else f"{type(error).__name__}: "
+        return Outcome(str(path), failure=kind + " ".join(str(error).split()))

@@ -10,7 +10,7 @@ from monarch_sciml._checks import message, one_of, positive_int, present_device
 from monarch_sciml._files import writable_folder
 from monarch_sciml.commands.ranks import joined
 from monarch_sciml.commands.reconstruct.batch import reconstruct_all
-from monarch_sciml.commands.reconstruct.files import HDF5, Destination, ending_of
+from monarch_sciml.commands.reconstruct.files import HDF5, Destination, ending_of, files_of
 from monarch_sciml.commands.reconstruct.methods import SOLVERS
 from monarch_sciml.commands.reconstruct.plan import make_plan
 from monarch_sciml.commands.reconstruct.report import report
@@ -197,9 +197,8 @@ def reconstruct(
                 )
             )
             return "" if plan is None else reconstruct_all(plan, settings, ranks)
-        replace = overwrite or resume
         destination = Destination.checked(
-            {paths[0].resolve()}, output, figure, settings.names, overwrite=replace
+            files_of(paths), output, figure, settings.names, overwrite=overwrite or resume
         )
         return _one(paths[0], destination, settings, resume=resume)
 
@@ -244,7 +243,7 @@ def _check_output(
     output: Path | None, output_format: str | None, figure: Path | None, *, several: bool
 ) -> None:
     """Refuse the name of a file where a folder is needed, or one of another format."""
-    ending = None if output is None or _is_folder(output) else ending_of(output)
+    ending = "" if output is None or _is_folder(output) else ending_of(output)
     if several and ending:
         rule = "`output` must be a folder for several scans"
         raise ValueError(message(rule, str(output), "Choose the format with --output_format."))
@@ -252,6 +251,6 @@ def _check_output(
         rule = "`figure` is for a single scan with a file as its output"
         raise ValueError(message(rule, str(figure), "Figures go into the folder of `output`."))
     wanted = HDF5 if output_format == "h5" else (f".{output_format}",)
-    if output_format is not None and ending is not None and ending not in wanted:
+    if output_format is not None and ending and ending not in wanted:
         rule = f"`output` must end in .{output_format}, or be a folder"
         raise ValueError(message(rule, output, "Leave out `output_format`."))

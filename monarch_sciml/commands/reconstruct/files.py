@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from monarch_sciml._checks import message, one_of
 from monarch_sciml._files import whole_file
 from monarch_sciml.commands.reconstruct.reference import errors_of
 from monarch_sciml.commands.reconstruct.scan import Result
+from monarch_sciml.data.bart import pair_of
 from monarch_sciml.data.fastmri import write_fastmri
 from monarch_sciml.data.images import ENDINGS, write_image
 from monarch_sciml.data.scan import Scan
@@ -25,9 +26,18 @@ if TYPE_CHECKING:
 HDF5 = (".h5", ".hdf5")
 
 
-def ending_of(path: Path) -> str | None:
-    """Return the ending of a file of images, .nii.gz in full; None when it is none."""
-    return next((end for end in (*ENDINGS, ".hdf5") if path.name.lower().endswith(end)), None)
+def ending_of(path: Path) -> str:
+    """Return the ending of a file of images, .nii.gz in full; an empty text when it is none."""
+    return next((end for end in (*ENDINGS, ".hdf5") if path.name.lower().endswith(end)), "")
+
+
+def files_of(scans: Iterable[Path]) -> set[Path]:
+    """Return the files that scans are made of, resolved: of a BART pair both."""
+    found: set[Path] = set()
+    for path in scans:
+        single = path.exists() and path.suffix not in (".cfl", ".hdr")
+        found.update(part.resolve() for part in ([path] if single else pair_of(path)))
+    return found
 
 
 @dataclass(frozen=True)
@@ -42,11 +52,14 @@ class Destination:
         None for none.
     overwrite
         Whether existing files are replaced.
+    record
+        Where to say that the scan is finished; None for nowhere.
     """
 
-    images: dict[str, Path]
-    figure: Path | None
-    overwrite: bool
+    images: Mapping[str, Path] = field(default_factory=dict)
+    figure: Path | None = None
+    overwrite: bool = False
+    record: Path | None = None
 
     @classmethod
     def checked(
@@ -57,34 +70,33 @@ class Destination:
         names: Sequence[str],
         *,
         overwrite: bool,
+        record: Path | None = None,
     ) -> Destination:
         """Refuse a destination before any work is done; the figure goes beside the images.
-
-        Parameters
-        ----------
-        scans
-            Files that are never replaced, resolved.
-        images, figure
-            As the user names them; None for none.
-        names
-            Names of the methods.
-        overwrite
-            Replace other files.
 
         Raises
         ------
         FileExistsError
-            When a file exists and `overwrite` is false, or is a scan.
+            When a file exists and `overwrite` is false, or is among `scans` (see `files_of`).
         ValueError
             When a file has an ending of another format.
         """
-        if images is not None and figure is None:
-            ending = _known_ending(images)
-            stem = images.name[: -len(ending)] + ("_figure" if ending == ".png" else "")
-            figure = images.with_name(f"{stem}.png")
+        files = {}
+        if images is not None:
+            ending = ending_of(images)
+            if not ending:
+                rule = f"`output` must end in {', '.join(ENDINGS)}, or be a folder"
+                raise ValueError(message(rule, repr(images.name), "Rename it."))
+            stem = images.name[: -len(ending)]
+            files = dict.fromkeys(names, images)
+            if ending not in HDF5 and len(names) > 1:
+                words = {name: re.sub(r"[^\w.-]+", "-", name) for name in names}
+                files = {n: images.with_name(f"{stem}_{words[n]}{ending}") for n in names}
+            stem += "_figure" if ending == ".png" else ""
+            figure = figure or images.with_name(f"{stem}.png")
         if figure is not None:
             one_of("figure.suffix", figure.suffix, (".png", ".pdf", ".svg"))
-        destination = cls(_files(images, names), figure, overwrite)
+        destination = cls(files, figure, overwrite, record)
         for path in destination.files(names):
             if path.resolve() in scans:
                 rule = "the output must not be the scan itself"
@@ -129,26 +141,6 @@ class Destination:
             save(figure, self.figure, overwrite=self.overwrite)
             lines.append(f"figure: {self.figure}")
         return lines
-
-
-def _known_ending(path: Path) -> str:
-    ending = ending_of(path)
-    if ending is None:
-        rule = f"`output` must end in {', '.join(ENDINGS)}, or be a folder"
-        raise ValueError(message(rule, repr(path.name), "Rename it."))
-    return ending
-
-
-def _files(images: Path | None, names: Sequence[str]) -> dict[str, Path]:
-    """Return the file of each method: one for all of them as .h5, or where there is but one."""
-    if images is None:
-        return {}
-    ending = _known_ending(images)
-    if ending in HDF5 or len(names) == 1:
-        return dict.fromkeys(names, images)
-    stem = images.name[: -len(ending)]
-    words = {name: re.sub(r"[^\w.-]+", "-", name) for name in names}
-    return {name: images.with_name(f"{stem}_{words[name]}{ending}") for name in names}
 
 
 def _write_hdf5(path: Path, result: Result, *, overwrite: bool) -> None:

@@ -53,18 +53,10 @@ class Reconstruction:
 def run_methods(
     scan: Scan, maps: Tensor, shape: Shape, settings: Settings
 ) -> tuple[dict[str, Reconstruction], list[str]]:
-    """Run every method and network; return what they found and which were left out, and why.
+    """Run every method and network; return what they found, and which were left out and why.
 
-    Parameters
-    ----------
-    scan
-        The undersampled scan.
-    maps
-        (s, c, H, W) or (s, M, c, H, W), dimensionless.
-    shape
-        (h, w), the central part of the images that is kept.
-    settings
-        What is asked for.
+    Maps are (s, c, H, W) or (s, M, c, H, W), dimensionless; the central (h, w) = `shape` of the
+    images is kept.
 
     Raises
     ------
@@ -94,14 +86,8 @@ def run_methods(
 def scale_of(scan: Scan, maps: Tensor, normalization: Normalization) -> float:
     """Return what k-space is divided by, the same as in training (`ScanDataset`).
 
-    Parameters
-    ----------
-    scan
-        The undersampled scan.
-    maps
-        (s, c, H, W) or (s, M, c, H, W), dimensionless.
-    normalization
-        "p95", "max" or "std" of the magnitude of its zero-filled images.
+    It is "p95", "max" or "std" of the magnitude of the zero-filled images with `maps`, (s, c, H, W)
+    or (s, M, c, H, W).
 
     Raises
     ------

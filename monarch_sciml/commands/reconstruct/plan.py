@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
 from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file, writable_folder
-from monarch_sciml.commands.reconstruct.files import Destination
+from monarch_sciml.commands.reconstruct.files import Destination, files_of
 from monarch_sciml.commands.reconstruct.settings import Settings
 from monarch_sciml.commands.reconstruct.summary import Outcome
 from monarch_sciml.data.hdf5 import HDF5_SIGNATURE, open_hdf5
@@ -24,24 +24,15 @@ RESULTS = "results.csv"
 
 
 @dataclass(frozen=True)
-class Job:
-    """One scan of a call and the files that it becomes; `record` is None without output."""
-
-    path: Path
-    destination: Destination
-    record: Path | None
-
-
-@dataclass(frozen=True)
 class Plan:
     """What a call has to do.
 
     Attributes
     ----------
     results
-        The table to write; None without output.
+        The table to write; None for none.
     jobs
-        The scans to reconstruct.
+        The scans to reconstruct, and the files that they become.
     done
         Those that are finished already.
     skipped
@@ -49,9 +40,9 @@ class Plan:
     """
 
     results: Path | None
-    jobs: list[Job] = field(default_factory=list)
-    done: list[Outcome] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
+    jobs: dict[Path, Destination]
+    done: list[Outcome]
+    skipped: dict[str, str]
 
 
 def make_plan(
@@ -65,49 +56,33 @@ def make_plan(
 ) -> Plan:
     """Find the scans, and where each of them goes; refuse what cannot be written.
 
-    Parameters
-    ----------
-    paths
-        Files, and folders of which every scan is taken.
-    output
-        Folder for images, figures, records and results.csv; None writes nothing.
-    output_format
-        Ending of the images, without its dot.
-    settings
-        How each of them is reconstructed.
-    resume
-        Leave out what is finished, replace what is not.
-    overwrite
-        Replace existing files.
-
     Raises
     ------
     FileExistsError, FileNotFoundError, OSError, ValueError
         When the work cannot begin.
     """
-    plan, files = Plan(None if output is None else output / RESULTS), []
-    others = {p.resolve() for p in (settings.mask_file, settings.coil_maps) if isinstance(p, Path)}
-    for path in paths:
-        files += scans_in(path, plan.skipped, others) if path.is_dir() else [path]
-    files = list(dict.fromkeys(files))
-    if output is not None:
-        _check_folder(output, replace=resume or overwrite)
-    scans = {file.resolve() for file in files}
-    for path, name in zip(files, _names(files)):
-        images = None if output is None else output / f"{name}.{output_format}"
+    others = [p for p in (settings.mask_file, settings.coil_maps) if isinstance(p, Path)]
+    scans, skipped = _scans_in(paths, files_of(others))
+    if output is None:
+        return Plan(None, dict.fromkeys(scans, Destination()), [], skipped)
+    _check_folder(output, replace=resume or overwrite)
+    plan, sources = Plan(output / RESULTS, {}, [], skipped), files_of(scans)
+    for path, name in zip(scans, _names(scans)):
         destination = Destination.checked(
-            scans, images, None, settings.names, overwrite=resume or overwrite
+            sources,
+            output / f"{name}.{output_format}",
+            None,
+            settings.names,
+            overwrite=resume or overwrite,
+            record=output / RECORDS / f"{name}.json",
         )
-        record = None if output is None else output / RECORDS / f"{name}.json"
-        job = Job(path, destination, record)
-        finished = _finished(job, settings) if resume else None
+        finished = _finished(path, destination, settings) if resume else None
         if finished is None:
-            plan.jobs.append(job)
+            plan.jobs[path] = destination
         else:
             plan.done.append(finished)
-    if output is not None:
-        writable_folder(output)
-        writable_folder(output / RECORDS)
+    writable_folder(output)
+    writable_folder(output / RECORDS)
     return plan
 
 
@@ -122,39 +97,34 @@ def _check_folder(output: Path, *, replace: bool) -> None:
         raise FileExistsError(message(rule, str(output / RESULTS), remedy))
 
 
-def scans_in(folder: Path, skipped: dict[str, str], others: Collection[Path]) -> list[Path]:
-    """Return the scans of a folder, in the order of their names, damaged ones among them.
+def _scans_in(paths: Sequence[Path], others: Collection[Path]) -> tuple[list[Path], dict[str, str]]:
+    """Return the scans, those of folders in the order of their names, and what else is there.
 
-    Parameters
-    ----------
-    folder
-        Where to look; not in the folders inside it.
-    skipped
-        Gets the names of the other files, and why they are no scans.
-    others
-        Files that are something else, as that of the mask, resolved.
-
-    Raises
-    ------
-    FileNotFoundError
-        When there is no scan.
+    Files among `others` are something else, as that of the mask; damaged scans are scans.
     """
-    found = []
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() or path.name.startswith(".") or path.resolve() in others:
+    scans: dict[Path, None] = {}
+    skipped: dict[str, str] = {}
+    for folder in paths:
+        if not folder.is_dir():
+            scans[folder] = None
             continue
-        if path.suffix == ".hdr" and path.with_suffix(".cfl").exists():
-            continue  # read with the .cfl
-        reason = _foreign(path)
-        if reason is None:
-            found.append(path)
-        else:
-            skipped[str(path)] = reason
-    if not found:
-        rule = f"{folder} must hold scans that end in {', '.join(SUFFIXES)}"
-        got = f"{len(skipped)} other files" if skipped else "no files"
-        raise FileNotFoundError(message(rule, got, "Folders inside it are not looked into."))
-    return found
+        reasons = {p: _foreign(p) for p in sorted(folder.iterdir()) if _counts(p, others)}
+        found = [path for path, reason in reasons.items() if reason is None]
+        rest = {str(path): reason for path, reason in reasons.items() if reason is not None}
+        if not found:
+            rule = f"{folder} must hold scans that end in {', '.join(SUFFIXES)}"
+            got = f"{len(rest)} other files" if rest else "no files"
+            raise FileNotFoundError(message(rule, got, "Folders inside it are not looked into."))
+        scans |= dict.fromkeys(found)
+        skipped |= rest
+    return list(scans), skipped
+
+
+def _counts(path: Path, others: Collection[Path]) -> bool:
+    """Return whether a file is one of its own: not hidden, nor the header that goes with a .cfl."""
+    if path.is_dir() or path.name.startswith(".") or path.resolve() in others:
+        return False
+    return path.suffix != ".hdr" or not path.with_suffix(".cfl").exists()
 
 
 def _foreign(path: Path) -> str | None:
@@ -195,7 +165,7 @@ def _names(files: Sequence[Path]) -> list[str]:
     return list(names)
 
 
-def _finished(job: Job, settings: Settings) -> Outcome | None:
+def _finished(path: Path, destination: Destination, settings: Settings) -> Outcome | None:
     """Return the outcome of a scan that is finished; None when it has to be done.
 
     Raises
@@ -203,16 +173,17 @@ def _finished(job: Job, settings: Settings) -> Outcome | None:
     FileExistsError
         When it was finished with other settings.
     """
-    if job.record is None or not job.record.exists():
+    record = destination.record
+    if record is None or not record.exists():
         return None
     try:
-        stored = json.loads(job.record.read_text(encoding="utf-8"))
+        stored = json.loads(record.read_text(encoding="utf-8"))
         before, outputs = dict(stored["settings"]), stored["outputs"]
         outcome = Outcome(stored["path"], stored["rows"], stored["notes"], resumed=True)
-        same = stored["source"] == _stamp(job.path)
+        same = stored["source"] == _stamp(path)
     except (ValueError, KeyError, TypeError, OSError):
         return None
-    if not same or not all((job.record.parents[1] / name).exists() for name in outputs):
+    if not same or not all((record.parents[1] / name).exists() for name in outputs):
         return None
     now = settings.description
     for key in sorted(now.keys() | before.keys()):
@@ -223,20 +194,20 @@ def _finished(job: Job, settings: Settings) -> Outcome | None:
     return outcome
 
 
-def write_record(job: Job, settings: Settings, outcome: Outcome) -> None:
+def write_record(destination: Destination, settings: Settings, outcome: Outcome) -> None:
     """Say that a scan is finished: last of all, when its files are written."""
-    if job.record is None:
+    if destination.record is None:
         return
     methods = dict.fromkeys(row["method"] for row in outcome.rows)
     record = {
         "path": outcome.path,
-        "source": _stamp(job.path),
+        "source": _stamp(Path(outcome.path)),
         "settings": settings.description,
-        "outputs": [path.name for path in job.destination.files(methods)],
+        "outputs": [path.name for path in destination.files(methods)],
         "rows": outcome.rows,
         "notes": outcome.notes,
     }
-    with whole_file(job.record, overwrite=True) as part:
+    with whole_file(destination.record, overwrite=True) as part:
         part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

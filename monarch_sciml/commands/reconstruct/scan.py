@@ -80,14 +80,7 @@ class Result:
 def reconstruct_scan(path: Path, settings: Settings, check: Callable[[Scan], None]) -> Result:
     """Read a scan, leave out samples, and reconstruct it with every method and network.
 
-    Parameters
-    ----------
-    path
-        The file.
-    settings
-        What is asked for.
-    check
-        Refuses a scan that cannot be written, before the work.
+    `check` refuses a scan that cannot be written, before the work.
 
     Raises
     ------

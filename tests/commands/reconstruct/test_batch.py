@@ -12,7 +12,7 @@ import pytest
 from monarch_sciml.cli import main
 from monarch_sciml.commands.reconstruct import reconstruct
 from monarch_sciml.commands.reconstruct.summary import PartlyFailed
-from monarch_sciml.data.bart import write_bart
+from monarch_sciml.data.bart import write_bart, write_cfl
 from monarch_sciml.data.fastmri import write_fastmri
 
 OPTIONS = {
@@ -169,7 +169,8 @@ def test_resuming_notices_another_scan_and_other_settings(folder, tmp_path):
 def test_resuming_one_scan(folder, tmp_path):
     options = {**OPTIONS, "method": "zero_filled", "output": tmp_path / "a.h5", "resume": True}
     assert "method" in reconstruct(folder / "a.h5", **options)
-    assert "is finished" in reconstruct(folder / "a.h5", **options)
+    text = reconstruct(folder / "a.h5", **{**options, "method": "all"})
+    assert text.endswith(f"is finished: {tmp_path / 'a.h5'}, {tmp_path / 'a.png'}")
     (tmp_path / "a.png").unlink()
     assert "method" in reconstruct(folder / "a.h5", **options)
 
@@ -226,6 +227,14 @@ def test_a_folder_without_scans(tmp_path):
         reconstruct(tmp_path, **OPTIONS)
     with pytest.raises(ValueError, match="there must be a scan"):
         reconstruct([], **OPTIONS)
+
+
+@pytest.mark.parametrize("named", ["mask.cfl", "mask.hdr"])
+def test_the_mask_in_the_folder_is_no_scan(folder, named):
+    write_cfl(folder / "mask", np.arange(36)[None, None] % 2 == 0)
+    options = {**OPTIONS, "method": "zero_filled", "acceleration": None, "coil_maps": "walsh"}
+    text = reconstruct(folder, mask_file=folder / named, **options)
+    assert text.startswith("3 of 3 scans") and "mask.cfl" not in text.split("notes:")[0]
 
 
 @pytest.mark.parametrize("several", [False, True])

@@ -345,3 +345,24 @@ def test_overwrite_replaces_both_files(path, tmp_path):
     assert (tmp_path / "o.png").stat().st_size > 1000
     assert read_fastmri(tmp_path / "o.h5").n_slices == 2
     assert not list(tmp_path.glob(".*part*"))
+
+
+@pytest.mark.parametrize("name", ["k.hdr", "k", "k.cfl"])
+def test_a_bart_pair_is_not_overwritten_whichever_half_is_named(tmp_path, make_scan, name):
+    write_bart(tmp_path / "k.cfl", make_scan().kspace)
+    before = (tmp_path / "k.cfl").read_bytes()
+    with pytest.raises(FileExistsError, match="must not be the scan itself"):
+        reconstruct(tmp_path / name, method="zero_filled", output=tmp_path / "k.cfl",
+                    overwrite=True, **QUIET)  # fmt: skip
+    assert (tmp_path / "k.cfl").read_bytes() == before
+
+
+def test_a_network_left_out_changes_no_file_names(path, tmp_path, make_scan):
+    folder = tmp_path / "comparison"
+    weighting = {"kspace_weighting": True, "resampling": "frequency"}
+    trained(folder / "weighting" / "seed-0", make_scan, options=weighting, shape=(32, 32))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"networks": {"weighting": {}}}))
+    options = {"run": folder, "method": "zero_filled", "output": tmp_path / "o.nii", **QUIET}
+    text = reconstruct(path, **options)
+    assert "weighting left out" in text and (tmp_path / "o_zero_filled.nii").exists()
+    assert not (tmp_path / "o.nii").exists()
