@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,14 @@ def writable_folder(folder: str | Path) -> Path:
     return folder
 
 
+_REFUSALS = [
+    os.strerror(getattr(errno, name))
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS")
+    if hasattr(errno, name)
+]
+"""What a disk says when it takes no more, also within the longer texts of HDF5 and safetensors."""
+
+
 @contextmanager
 def whole_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
@@ -39,15 +48,23 @@ def whole_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     ------
     FileExistsError
         When `path` exists and `overwrite` is false: nothing is touched.
+    OSError
+        When the disk refuses the file: one line that names it.
     """
     path = Path(path)
     if path.exists() and not overwrite:
         rule = "the output file must not exist yet"
         raise FileExistsError(message(rule, str(path), "Remove it, or pass another name."))
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.part{os.getpid()}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         os.replace(part, path)
+    except Exception as error:  # HDF5 and safetensors raise others than OSError
+        cause = next((text for text in _REFUSALS if text in str(error)), None)
+        if cause is None:
+            raise
+        remedy = "Free space on the disk, then repeat or resume."
+        raise OSError(message(f"{path} must be writable", repr(cause.lower()), remedy)) from error
     finally:
         part.unlink(missing_ok=True)

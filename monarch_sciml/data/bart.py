@@ -125,7 +125,7 @@ def write_cfl(path: str | Path, array: np.ndarray, *, overwrite: bool = False) -
         whole_file(data, overwrite=overwrite) as data_part,
     ):
         # (x, y, z, ...) -> (x·y·z·...): the first axis varies fastest
-        array.astype("<c8").reshape(-1, order="F").tofile(data_part)
+        data_part.write_bytes(array.astype("<c8").reshape(-1, order="F").data)
         header_part.write_text(f"# Dimensions\n{' '.join(map(str, dims))} \n")
 
 

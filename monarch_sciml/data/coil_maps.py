@@ -15,6 +15,7 @@ import torch
 from monarch_sciml._checks import existing_file, finite, message
 from monarch_sciml._files import whole_file
 from monarch_sciml.data.bart import pair_of, read_cfl
+from monarch_sciml.data.hdf5 import writable_hdf5
 
 DATASETS = ("coil_maps", "maps", "sensitivities")
 _BART_COIL, _BART_MAPS, _BART_SLICE = 3, 4, 13
@@ -82,9 +83,7 @@ def write_coil_maps(path: str | Path, maps: torch.Tensor, settings: dict[str, An
 
     `settings` is kept as the attribute of that name, JSON text. An existing file is replaced.
     """
-    import h5py
-
-    with whole_file(path, overwrite=True) as part, h5py.File(part, "w") as file:
+    with whole_file(path, overwrite=True) as part, writable_hdf5(part) as file:
         file.create_dataset("coil_maps", data=maps.detach().cpu().resolve_conj().numpy())
         file.attrs["settings"] = json.dumps(settings)
 

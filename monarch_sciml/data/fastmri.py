@@ -13,7 +13,7 @@ import torch
 
 from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file
-from monarch_sciml.data.hdf5 import expect_format, plain, tensor
+from monarch_sciml.data.hdf5 import expect_format, plain, tensor, writable_hdf5
 from monarch_sciml.data.hdf5 import open_hdf5 as open_hdf5
 from monarch_sciml.data.ismrmrd_header import (
     minimal_header,
@@ -200,8 +200,6 @@ def write_fastmri(
     ValueError
         When the scan is not valid, or every slice has a mask of its own.
     """
-    import h5py
-
     scan.validate()
     arrays = _arrays_of(scan)
     if reconstruction is not None:
@@ -218,7 +216,7 @@ def write_fastmri(
     image = scan.kspace if scan.target is None else scan.target
     padding, voxel_size = (scan.header.get(name) for name in ("padding", "voxel_size"))
     xml = minimal_header(scan.matrix, (image.shape[-2], image.shape[-1]), padding, voxel_size)
-    with whole_file(path, overwrite=overwrite) as part, h5py.File(part, "w") as file:
+    with whole_file(path, overwrite=overwrite) as part, writable_hdf5(part) as file:
         for name, array in arrays.items():
             file.create_dataset(name, data=array.detach().cpu().resolve_conj().numpy())
         file.create_dataset("ismrmrd_header", data=xml)

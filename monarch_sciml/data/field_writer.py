@@ -20,6 +20,7 @@ from monarch_sciml import __version__
 from monarch_sciml._checks import message
 from monarch_sciml.data.field_source import FieldLayout
 from monarch_sciml.data.fields import FORMAT, VERSION, plain_attributes
+from monarch_sciml.data.hdf5 import writable_hdf5
 
 _AXES = "xyz"
 
@@ -195,7 +196,7 @@ def _create(
     creation.set_obj_track_times(False)  # the same samples make the same bytes
     shape = (layout.n_samples, layout.n_times, *layout.grid_shape)
     try:
-        with h5py.File(fresh, "w") as file:
+        with writable_hdf5(fresh) as file:
             for key, value in attributes.items():
                 file.attrs[key] = _stored(value)
             coordinates, fields = file.create_group("coordinates"), file.create_group("fields")
@@ -214,7 +215,7 @@ def _create(
                 os.posix_fallocate(stream.fileno(), 0, fresh.stat().st_size)
             os.fsync(stream.fileno())
         os.replace(fresh, part)
-    except (OSError, RuntimeError) as error:  # HDF5 raises either on closing the file
+    except OSError as error:
         size = np.prod(shape, dtype=np.int64) * len(layout.fields) * dtype.itemsize
         rule = f"the disk must have room for {size / 2**20:.0f} MiB at {part.parent}"
         raise OSError(message(rule, str(error).splitlines()[0][:160], "Free space.")) from error

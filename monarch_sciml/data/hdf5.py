@@ -1,7 +1,10 @@
-"""HDF5 files of k-space: opened for one read, refused in one line when damaged, told apart."""
+"""HDF5 files: made on a disk that may be full; opened for one read, refused in one line when
+damaged, told apart.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,51 @@ from monarch_sciml._checks import existing_file, message
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 Hdf5Format = Literal["fastmri", "ismrmrd", "skm-tea", "calgary-campinas"]
+
+
+class _Patient(io.FileIO):
+    """A file that keeps what its disk refuses to itself: HDF5 crashes when a write fails."""
+
+    refused: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, unless something was refused before."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while len(rest) and self.refused is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.refused = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Change the size, unless something was refused before."""
+        try:
+            return super().truncate(size) if self.refused is None else size or 0
+        except OSError as error:
+            self.refused = error
+            return size or 0
+
+
+@contextmanager
+def writable_hdf5(path: str | Path, *, append: bool = False) -> Iterator[Any]:
+    """Make an HDF5 file, or open one to add to it.
+
+    Raises
+    ------
+    OSError
+        On leaving, when the disk refused a part of it: the file is incomplete then.
+    """
+    import h5py
+
+    with _Patient(path, "r+" if append else "w+") as stream:
+        try:
+            with h5py.File(stream, "r+" if append else "w") as file:
+                yield file
+        finally:  # before an error of HDF5, which may have missed what it had written
+            if stream.refused is not None:
+                raise stream.refused
 
 
 @contextmanager

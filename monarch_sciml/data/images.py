@@ -12,6 +12,7 @@ from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file
 from monarch_sciml.data.bart import write_bart
 from monarch_sciml.data.fastmri import write_fastmri
+from monarch_sciml.data.hdf5 import writable_hdf5
 from monarch_sciml.data.nifti import magnitude_volume, write_nifti
 from monarch_sciml.data.png import write_png
 from monarch_sciml.data.scan import Scan
@@ -67,9 +68,7 @@ def write_image(
         reconstruction = image.reshape(volume.shape)
         write_fastmri(path, scan, reconstruction=reconstruction, overwrite=overwrite)
     elif ending == ".h5":
-        import h5py
-
-        with whole_file(path, overwrite=overwrite) as part, h5py.File(part, "w") as file:
+        with whole_file(path, overwrite=overwrite) as part, writable_hdf5(part) as file:
             file["reconstruction"] = volume.numpy()
     else:
         size = (scan.header.get("voxel_size") if scan is not None else None) or (1.0, 1.0, 1.0)

@@ -55,7 +55,7 @@ def save_weights(model: nn.Module, path: str | Path, *, overwrite: bool = False)
     pairs = [name for name, value in tensors.items() if value.dtype == torch.complex128]
     for name in pairs:
         tensors[name] = torch.view_as_real(tensors[name])
-    with whole_file(path, overwrite=overwrite) as part, _writing(Path(path)):
+    with whole_file(path, overwrite=overwrite) as part:
         save_file(tensors, part, metadata={"format": "pt", "complex128": json.dumps(pairs)})
         _flush(part)
 
@@ -170,10 +170,10 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Turn what safetensors and torch raise on a full disk into one line that names the file."""
+    """Turn what torch raises on a full disk into one line that names the file."""
     try:
         yield
-    except (SafetensorError, OSError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:
         cause = str(error).splitlines()[0][:160].rstrip(".")
         remedy = "Free space on the disk; a run goes on with --options.resume true."
         raise OSError(message(f"{path} must be writable", cause, remedy)) from error
