@@ -98,5 +98,6 @@ def train_network(
         baseline="",
         title=f"{run.name}, seed {seed}",
         configuration=configuration,
+        command="monarch-sciml train --config config.yaml --output FOLDER",
     )
     return f"{summary_text(run.metrics)}\n\nrun: {output}\nreport: {output / 'report.html'}"
