@@ -16,8 +16,8 @@ from monarch_sciml.commands.reconstruct.plan import make_plan
 from monarch_sciml.commands.reconstruct.report import report
 from monarch_sciml.commands.reconstruct.scan import reconstruct_scan
 from monarch_sciml.commands.reconstruct.settings import Settings
+from monarch_sciml.commands.reconstruct.undersampling import MaskName
 from monarch_sciml.commands.saved import load_mri_networks
-from monarch_sciml.commands.undersampling import MaskName
 from monarch_sciml.data.slice_maps import ESTIMATES, CoilMaps
 from monarch_sciml.physics import SamplingMask
 
@@ -166,7 +166,7 @@ def reconstruct(
             mask=mask,
             mask_file=mask_file,
             acceleration=acceleration,
-            calibration=calibration,
+            calibration=positive_int("calibration", calibration, minimum=0),
             axis=axis,
             coil_maps=coil_maps if coil_maps in ("stored", *ESTIMATES) else Path(coil_maps),
             n_maps=positive_int("n_maps", n_maps),

@@ -22,7 +22,7 @@ from monarch_sciml.commands.reconstruct.reference import (
     reference_of,
 )
 from monarch_sciml.commands.reconstruct.settings import Settings
-from monarch_sciml.commands.undersampling import (
+from monarch_sciml.commands.reconstruct.undersampling import (
     apply_mask_file,
     shared_mask,
     undersample,
@@ -145,7 +145,7 @@ def _choices(read: Scan, settings: Settings) -> list[str]:
         count = read.header.get(f"{name}s", 1)
         if count > 1 and name not in settings.reader:
             # the files of a series are repetitions of which any may have been named
-            which = "one" if read.header["format"] == "fastMRI" else "the first"
+            which = "one" if read.header["format"] == "M4Raw" else "the first"
             notes.append(f"{which} of {count} {name}s was read: see --{name}")
     return notes
 

@@ -157,8 +157,9 @@ def apply_mask_file(scan: Scan, path: Path) -> tuple[Scan, str]:
         values = read_cfl(path).squeeze()
     else:
         try:
-            values = np.load(existing_file(path), allow_pickle=False)
-        except (ValueError, EOFError) as error:
+            with existing_file(path).open("rb") as stream:
+                values = np.lib.format.read_array(stream, allow_pickle=False)
+        except ValueError as error:
             rule = f"{path} must be a mask in a .npy or .cfl file"
             raise ValueError(message(rule, "other content", "Convert it.")) from error
     if values.shape not in (scan.matrix, scan.matrix[1:]):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from monarch_sciml.commands.undersampling import (
+from monarch_sciml.commands.reconstruct.undersampling import (
     MaskName,
     apply_mask_file,
     shared_mask,
@@ -116,12 +116,16 @@ def test_a_mask_file_that_does_not_fit(scan, tmp_path):
     np.save(tmp_path / "wrong.npy", np.ones((48, 64)))
     np.save(tmp_path / "zero.npy", np.zeros(48))
     (tmp_path / "text.npy").write_text("mask")
+    (tmp_path / "zip.npy").write_bytes(b"PK\x03\x04 cut off")
+    (tmp_path / "empty.npy").touch()
+    np.savez(tmp_path / "several.npz", mask=np.ones(48))
     with pytest.raises(ValueError, match=r"fit k-space .* \(64, 48\) or \(W,\), got \(48, 64\)"):
         apply_mask_file(scan, tmp_path / "wrong.npy")
     with pytest.raises(ValueError, match="must keep acquired samples"):
         apply_mask_file(scan, tmp_path / "zero.npy")
-    with pytest.raises(ValueError, match=r"must be a mask in a \.npy or \.cfl file"):
-        apply_mask_file(scan, tmp_path / "text.npy")
+    for name in ("text.npy", "zip.npy", "empty.npy", "several.npz"):
+        with pytest.raises(ValueError, match=r"must be a mask in a \.npy or \.cfl file"):
+            apply_mask_file(scan, tmp_path / name)
     with pytest.raises(FileNotFoundError, match="must exist"):
         apply_mask_file(scan, tmp_path / "none.npy")
 
