@@ -65,6 +65,6 @@ def whole_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         if cause is None:
             raise
         remedy = "Free space on the disk, then repeat or resume."
-        raise OSError(message(f"{path} must be writable", repr(cause.lower()), remedy)) from error
+        raise OSError(message(f"{path} must be writable", repr(cause), remedy)) from error
     finally:
         part.unlink(missing_ok=True)

@@ -50,17 +50,29 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, write, name
     other = tmp_path / "other"
     with small_files(n_bytes), pytest.raises(OSError) as caught:
         write(other / name)
-    rule = f"{other / name} must be writable, got 'file too large'. Free space on the disk, "
+    named = other / name.replace(".cfl", ".hdr")  # the pair is written together
+    rule = f"{named} must be writable, got 'File too large'. Free space on the disk, "
     assert str(caught.value) == rule + "then repeat or resume."
     assert not list(other.iterdir())
 
 
 def test_the_file_before_stays(tmp_path):
     (tmp_path / "a").write_text("before")
-    with pytest.raises(OSError, match="no space left"), whole_file(tmp_path / "a", overwrite=True):
+    with pytest.raises(OSError, match="No space left"), whole_file(tmp_path / "a", overwrite=True):
         raise RuntimeError(f"deep in a library: {os.strerror(errno.ENOSPC)}\nand more")
     assert (tmp_path / "a").read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_file_made_in_steps_is_named_as_its_user_knows_it(tmp_path):
+    path = tmp_path / "a.h5"
+    with (
+        small_files(0),
+        pytest.raises(OSError, match=r"/a\.h5 must be writable, got 'File too large'\. Free"),
+        whole_file(path) as part,
+    ):
+        scan(part)
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_errors_are_left_as_they_are(tmp_path):
