@@ -17,7 +17,7 @@ from torch import nn
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml.commands.runs import SPEC, NetworkFactory
 from monarch_sciml.commands.train import train_network
-from monarch_sciml.data.scan_samples import Normalization
+from monarch_sciml.data.scan_samples import ScanNormalization
 from monarch_sciml.data.spec import FieldSpec, ScanSpec
 from monarch_sciml.models import Normalized
 from monarch_sciml.training import load_weights
@@ -46,7 +46,7 @@ class SavedNetwork:
     name: str
     path: Path
     model: nn.Module
-    normalization: Normalization
+    normalization: ScanNormalization
     named: bool
 
 

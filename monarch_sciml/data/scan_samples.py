@@ -21,7 +21,7 @@ from monarch_sciml.data.slice_maps import CoilMaps, SliceMaps
 from monarch_sciml.physics.mri import combine, combine_map_sets, ifft2c
 from monarch_sciml.physics.sampling import SamplingMask, volume_seed
 
-Normalization = Literal["p95", "max", "std"]
+ScanNormalization = Literal["p95", "max", "std"]
 LEAST_LEVEL = 1e-3
 """Smallest scale of a volume, relative to its largest pixel."""
 
@@ -108,7 +108,7 @@ class ScanDataset(Dataset[dict[str, Any]]):
         coil_maps: CoilMaps | str = "stored",
         n_maps: int = 1,
         maps_folder: str | Path | None = None,
-        normalization: Normalization = "p95",
+        normalization: ScanNormalization = "p95",
         slices: tuple[int, int] | None = None,
         rules: SizeRules | None = None,
         group_sizes: bool = False,
@@ -119,7 +119,7 @@ class ScanDataset(Dataset[dict[str, Any]]):
         from tqdm import tqdm
 
         self.paths = [Path(path) for path in paths]
-        self.normalization = one_of("normalization", normalization, get_args(Normalization))
+        self.normalization = one_of("normalization", normalization, get_args(ScanNormalization))
         self.rules = rules or SizeRules()
         self._files = [open_scan(path, reader) for path in self.paths]
         self.shapes = [self.rules.shape(file) for file in self._files]
@@ -246,7 +246,7 @@ class ScanDataset(Dataset[dict[str, Any]]):
         }
 
 
-def normalization_level(images: torch.Tensor, normalization: Normalization) -> torch.Tensor:
+def normalization_level(images: torch.Tensor, normalization: ScanNormalization) -> torch.Tensor:
     """Return what a volume of magnitudes (s, H, W) is divided by, shape ().
 
     Empty slices do not count. The level is at least 1/1000 of the largest pixel: where next to

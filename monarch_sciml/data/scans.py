@@ -11,7 +11,7 @@ from typing import Any
 
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.data.scan_rules import Resize, SizeRules
-from monarch_sciml.data.scan_samples import Normalization, ScanDataset, volume_mask_seed
+from monarch_sciml.data.scan_samples import ScanDataset, ScanNormalization, volume_mask_seed
 from monarch_sciml.data.scan_source import ScanFile, open_scan, scan_files
 from monarch_sciml.data.slice_maps import CoilMaps
 from monarch_sciml.data.spec import DataModule, ScanSpec
@@ -94,7 +94,7 @@ class ScanModule(DataModule):
         coil_maps: CoilMaps = "stored",
         n_maps: int = 1,
         maps_folder: Path | None = None,
-        normalization: Normalization = "p95",
+        normalization: ScanNormalization = "p95",
         slices: tuple[int, int] | None = None,
         matrix: tuple[int, int] | None = None,
         resize: Resize = "image",
@@ -107,7 +107,7 @@ class ScanModule(DataModule):
     ) -> None:
         self.folder, self.mask, self.seed = Path(folder), mask, seed
         self.coil_maps: CoilMaps = coil_maps
-        self.normalization: Normalization = normalization
+        self.normalization: ScanNormalization = normalization
         self.slices, self.in_memory, self.reader = slices, in_memory, reader
         self.n_maps, self.maps_folder, self.group_sizes = n_maps, maps_folder, group_sizes
         self.rules = SizeRules(matrix, resize, remove_oversampling, coils)

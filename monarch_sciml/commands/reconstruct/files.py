@@ -16,6 +16,7 @@ from monarch_sciml.commands.reconstruct.reference import errors_of
 from monarch_sciml.commands.reconstruct.scan import Result
 from monarch_sciml.data.bart import pair_of
 from monarch_sciml.data.fastmri import write_fastmri
+from monarch_sciml.data.hdf5 import writable_hdf5
 from monarch_sciml.data.images import ENDINGS, write_image
 from monarch_sciml.data.scan import Scan
 from monarch_sciml.evaluation import images_figure, reconstruction_figure, save
@@ -145,8 +146,6 @@ class Destination:
 
 def _write_hdf5(path: Path, result: Result, *, overwrite: bool) -> None:
     """Write fastMRI's layout; `reconstructions` holds the images of every method."""
-    import h5py
-
     maps, reference = result.maps, result.reference
     scan = replace(result.scan, target=None)
     if reference is not None:
@@ -165,7 +164,7 @@ def _write_hdf5(path: Path, result: Result, *, overwrite: bool) -> None:
         write_fastmri(
             part, scan, reconstruction=last.magnitude, attributes=attributes, overwrite=True
         )
-        with h5py.File(part, "a") as file:
+        with writable_hdf5(part, append=True) as file:
             if maps.values.dim() == 5:
                 file["maps"] = maps.values.numpy()  # (s, M, c, H, W)
             group = file.create_group("reconstructions")

@@ -15,7 +15,7 @@ from monarch_sciml._checks import finite, message
 from monarch_sciml.commands.reconstruct.reference import Shape, zero_filled
 from monarch_sciml.commands.reconstruct.settings import Settings
 from monarch_sciml.data.scan import Scan
-from monarch_sciml.data.scan_samples import Normalization, normalization_level
+from monarch_sciml.data.scan_samples import ScanNormalization, normalization_level
 from monarch_sciml.models import SENSE
 from monarch_sciml.physics import center_crop
 from monarch_sciml.solvers import CGSENSE, L1Wavelet
@@ -83,7 +83,7 @@ def run_methods(
     return found, left_out
 
 
-def scale_of(scan: Scan, maps: Tensor, normalization: Normalization) -> float:
+def scale_of(scan: Scan, maps: Tensor, normalization: ScanNormalization) -> float:
     """Return what k-space is divided by, the same as in training (`ScanDataset`).
 
     It is "p95", "max" or "std" of the magnitude of the zero-filled images with `maps`, (s, c, H, W)
@@ -109,7 +109,7 @@ def _run(
     maps: Tensor,
     shape: Shape,
     settings: Settings,
-    normalization: Normalization | None = None,
+    normalization: ScanNormalization | None = None,
 ) -> Reconstruction:
     """Reconstruct every slice; without a normalisation as for a method that needs no scale."""
     network, device = network.to(settings.device).eval(), settings.device
