@@ -31,7 +31,8 @@ def make_accelerator(mixed_precision: str = "no") -> Accelerator:
     one_of("mixed_precision", mixed_precision, ("no", "bf16", "fp16"))
     # accelerate keeps the first precision of a process; runs after one another may differ
     AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=mixed_precision)
+    # left to itself it takes processes without a GPU for separate jobs
+    return Accelerator(mixed_precision=mixed_precision, cpu=not torch.accelerator.is_available())
 
 
 def is_main_process() -> bool:

@@ -40,7 +40,9 @@ def two_processes(arguments):
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
-              "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}  # fmt: skip
+              "OMP_NUM_THREADS": "1"}  # fmt: skip
+    if torch.accelerator.is_available():  # without a device nothing needs to be said
+        common["ACCELERATE_USE_CPU"] = "true"
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "monarch_sciml", *map(str, arguments)],
