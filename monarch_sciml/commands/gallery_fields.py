@@ -49,9 +49,9 @@ def field_figures(
     """Return the figures of the fields that networks predict, by file name.
 
     Fields show the first run of each network, errors and spectra every seed. A roll-out is drawn
-    as images (a middle slice of three dimensions), in one dimension as space-time images; what is
-    one step, as the samples themselves. The error against the distance from the boundary is drawn
-    where there is one.
+    as images (x to the right, y upwards; a middle slice of three dimensions), in one dimension as
+    space-time images; what is one step, as the samples themselves. The error against the distance
+    from the boundary is drawn where there is one.
     """
     spec = data.spec
     if not isinstance(spec, FieldSpec) or not runs:
@@ -181,4 +181,6 @@ class _Seen:
         first = values[:, :, 0]  # (B, T, C, *grid) -> (B, T, *grid)
         while first.ndim > 4:
             first = first[..., first.shape[-1] // 2]
+        if first.ndim == 4:  # (B, T, x, y) -> the rows of an image, from the top: (B, T, -y, x)
+            first = first.mT.flip(-2)
         return (first.abs() if first.is_complex() else first).numpy()

@@ -165,6 +165,19 @@ def test_time_counts_from_the_last_frame_given(dt, times, unit):
     assert axes.get_xlabel() == f"time since the last frame given ({unit})"
 
 
+@pytest.mark.parametrize(("n_out", "name"), [(3, "rollout"), (1, "samples")])
+def test_x_is_drawn_to_the_right_and_y_upwards(n_out, name):
+    data = Fields((4, 6), n_out=n_out)
+    x, y = torch.meshgrid(torch.arange(4.0), torch.arange(6.0), indexing="ij")
+    data.waves = [(10 * x + y).expand(2 + n_out, 1, 4, 6)]
+    run = Run("FNO", 0, nn.Identity(), Progress(), {})
+    figures = field_figures([run], data, lambda _, batch: 1.1 * batch["target"], batch_size=1)
+    (shown, *_) = [axes.images[0] for axes in figures[name].axes if axes.images]
+    image = shown.get_array()
+    assert shown.origin == "upper" and image.shape == (6, 4)
+    assert image[-1].tolist() == [0, 10, 20, 30] and image[:, 0].tolist() == [5, 4, 3, 2, 1, 0]
+
+
 def test_names_may_be_numbers(undrawn, tmp_path):
     compare_networks(
         Fields(),
