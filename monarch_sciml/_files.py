@@ -64,7 +64,7 @@ def whole_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         cause = next((text for text in _REFUSALS if text in str(error)), None)
         if cause is None:
             raise
-        remedy = "Free space on the disk, then repeat or resume."
+        remedy = "Free space on the disk or name another, then repeat or resume."
         raise OSError(message(f"{path} must be writable", repr(cause), remedy)) from error
     finally:
         part.unlink(missing_ok=True)

@@ -51,8 +51,8 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, write, name
     with small_files(n_bytes), pytest.raises(OSError) as caught:
         write(other / name)
     named = other / name.replace(".cfl", ".hdr")  # the pair is written together
-    rule = f"{named} must be writable, got 'File too large'. Free space on the disk, "
-    assert str(caught.value) == rule + "then repeat or resume."
+    rule = f"{named} must be writable, got 'File too large'. Free space on the disk "
+    assert str(caught.value) == rule + "or name another, then repeat or resume."
     assert not list(other.iterdir())
 
 

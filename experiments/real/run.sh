@@ -21,3 +21,10 @@ for acceleration in 2 3 4 6; do
       --output "runs/real/${acceleration}x/seed-$seed" --resume true --progress false
   done
 done
+# the figure of the page, at half its size
+python - <<'END'
+from PIL import Image
+
+with Image.open("runs/real/4x/seed-0/pulseq_tut_GRE_prisma_1ch.png") as picture:
+    picture.convert("RGB").reduce(2).save("experiments/real/figures/phantom_4x.png", optimize=True)
+END

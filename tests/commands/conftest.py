@@ -1,4 +1,4 @@
-"""Scans small enough to reconstruct in no time; a command in two processes."""
+"""Scans and fields small enough to take no time; a command in two processes."""
 
 import os
 import socket
@@ -8,6 +8,8 @@ import sys
 import pytest
 import torch
 
+from monarch_sciml.data.field_source import FieldLayout
+from monarch_sciml.data.field_writer import FieldWriter
 from monarch_sciml.data.scan import Scan
 from monarch_sciml.physics.mri import SenseOperator
 
@@ -32,6 +34,33 @@ def smooth_scan(seed=0, *, n_slices=2, n_coils=4, shape=SHAPE, noise=0.0):
 @pytest.fixture
 def make_scan():
     return smooth_scan
+
+
+WAVES = {
+    "data": {
+        "class_path": "monarch_sciml.data.TrajectoryModule",
+        "init_args": {"path": "waves.h5", "n_train": 4, "n_validation": 2, "n_test": 3,
+                      "n_steps_in": 2, "n_steps_out": 2},
+    },
+    "objective": {"class_path": "monarch_sciml.training.RolloutObjective"},
+    "budget": {"epochs": 2, "batch_size": 2},
+    "options": {"progress": False},
+}  # fmt: skip
+"""What `train` and `compare` need besides networks."""
+
+
+@pytest.fixture
+def waves(tmp_path, monkeypatch):
+    """Write waves.h5 into a new current folder; the configuration of a training on it."""
+    monkeypatch.chdir(tmp_path)
+    layout = FieldLayout(
+        fields=("u",), n_samples=9, n_times=4, grid_shape=(12,), domain_extent=(1.0,),
+        boundary=("periodic",), times=(0.0, 0.5, 1.0, 1.5),
+    )  # fmt: skip
+    phases = 2 * torch.pi * torch.arange(12) / 12 + torch.arange(9).reshape(-1, 1, 1, 1)
+    with FieldWriter("waves.h5", layout, generator="test", parameters={}, seed=0) as writer:
+        writer.write(0, torch.cos(phases) * 0.8 ** torch.arange(4).reshape(-1, 1, 1))  # N, T, 1, n
+    return WAVES
 
 
 def two_processes(arguments):

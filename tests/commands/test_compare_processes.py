@@ -3,44 +3,17 @@
 import csv
 
 import pytest
-import torch
 import yaml
 
 from monarch_sciml.cli import main
-from monarch_sciml.data.field_source import FieldLayout
-from monarch_sciml.data.field_writer import FieldWriter
 
 NETWORK = {"class_path": "monarch_sciml.models.FNO", "init_args": {"n_modes": [4], "n_layers": 1}}
-CONFIGURATION = {
-    "data": {
-        "class_path": "monarch_sciml.data.TrajectoryModule",
-        "init_args": {
-            "path": "waves.h5",
-            "n_train": 4,
-            "n_validation": 2,
-            "n_test": 3,
-            "n_steps_in": 2,
-            "n_steps_out": 2,
-        },
-    },
-    "objective": {"class_path": "monarch_sciml.training.RolloutObjective"},
-    "budget": {"epochs": 2, "batch_size": 2},
-    "options": {"progress": False},
-    "networks": {"FNO": {"network": NETWORK}, "Monarch-NO": {"network": NETWORK}},
-}
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    layout = FieldLayout(
-        fields=("u",), n_samples=9, n_times=4, grid_shape=(12,), domain_extent=(1.0,),
-        boundary=("periodic",), times=(0.0, 0.5, 1.0, 1.5),
-    )  # fmt: skip
-    phases = 2 * torch.pi * torch.arange(12) / 12 + torch.arange(9).reshape(-1, 1, 1, 1)
-    with FieldWriter("waves.h5", layout, generator="test", parameters={}, seed=0) as writer:
-        writer.write(0, torch.cos(phases) * 0.8 ** torch.arange(4).reshape(-1, 1, 1))  # N, T, 1, n
-    (tmp_path / "compare.yaml").write_text(yaml.safe_dump(CONFIGURATION))
+def folder(waves, tmp_path):
+    networks = {"FNO": {"network": NETWORK}, "Monarch-NO": {"network": NETWORK}}
+    (tmp_path / "compare.yaml").write_text(yaml.safe_dump({**waves, "networks": networks}))
     return tmp_path
 
 
@@ -66,9 +39,8 @@ def test_one_of_two_processes_writes_and_speaks_and_both_go_on_with_the_same_run
     assert not list(folder.rglob("*.part*"))
 
 
-def test_further_processes_train_and_evaluate_in_silence(folder, capsys, monkeypatch):
-    values = {key: CONFIGURATION[key] for key in ("data", "objective", "budget", "options")}
-    (folder / "train.yaml").write_text(yaml.safe_dump({**values, "network": NETWORK}))
+def test_further_processes_train_and_evaluate_in_silence(folder, waves, capsys, monkeypatch):
+    (folder / "train.yaml").write_text(yaml.safe_dump({**waves, "network": NETWORK}))
     for command in ("train", "evaluate", "compare"):
         monkeypatch.setattr(f"monarch_sciml.commands.{command}.is_main_process", lambda: False)
     assert main(["train", "--config", "train.yaml", "--output", "run"]) == 0

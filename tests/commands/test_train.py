@@ -3,43 +3,22 @@
 import csv
 
 import pytest
-import torch
 import yaml
 
 from monarch_sciml.cli import main
-from monarch_sciml.data.field_source import FieldLayout
-from monarch_sciml.data.field_writer import FieldWriter
 
-CONFIGURATION = {
-    "data": {
-        "class_path": "monarch_sciml.data.TrajectoryModule",
-        "init_args": {"path": "waves.h5", "n_train": 4, "n_validation": 2, "n_test": 3,
-                      "n_steps_in": 2, "n_steps_out": 2},
-    },
-    "objective": {"class_path": "monarch_sciml.training.RolloutObjective"},
-    "budget": {"epochs": 2, "batch_size": 2},
-    "options": {"progress": False},
-    "network": {
-        "class_path": "monarch_sciml.models.FNO",
-        "init_args": {"n_modes": [4], "n_layers": 1, "transform": "monarch"},
-    },
-}  # fmt: skip
+NETWORK = {
+    "class_path": "monarch_sciml.models.FNO",
+    "init_args": {"n_modes": [4], "n_layers": 1, "transform": "monarch"},
+}
 TRAIN = ["train", "--config", "train.yaml", "--output", "runs/waves"]
 AGAIN = [*TRAIN, "--options.resume", "true"]
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(waves, tmp_path):
     """The directory that a run will have."""
-    monkeypatch.chdir(tmp_path)
-    layout = FieldLayout(
-        fields=("u",), n_samples=9, n_times=4, grid_shape=(12,), domain_extent=(1.0,),
-        boundary=("periodic",), times=(0.0, 0.5, 1.0, 1.5),
-    )  # fmt: skip
-    phases = 2 * torch.pi * torch.arange(12) / 12 + torch.arange(9).reshape(-1, 1, 1, 1)
-    with FieldWriter("waves.h5", layout, generator="test", parameters={}, seed=0) as writer:
-        writer.write(0, torch.cos(phases) * 0.8 ** torch.arange(4).reshape(-1, 1, 1))  # N, T, 1, n
-    (tmp_path / "train.yaml").write_text(yaml.safe_dump(CONFIGURATION))
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump({**waves, "network": NETWORK}))
     return tmp_path / "runs/waves"
 
 

@@ -33,7 +33,9 @@ def program():
                 "--standalone",
                 f"--nproc-per-node={processes}",
             ]
-        environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        if not torch.accelerator.is_available():  # without a device nothing needs to be said
+            environment.pop("ACCELERATE_USE_CPU", None)
         process = subprocess.Popen(
             [*command, str(WORKER), *map(str, arguments)],
             env=environment,
