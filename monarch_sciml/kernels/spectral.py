@@ -144,12 +144,13 @@ def reference_spectral_convolution(
 def _along_axis(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
     """Multiply along one of the last axes; a matrix (C, K, n) meets the channels on axis 1."""
     dtype = torch.promote_types(matrix.dtype, x.dtype)
-    tail = x.shape[axis:][1:]
-    # (B, C, before, n, after): the axis to contract becomes the rows of a matrix
-    y = x.to(dtype).reshape(*x.shape[:2], -1, x.shape[axis], math.prod(tail))
-    matrix = matrix.to(dtype)
-    y = (matrix[:, None] if matrix.ndim == 3 else matrix) @ y
-    return y.reshape(*x.shape[: x.ndim + axis], matrix.shape[-2], *tail)
+    rows = x.to(dtype).movedim(axis, -1)  # (B, C, ..., n)
+    if matrix.ndim == 3:
+        rows = rows.transpose(0, 1)  # (C, B, ..., n)
+    # one product of two matrices, or one a channel: broadcasting would make one a row
+    flat = rows.flatten(1, -2) if matrix.ndim == 3 else rows.reshape(-1, rows.shape[-1])
+    y = (flat @ matrix.to(dtype).mT).view(*rows.shape[:-1], matrix.shape[-2])
+    return (y.transpose(0, 1) if matrix.ndim == 3 else y).movedim(-1, axis)
 
 
 def _real_products(
