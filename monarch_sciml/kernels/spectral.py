@@ -8,7 +8,6 @@ Only the first and the last product touch full-size data; everything between liv
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
