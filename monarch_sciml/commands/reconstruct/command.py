@@ -245,7 +245,7 @@ def _check_output(
     """Refuse the name of a file where a folder is needed, or one of another format."""
     ending = "" if output is None or _is_folder(output) else ending_of(output)
     if several and ending:
-        rule = "`output` must be a folder for several scans"
+        rule = "`output` must be a folder for several scans or processes"
         raise ValueError(message(rule, str(output), "Choose the format with --output_format."))
     if figure is not None and (several or _is_folder(output)):
         rule = "`figure` is for a single scan with a file as its output"

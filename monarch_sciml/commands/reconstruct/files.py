@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,17 @@ HDF5 = (".h5", ".hdf5")
 def ending_of(path: Path) -> str:
     """Return the ending of a file of images, .nii.gz in full; an empty text when it is none."""
     return next((end for end in (*ENDINGS, ".hdf5") if path.name.lower().endswith(end)), "")
+
+
+def _words(names: Sequence[str]) -> dict[str, str]:
+    """Return a word for the file of each name; names alike but for punctuation are numbered."""
+    words: dict[str, str] = {}
+    for name in names:
+        word = re.sub(r"[^\w.-]+", "-", name)
+        taken = {other.lower() for other in words.values()}
+        choices = chain([word], (f"{word}-{i}" for i in count(2)))
+        words[name] = next(choice for choice in choices if choice.lower() not in taken)
+    return words
 
 
 def files_of(scans: Iterable[Path]) -> set[Path]:
@@ -91,8 +103,9 @@ class Destination:
             stem = images.name[: -len(ending)]
             files = dict.fromkeys(names, images)
             if ending not in HDF5 and len(names) > 1:
-                words = {name: re.sub(r"[^\w.-]+", "-", name) for name in names}
-                files = {n: images.with_name(f"{stem}_{words[n]}{ending}") for n in names}
+                files = {
+                    n: images.with_name(f"{stem}_{w}{ending}") for n, w in _words(names).items()
+                }
             stem += "_figure" if ending == ".png" else ""
             figure = figure or images.with_name(f"{stem}.png")
         if figure is not None:
