@@ -123,7 +123,9 @@ def _per_channel(bias: Tensor, dims: int) -> Tensor:
 def reference_spectral_convolution(
     x: Tensor, weight: Tensor, analysis: Sequence[Tensor], synthesis: Sequence[Tensor]
 ) -> Tensor:
-    """Compute `spectral_convolution` axis by axis with plain products: the slow reference."""
+    """Compute `spectral_convolution` axis by axis with plain products: the reference, and the path
+    of real transforms.
+    """
     dims = len(analysis)
     z = x
     for axis in range(dims - 1, -1, -1):
@@ -143,13 +145,13 @@ def reference_spectral_convolution(
 def _along_axis(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
     """Multiply along one of the last axes; a matrix (C, K, n) meets the channels on axis 1."""
     dtype = torch.promote_types(matrix.dtype, x.dtype)
+    per_channel = matrix.ndim == 3
     rows = x.to(dtype).movedim(axis, -1)  # (B, C, ..., n)
-    if matrix.ndim == 3:
-        rows = rows.transpose(0, 1)  # (C, B, ..., n)
+    rows = rows.transpose(0, 1) if per_channel else rows
     # one product of two matrices, or one a channel: broadcasting would make one a row
-    flat = rows.flatten(1, -2) if matrix.ndim == 3 else rows.reshape(-1, rows.shape[-1])
-    y = (flat @ matrix.to(dtype).mT).view(*rows.shape[:-1], matrix.shape[-2])
-    return (y.transpose(0, 1) if matrix.ndim == 3 else y).movedim(-1, axis)
+    y = rows.flatten(int(per_channel), -2) @ matrix.to(dtype).mT
+    y = y.view(*rows.shape[:-1], matrix.shape[-2])
+    return (y.transpose(0, 1) if per_channel else y).movedim(-1, axis)
 
 
 def _real_products(
