@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 
 from tabulate import tabulate
 
-from monarch_sciml.evaluation._format import MISSING
+from monarch_sciml.evaluation.number_text import MISSING
 from monarch_sciml.evaluation.results import as_float
 
 

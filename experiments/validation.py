@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from monarch_sciml.evaluation._format import number_text
+from monarch_sciml.evaluation.number_text import number_text
 from monarch_sciml.evaluation.results import as_float
 
 

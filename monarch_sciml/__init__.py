@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
+from typing import Any
+
+from monarch_sciml._moved import moved
 
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "benchmark",
     "commands",
     "data",
     "evaluation",
@@ -24,8 +25,8 @@ _SUBPACKAGES = (
 )
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     """Import a subpackage when it is first used, so that `import monarch_sciml` costs nothing."""
     if name in _SUBPACKAGES:
         return importlib.import_module(f"monarch_sciml.{name}")
-    raise AttributeError(f"module 'monarch_sciml' has no attribute {name!r}")
+    return moved(__name__, name)

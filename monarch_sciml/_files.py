@@ -68,3 +68,9 @@ def whole_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise OSError(message(f"{path} must be writable", repr(cause), remedy)) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file, whole or not at all."""
+    with whole_file(path, overwrite=True) as part:
+        part.write_text(text, encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -107,17 +106,17 @@ def run(parser: ArgumentParser, configuration: Namespace) -> str | None:
 
 def _located(error: argparse.ArgumentError, given: Sequence[str]) -> str:
     """Return the error with the name of the network of a comparison that it is about."""
-    from monarch_sciml.commands.misspelt import located
+    from monarch_sciml.commands.comparison.config_errors import located
 
     return located(str(error), given)
 
 
 def _functions() -> dict[str, Callable[..., Any]]:
-    from monarch_sciml.commands.compare import compare_networks
-    from monarch_sciml.commands.evaluate import evaluate_run
+    from monarch_sciml.commands.comparison.compare import compare_networks
+    from monarch_sciml.commands.comparison.evaluate import evaluate_run
+    from monarch_sciml.commands.comparison.train import train_network
     from monarch_sciml.commands.info import info
     from monarch_sciml.commands.reconstruct import reconstruct
-    from monarch_sciml.commands.train import train_network
 
     return {
         "train": train_network,
@@ -148,7 +147,7 @@ def _generators() -> dict[str, Callable[..., Any]]:
 
 
 def _benchmarks() -> dict[str, Callable[..., Any]]:
-    from monarch_sciml.commands import benchmark
+    from monarch_sciml.commands.benchmark import command as benchmark
 
     names = ("layer", "transform", "model", "mri", "generate", "load")
     return {name: getattr(benchmark, f"benchmark_{name}") for name in names}
@@ -185,39 +184,10 @@ def _saved(parser: ArgumentParser, configuration: Namespace, command: str) -> st
 
 def _fail(text: str, status: int) -> int:
     """Say in one line what went wrong."""
-    print(f"{PROGRAM}: error: {_plain(text)}", file=sys.stderr)
+    from monarch_sciml.commands.comparison.config_errors import plain
+
+    print(f"{PROGRAM}: error: {plain(text)}", file=sys.stderr)
     return status
 
 
-_REPHRASED = (
-    (r" Got value: Namespace.*", ""),
-    (r"Does not validate against any of the Union subtypes Subtypes: .*? Errors: - ", ""),
-    (r" - Expected a <class 'NoneType'>", ""),
-    (
-        r" Given value type: .*? Given value: (NestedArg\(key='(.*?)', val='(.*?)'\)|)",
-        r", got \2 \3",
-    ),
-    (r"Type collections\.abc\.Callable\S* .*? expects a function or a callable class: ", ""),
-    (r"Problem with given class_path 'monarch_sciml\.commands\.\w+\.\w+': ", ""),
-    (r"[Ee]xpected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
-    (r"<class '(?:\w+\.)*(\w+)'>", r"\1"),
-    (r"Parser key \"(.*?)\":", r"`\1`:"),
-    (r" - Expected a", " or a"),
-    (r" - Problem", "; problem"),
-    (r"Expected an? ", "expected "),
-    (r"\. Got value: ", ", got "),
-    (r"dot import path string: \S+?(?=,| |$)", "class name"),
-    (r", got +", ", got "),
-)
 """How jsonargparse's explanations of its types are turned into words of the command line."""
-
-
-def _plain(text: str) -> str:
-    """Return an error as one line without the types of Python."""
-    if text.startswith("Caught ") and " in DataLoader worker process " in text:
-        # torch hands on the traceback of the process; its last line is "ValueError: ..."
-        text = text.rstrip().splitlines()[-1].partition(": ")[2] or text
-    line = " ".join(text.split())
-    for pattern, replacement in _REPHRASED:
-        line = re.sub(pattern, replacement, line)
-    return line.strip()

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from monarch_sciml.cli import main
-from monarch_sciml.data.fastmri import read_fastmri
+from monarch_sciml.data.scans.formats.fastmri import read_fastmri
 
 FIELDS = """
 data:

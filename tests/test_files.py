@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from monarch_sciml._files import whole_file
-from monarch_sciml.data.coil_maps import write_coil_maps
-from monarch_sciml.data.fastmri import write_fastmri
-from monarch_sciml.data.images import write_image
-from monarch_sciml.data.scan import Scan
+from monarch_sciml.data.images.write import write_image
+from monarch_sciml.data.scans.formats.fastmri import write_fastmri
+from monarch_sciml.data.scans.map_files import write_coil_maps
+from monarch_sciml.data.scans.scan import Scan
 
 
 @contextmanager

@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml.data import describe_fields
-from monarch_sciml.data.bart import pair_of
-from monarch_sciml.data.fastmri import read_header
-from monarch_sciml.data.field_files import FIELD_FORMATS, holds_fields
-from monarch_sciml.data.hdf5 import HDF5_SIGNATURE, acquisitions_of, open_hdf5
-from monarch_sciml.data.kspace import KNOWN, describe_scan
-from monarch_sciml.data.twix_files import looks_like_twix
+from monarch_sciml.data.fields.recognise import FIELD_FORMATS, holds_fields
+from monarch_sciml.data.hdf5 import HDF5_SIGNATURE, open_hdf5
+from monarch_sciml.data.scans.formats.bart import pair_of
+from monarch_sciml.data.scans.formats.fastmri import read_header
+from monarch_sciml.data.scans.formats.hdf5_kinds import acquisitions_of
+from monarch_sciml.data.scans.raw.twix_files import looks_like_twix
+from monarch_sciml.data.scans.recognise import KNOWN, describe_scan
 
 FORMATS = f"fields ({FIELD_FORMATS}) or k-space ({KNOWN})"
 ORIGIN = ("generator", "seed", "parameters", "drawn", "method")

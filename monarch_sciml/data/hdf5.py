@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +16,6 @@ import torch
 from monarch_sciml._checks import existing_file, message
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-Hdf5Format = Literal["fastmri", "ismrmrd", "skm-tea", "calgary-campinas"]
 
 
 class _Patient(io.FileIO):
@@ -86,74 +84,6 @@ def open_hdf5(path: str | Path) -> Iterator[Any]:
         reason = " ".join(str(error).split())
         rule = f"{path} must be a complete HDF5 file"
         raise ValueError(message(rule, reason, "Copy or export the file again.")) from error
-
-
-def acquisitions_of(file: Any) -> Any | None:
-    """Return the first group of ISMRMRD raw data (`xml` and `data`) of an open file, or None."""
-    import h5py
-
-    for value in file.values():
-        if isinstance(value, h5py.Group) and "xml" in value and "data" in value:
-            return value
-    return None
-
-
-def format_of(file: Any, path: Path) -> Hdf5Format:
-    """Return the format of k-space that an open HDF5 file has, by its data sets.
-
-    | format | how it is told |
-    |---|---|
-    | ismrmrd | a group with `xml` and `data`; a fastMRI file has `ismrmrd_header`, no such group |
-    | skm-tea | `kspace` complex with five axes |
-    | calgary-campinas | `kspace` real with four axes |
-    | fastmri | `kspace` complex with three or four axes |
-
-    Raises
-    ------
-    ValueError
-        When it is none of them.
-    """
-    import h5py
-
-    if acquisitions_of(file) is not None:
-        return "ismrmrd"
-    kspace = file.get("kspace")
-    if not isinstance(kspace, h5py.Dataset):
-        names = ", ".join(sorted(file)[:8]) or "nothing"
-        rule = f"{path} must hold the data set `kspace` of a fastMRI file"
-        raise ValueError(message(rule, names, "Pass a file of k-space."))
-    kinds: dict[tuple[str, int], Hdf5Format] = {
-        ("c", 3): "fastmri",
-        ("c", 4): "fastmri",
-        ("c", 5): "skm-tea",
-        ("f", 4): "calgary-campinas",
-    }
-    form = kinds.get((kspace.dtype.kind, kspace.ndim))
-    if form is None:
-        rule = f"`kspace` of {path} must be complex (slices, coils, H, W) or (slices, H, W)"
-        remedy = "Convert the file to fastMRI layout."
-        raise ValueError(message(rule, f"{kspace.shape} {kspace.dtype}", remedy))
-    return form
-
-
-def hdf5_format(path: str | Path) -> Hdf5Format:
-    """Return the format of k-space of an HDF5 file; errors as `open_hdf5` and `format_of`."""
-    with open_hdf5(path) as file:
-        return format_of(file, Path(path))
-
-
-def expect_format(file: Any, path: Path, expected: Hdf5Format) -> None:
-    """Raise ValueError when an open file is of another format than the one a reader is for."""
-    form = format_of(file, path)
-    if form != expected:
-        names = {
-            "fastmri": "a fastMRI file",
-            "ismrmrd": "an ISMRMRD (MRD) raw-data file",
-            "skm-tea": "an SKM-TEA file",
-            "calgary-campinas": "a Calgary-Campinas file",
-        }
-        rule = f"{path} must be {names[expected]} for this reader"
-        raise ValueError(message(rule, names[form], "Use `read_scan`, which tells them apart."))
 
 
 def plain(value: Any) -> Any:

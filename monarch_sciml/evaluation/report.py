@@ -12,7 +12,7 @@ from typing import Any
 
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml._files import whole_file
-from monarch_sciml.evaluation import _style
+from monarch_sciml.evaluation.figures import style as _style
 from monarch_sciml.evaluation.tables import ComparisonTable
 
 _PNG = b"\x89PNG\r\n\x1a\n"

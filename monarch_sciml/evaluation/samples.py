@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from monarch_sciml.evaluation._render import header, laid_out, summary_text
+from monarch_sciml.evaluation.rendering import header, laid_out, summary_text
 from monarch_sciml.evaluation.results import Row
 from monarch_sciml.evaluation.summary import Summary
 from monarch_sciml.evaluation.tables import ComparisonTable

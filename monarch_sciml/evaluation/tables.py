@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monarch_sciml._checks import message, one_of
-from monarch_sciml.evaluation._render import render_table, result_cells
+from monarch_sciml.evaluation.rendering import render_table, result_cells
 from monarch_sciml.evaluation.results import Row, write_rows
 from monarch_sciml.evaluation.summary import NetworkResult, Summary
 

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monarch_sciml.kernels import triton_blocks
-from monarch_sciml.kernels._block_reference import reference_monarch_blocks
-from monarch_sciml.kernels._dispatch import triton_enabled
-from monarch_sciml.kernels.triton_build import runs_triton
+from monarch_sciml.kernels.block_reference import reference_monarch_blocks
+from monarch_sciml.kernels.dispatch import triton_enabled
+from monarch_sciml.kernels.gpu import blocks as triton_blocks
+from monarch_sciml.kernels.gpu.launch import runs_triton
 
 _ROWS = 256  # rows taken together along the last axis
 

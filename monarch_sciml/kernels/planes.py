@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monarch_sciml.kernels._dispatch import with_graph, without_autocast
+from monarch_sciml.kernels.dispatch import with_graph, without_autocast
 from monarch_sciml.kernels.gemm import inner_products
 
 

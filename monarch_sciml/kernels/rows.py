@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monarch_sciml.kernels._dispatch import needs_plain_operations
+from monarch_sciml.kernels.dispatch import needs_plain_operations
 
 Index = tuple[Tensor | None, Tensor | None]
 """For either factor, its entry (J,) of each row wanted; None for all of them in order."""

@@ -13,12 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monarch_sciml.kernels import triton_spectral
-from monarch_sciml.kernels._dispatch import (
-    needs_plain_operations,
-    triton_enabled,
-    without_autocast,
-)
+from monarch_sciml.kernels.dispatch import needs_plain_operations, triton_enabled, without_autocast
+from monarch_sciml.kernels.gpu import spectral as triton_spectral
 from monarch_sciml.kernels.planes import PlanesConvolution
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.monarch import multiply, project, to_dense
-from monarch_sciml.monarch._counts import block_counts
+from monarch_sciml.monarch.block_sizes import block_counts
 
 
 class MonarchLinear(nn.Module):

@@ -6,7 +6,6 @@ Letters: d axes, K_i kept modes, I and O channels in and out.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from monarch_sciml._checks import message
 from monarch_sciml.layers.spectral_convolution import MonarchSpectralConv, TransformName
 from monarch_sciml.transforms import DenseTransform, FixedTransform, MonarchTransform, Transform
+from monarch_sciml.transforms.conversion import is_initial, multiply_out
 
 _FIXED: dict[str, TransformName] = {"dft": "fourier", "dct": "cosine", "dst": "sine"}
 
@@ -129,36 +129,6 @@ def learnable_from_neuralop(
     converted.to(device=weight.device, dtype=dtype).train(source.training)
     _match_placement(source, converted)
     return converted
-
-
-def is_initial(transform: Transform) -> bool:
-    """Return whether a transform is the one it is named after: no deviation learned.
-
-    Parameters
-    ----------
-    transform
-        Any transform; a fixed one always is.
-    """
-    return not any(bool(parameter.any()) for parameter in transform.parameters())
-
-
-def multiply_out(source: Transform, target: DenseTransform) -> None:
-    """Set the deviation of a dense transform so that its matrix is that of the source.
-
-    Parameters
-    ----------
-    source
-        Transform of the same kind and size; its matrix is computed in float64.
-    target
-        Changed in place.
-    """
-    exact = copy.deepcopy(source).cpu().double().matrix()
-    start = copy.deepcopy(target).cpu().double().matrix()
-    deviation = (exact - start).detach()
-    rows = deviation.mT if target.kind.synthesis else deviation  # (C?, K, n)
-    rows = rows / target.kind.row_scale[:, None]
-    with torch.no_grad():
-        target.weight.copy_(torch.view_as_real(rows) if rows.is_complex() else rows)
 
 
 def _transforms(layer: MonarchSpectralConv) -> list[Transform]:

@@ -12,23 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of, positive_int
-from monarch_sciml.kernels import (
-    monarch_planes,
-    real_spectral_convolution,
-    spectral_convolution,
-)
-from monarch_sciml.layers._placement import place_as_neuralop
-from monarch_sciml.layers._spectral_parts import (
-    axis_transform,
+from monarch_sciml.kernels import monarch_planes, real_spectral_convolution, spectral_convolution
+from monarch_sciml.layers.neuralop_arguments import (
     check_modes,
     home_grid,
-    mixing_weight,
-    multiplied_out,
     refuse,
     scaling_factors,
     sizes,
 )
+from monarch_sciml.layers.neuralop_placement import place_as_neuralop
+from monarch_sciml.layers.spectral_weights import mixing_weight, multiplied_out
 from monarch_sciml.transforms import MonarchTransform, Transform
+from monarch_sciml.transforms.named import axis_transform
 
 TransformName = Literal["fourier", "cosine", "sine", "monarch", "dense"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message
-from monarch_sciml.metrics._shapes import check_shapes
+from monarch_sciml.metrics.checks import check_shapes
 
 
 def boundary_rmse(prediction: Tensor, target: Tensor) -> Tensor:

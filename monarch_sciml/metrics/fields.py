@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message
-from monarch_sciml.metrics._shapes import check_shapes
 from monarch_sciml.metrics.boundary import boundary_profile as boundary_profile
 from monarch_sciml.metrics.boundary import boundary_rmse as boundary_rmse
+from monarch_sciml.metrics.checks import check_shapes
 from monarch_sciml.metrics.spectrum import energy_spectrum as energy_spectrum
 from monarch_sciml.metrics.spectrum import fourier_rmse as fourier_rmse
 

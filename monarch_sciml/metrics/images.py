@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 
 from monarch_sciml._checks import finite, message
-from monarch_sciml.metrics._image_checks import checked, nonzero, peak_of, same_shape
-from monarch_sciml.metrics._ssim import structural_similarity
+from monarch_sciml.metrics.checks import checked, nonzero, peak_of, same_shape
+from monarch_sciml.metrics.ssim import structural_similarity
 
 
 def image_statistics(

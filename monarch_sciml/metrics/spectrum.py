@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message
-from monarch_sciml.metrics._shapes import check_shapes
+from monarch_sciml.metrics.checks import check_shapes
 
 BANDS = (4, 12)
 """First wavenumbers of PDEBench's middle and high band; the low band starts at 0."""

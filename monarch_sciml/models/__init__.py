@@ -1,22 +1,26 @@
 """Networks that take their transform as an argument."""
 
 from monarch_sciml.models.convert import densify, monarchize
-from monarch_sciml.models.factorized_fno import FactorizedFNO
-from monarch_sciml.models.fno import FNO
-from monarch_sciml.models.modl import MoDL
 from monarch_sciml.models.normalized import Normalized
-from monarch_sciml.models.reconstruction_unet import ReconstructionUNet
-from monarch_sciml.models.resnet import ResNet
-from monarch_sciml.models.sense import SENSE
-from monarch_sciml.models.space_time_fno import SpaceTimeFNO
-from monarch_sciml.models.tfnet import TFNet
-from monarch_sciml.models.unet import UNet
-from monarch_sciml.models.varnet import VarNet
+from monarch_sciml.models.operators.factorized_fno import FactorizedFNO
+from monarch_sciml.models.operators.fno import FNO
+from monarch_sciml.models.operators.resnet import ResNet
+from monarch_sciml.models.operators.space_time_fno import SpaceTimeFNO
+from monarch_sciml.models.operators.tfnet import TFNet
+from monarch_sciml.models.operators.unet import UNet
+from monarch_sciml.models.reconstruction.cg_sense import CGSENSE
+from monarch_sciml.models.reconstruction.l1_wavelet import L1Wavelet
+from monarch_sciml.models.reconstruction.modl import MoDL
+from monarch_sciml.models.reconstruction.sense import SENSE
+from monarch_sciml.models.reconstruction.unet import ReconstructionUNet
+from monarch_sciml.models.reconstruction.varnet import VarNet
 
 __all__ = [
+    "CGSENSE",
     "FNO",
     "SENSE",
     "FactorizedFNO",
+    "L1Wavelet",
     "MoDL",
     "Normalized",
     "ReconstructionUNet",

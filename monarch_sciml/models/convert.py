@@ -17,9 +17,9 @@ from monarch_sciml.layers.spectral_conversion import (
     learnable_from_fixed,
     learnable_from_neuralop,
 )
-from monarch_sciml.models._bare_transforms import fixed_or_dense_transform, learnable_transform
-from monarch_sciml.monarch._counts import block_counts
+from monarch_sciml.monarch.block_sizes import block_counts
 from monarch_sciml.transforms import FixedTransform, MonarchTransform
+from monarch_sciml.transforms.conversion import fixed_or_dense_transform, learnable_transform
 
 
 def monarchize(

@@ -1,18 +1,9 @@
 """Measurement models: MRI sampling, coils and the SENSE operator."""
 
-from monarch_sciml.physics.coil_maps_walsh import walsh as walsh
-from monarch_sciml.physics.coils import espirit as espirit
-from monarch_sciml.physics.coils import estimate_coil_maps as estimate_coil_maps
-from monarch_sciml.physics.compression import coil_compression as coil_compression
-from monarch_sciml.physics.compression import compress_coils as compress_coils
-from monarch_sciml.physics.mri import SenseOperator as SenseOperator
-from monarch_sciml.physics.mri import center_crop as center_crop
-from monarch_sciml.physics.mri import combine as combine
-from monarch_sciml.physics.mri import combine_map_sets as combine_map_sets
-from monarch_sciml.physics.mri import fft2c as fft2c
-from monarch_sciml.physics.mri import ifft2c as ifft2c
-from monarch_sciml.physics.mri import rss as rss
-from monarch_sciml.physics.mri import with_map_sets as with_map_sets
+from monarch_sciml.physics.coil_compression import coil_compression as coil_compression
+from monarch_sciml.physics.coil_compression import compress_coils as compress_coils
+from monarch_sciml.physics.espirit import espirit as espirit
+from monarch_sciml.physics.espirit import estimate_coil_maps as estimate_coil_maps
 from monarch_sciml.physics.sampling import EquispacedFractionMask as EquispacedFractionMask
 from monarch_sciml.physics.sampling import EquispacedMask as EquispacedMask
 from monarch_sciml.physics.sampling import FullMask as FullMask
@@ -24,3 +15,12 @@ from monarch_sciml.physics.sampling import UniformMask as UniformMask
 from monarch_sciml.physics.sampling import achieved_acceleration as achieved_acceleration
 from monarch_sciml.physics.sampling import calibration_size as calibration_size
 from monarch_sciml.physics.sampling import volume_seed as volume_seed
+from monarch_sciml.physics.sense_operator import SenseOperator as SenseOperator
+from monarch_sciml.physics.sense_operator import center_crop as center_crop
+from monarch_sciml.physics.sense_operator import combine as combine
+from monarch_sciml.physics.sense_operator import combine_map_sets as combine_map_sets
+from monarch_sciml.physics.sense_operator import fft2c as fft2c
+from monarch_sciml.physics.sense_operator import ifft2c as ifft2c
+from monarch_sciml.physics.sense_operator import rss as rss
+from monarch_sciml.physics.sense_operator import with_map_sets as with_map_sets
+from monarch_sciml.physics.walsh import walsh as walsh

@@ -1,27 +1,26 @@
-"""Reference solvers: PDEs that generate data sets, conventional MRI reconstruction."""
+"""Reference solvers of partial differential equations, which generate the data sets."""
 
+from typing import Any
+
+from monarch_sciml._moved import moved
 from monarch_sciml.solvers.advection_diffusion import AdvectionDiffusion
 from monarch_sciml.solvers.burgers import BurgersNeumann, BurgersPeriodic
 from monarch_sciml.solvers.cavity import LidDrivenCavity
-from monarch_sciml.solvers.cosine_fields import cosine_random_field
 from monarch_sciml.solvers.darcy import Darcy2d
 from monarch_sciml.solvers.diffusion_reaction import DiffusionReaction2d
 from monarch_sciml.solvers.heat import heat_neumann
-from monarch_sciml.solvers.mri import CGSENSE, L1Wavelet
 from monarch_sciml.solvers.navier_stokes import NavierStokes2d, fno_forcing, solve_navier_stokes
-from monarch_sciml.solvers.random_fields import gaussian_random_field
+from monarch_sciml.solvers.random_fields import cosine_random_field, gaussian_random_field
 from monarch_sciml.solvers.random_series import evaluate_series, random_sine_series
 from monarch_sciml.solvers.stokes import stokes_second
 from monarch_sciml.solvers.wave import solve_wave
 
 __all__ = [
-    "CGSENSE",
     "AdvectionDiffusion",
     "BurgersNeumann",
     "BurgersPeriodic",
     "Darcy2d",
     "DiffusionReaction2d",
-    "L1Wavelet",
     "LidDrivenCavity",
     "NavierStokes2d",
     "cosine_random_field",
@@ -34,3 +33,8 @@ __all__ = [
     "solve_wave",
     "stokes_second",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return what used to be a public name of this package."""
+    return moved(__name__, name)

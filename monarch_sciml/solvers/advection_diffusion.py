@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import finite, message, positive_int, positive_number
-from monarch_sciml.solvers._legendre import differentiation, gauss_lobatto, interpolation
-from monarch_sciml.solvers._stepping import record_schedule
+from monarch_sciml.solvers.legendre import differentiation, gauss_lobatto, interpolation
+from monarch_sciml.solvers.stepping import record_schedule
 
 _RESOLVED = 10  # of N² κ / |c|
 

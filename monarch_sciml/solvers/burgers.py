@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import finite, message, positive_int, positive_number
-from monarch_sciml.solvers._exponential import count_steps, integrate
-from monarch_sciml.solvers._legendre import differentiation, gauss_lobatto, interpolation
-from monarch_sciml.solvers._stepping import progress_bar, record_schedule
+from monarch_sciml.solvers.etdrk4 import count_steps, integrate
+from monarch_sciml.solvers.legendre import differentiation, gauss_lobatto, interpolation
+from monarch_sciml.solvers.stepping import progress_bar, record_schedule
 
 Source = Callable[[Tensor, float], Tensor] | None
 

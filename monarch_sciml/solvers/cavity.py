@@ -15,7 +15,7 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from monarch_sciml._checks import finite, message, positive_int, positive_number
-from monarch_sciml.solvers._bicubic import laplacian, refined, stream_function_forms
+from monarch_sciml.solvers.bicubic import laplacian, refined, stream_function_forms
 
 _STEP = 1e-8  # of the last correction, relative to the solution
 _MAX_STEPS = 40

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from monarch_sciml._checks import finite, message, positive_int, positive_number
-from monarch_sciml.solvers._stepping import progress_bar, record_schedule
+from monarch_sciml.solvers.stepping import progress_bar, record_schedule
 
 Source = Callable[[Tensor, Tensor, float], Tensor] | None
 

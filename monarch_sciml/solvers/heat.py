@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, positive_int, positive_number
-from monarch_sciml.solvers._stepping import record_schedule, vector
+from monarch_sciml.solvers.stepping import record_schedule, vector
 
 
 def heat_neumann(

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, positive_int, positive_number
-from monarch_sciml.solvers._stepping import check_finite, progress_bar, record_schedule
 from monarch_sciml.solvers.random_fields import gaussian_random_field as gaussian_random_field
+from monarch_sciml.solvers.stepping import check_finite, progress_bar, record_schedule
 
 Forcing = Callable[[Tensor, Tensor], Tensor] | Tensor | None
 

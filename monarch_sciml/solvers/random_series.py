@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, one_of, positive_int
-from monarch_sciml.solvers._modes import squared_modes
 
 Kind = Literal["sine", "cosine"]
 
@@ -99,3 +98,13 @@ def _waves(x: Tensor, n_modes: int, kind: Kind) -> Tensor:
     if kind == "cosine":
         return torch.cos(math.pi * phase)
     return torch.where(phase == phase.round(), 0.0, torch.sin(math.pi * phase))
+
+
+def squared_modes(modes: Sequence[range]) -> Tensor:
+    """Return |k|² = k_1² + ... + k_d² for the modes k_i of each axis: (K_1, ..., K_d), float64."""
+    squared = torch.zeros([len(ks) for ks in modes], dtype=torch.float64)
+    for axis, ks in enumerate(modes):
+        k = torch.tensor(ks, dtype=torch.float64)
+        # (K,) -> (K, 1, ..., 1), broadcast over the axes before it
+        squared += k.square().view(-1, *[1] * (len(modes) - axis - 1))
+    return squared

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, positive_number
-from monarch_sciml.solvers._stepping import record_schedule, vector
+from monarch_sciml.solvers.stepping import record_schedule, vector
 
 
 def stokes_second(

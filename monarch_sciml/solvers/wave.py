@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, positive_number
-from monarch_sciml.solvers._modes import squared_modes
-from monarch_sciml.solvers._stepping import record_schedule
-from monarch_sciml.solvers.random_series import evaluate_series
+from monarch_sciml.solvers.random_series import evaluate_series, squared_modes
+from monarch_sciml.solvers.stepping import record_schedule
 
 
 def solve_wave(

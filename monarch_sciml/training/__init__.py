@@ -7,16 +7,17 @@ from monarch_sciml.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
-from monarch_sciml.training.divergence import TrainingDiverged
 from monarch_sciml.training.evaluate import evaluate_model, mean_metrics
-from monarch_sciml.training.lock import RunBusy, from_main_process, is_finished, run_lock
+from monarch_sciml.training.loading import n_samples_of
+from monarch_sciml.training.lock import RunBusy, is_finished, run_lock
 from monarch_sciml.training.loggers import CSVLogger, Logger, TensorBoardLogger
 from monarch_sciml.training.loop import train
 from monarch_sciml.training.objective import Objective, OneStepObjective, RolloutObjective
 from monarch_sciml.training.optimisation import Optimisation
+from monarch_sciml.training.processes import from_main_process, is_main_process, make_accelerator
 from monarch_sciml.training.reconstruction_objective import ReconstructionObjective
 from monarch_sciml.training.records import Budget, Progress, TrainingData, TrainingResult
-from monarch_sciml.training.runtime import is_main_process, make_accelerator, n_samples_of
+from monarch_sciml.training.training_run import TrainingDiverged
 
 __all__ = [
     "Budget",

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from monarch_sciml._checks import positive_int
-from monarch_sciml.training.grouping import batch_groups
+from monarch_sciml.training.loading import batch_groups, n_samples_of, stacked
 from monarch_sciml.training.objective import Objective
-from monarch_sciml.training.runtime import make_accelerator, n_samples_of, stacked
+from monarch_sciml.training.processes import make_accelerator
 
 
 def evaluate_model(

@@ -8,13 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from accelerate.utils import broadcast_object_list
 
 from monarch_sciml._checks import message
 from monarch_sciml.training.checkpoint import STATE, WEIGHTS, find_checkpoint, load_state
-from monarch_sciml.training.runtime import is_main_process, make_accelerator
+from monarch_sciml.training.processes import from_main_process, is_main_process
 
 LOCK = ".lock"
 """The file that is locked; it goes when the run ends, and means nothing when it stays."""
@@ -58,14 +55,6 @@ def run_lock(folder: str | Path, *, patience: float = 2.0) -> Iterator[None]:
         if file is not None:
             (folder / LOCK).unlink(missing_ok=True)  # while it is held: nobody else can hold it
             os.close(file)
-
-
-def from_main_process(value: Any) -> Any:
-    """Return the value that the first process of the job has, so that all of them agree."""
-    make_accelerator()
-    values = [value]
-    broadcast_object_list(values)
-    return values[0]
 
 
 def is_finished(folder: str | Path, epochs: int) -> bool:

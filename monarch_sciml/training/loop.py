@@ -9,9 +9,10 @@ from typing import Literal
 from torch import nn
 
 from monarch_sciml.training.checkpoint import find_checkpoint, save_checkpoint
-from monarch_sciml.training.lock import from_main_process, is_finished, run_lock
+from monarch_sciml.training.lock import is_finished, run_lock
 from monarch_sciml.training.objective import Objective
 from monarch_sciml.training.optimisation import Optimisation
+from monarch_sciml.training.processes import from_main_process, make_accelerator
 from monarch_sciml.training.records import (
     Budget,
     Progress,
@@ -19,8 +20,7 @@ from monarch_sciml.training.records import (
     TrainingResult,
     check_output,
 )
-from monarch_sciml.training.run import Run
-from monarch_sciml.training.runtime import make_accelerator
+from monarch_sciml.training.training_run import Run
 
 
 def train(

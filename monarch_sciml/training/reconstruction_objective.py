@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of, positive_number
 from monarch_sciml.metrics.images import image_statistics, volume_metrics
-from monarch_sciml.physics.mri import fft2c
+from monarch_sciml.physics.sense_operator import fft2c
 from monarch_sciml.training.objective import Batch, Objective
 
 

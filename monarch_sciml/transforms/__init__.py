@@ -1,11 +1,11 @@
 """Linear transforms along one or more axes, fixed and learnable, with one interface."""
 
-from monarch_sciml.transforms._base import Transform
-from monarch_sciml.transforms._kinds import Init, Norm
-from monarch_sciml.transforms._learnable import LearnableTransform, ResampledTransform
+from monarch_sciml.transforms.base import Transform
+from monarch_sciml.transforms.basis import Init, Norm
 from monarch_sciml.transforms.cosine import CosineTransform, SineTransform
 from monarch_sciml.transforms.dense import DenseTransform
 from monarch_sciml.transforms.fourier import FixedTransform, FourierTransform
+from monarch_sciml.transforms.learnable import LearnableTransform, ResampledTransform
 from monarch_sciml.transforms.monarch import MonarchTransform
 from monarch_sciml.transforms.separable import SeparableTransform
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monarch_sciml.transforms._kinds import Kind, Norm
+from monarch_sciml.transforms.basis import Kind, Norm
 from monarch_sciml.transforms.fourier import FixedTransform
 
 

@@ -6,33 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
-from monarch_sciml.transforms._base import oriented
-from monarch_sciml.transforms._kinds import Init, Kind, Norm
-from monarch_sciml.transforms._learnable import LearnableTransform
-
-
-def leading(n_copies: int) -> tuple[int, ...]:
-    """Shape of the copies axis: none for one shared matrix."""
-    return (n_copies,) if n_copies > 1 else ()
-
-
-class ExactInitial:
-    """Keep the initial tensors in float64 and hand them out in the dtype and device asked for.
-
-    They are neither parameters nor in the state dict, so `.double()` does not inherit float32
-    rounding.
-    """
-
-    def __init__(self, tensors: list[Tensor]) -> None:
-        self._tensors = tensors
-        self._cast: tuple[torch.dtype, torch.device, list[Tensor]] | None = None
-
-    def like(self, reference: Tensor) -> list[Tensor]:
-        """Return the tensors in the (real) dtype and on the device of the reference."""
-        if self._cast is None or self._cast[:2] != (reference.dtype, reference.device):
-            cast = [tensor.to(reference) for tensor in self._tensors]
-            self._cast = (reference.dtype, reference.device, cast)
-        return self._cast[2]
+from monarch_sciml.transforms.base import oriented
+from monarch_sciml.transforms.basis import Init, Kind, Norm
+from monarch_sciml.transforms.learnable import ExactInitial, LearnableTransform, leading
 
 
 class DenseTransform(LearnableTransform):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from monarch_sciml.transforms._base import Transform, oriented
-from monarch_sciml.transforms._kinds import Kind, Norm
+from monarch_sciml.transforms.base import Transform, oriented
+from monarch_sciml.transforms.basis import Kind, Norm
 
 
 class FixedTransform(Transform):

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from monarch_sciml._checks import positive_int
 from monarch_sciml.kernels import monarch_blocks, needs_plain_operations
 from monarch_sciml.monarch import digit_reversal, multiply
-from monarch_sciml.transforms._base import oriented
-from monarch_sciml.transforms._factors import initial_factors
-from monarch_sciml.transforms._kinds import Init, Kind, Norm
-from monarch_sciml.transforms._learnable import LearnableTransform
-from monarch_sciml.transforms.dense import ExactInitial, leading
+from monarch_sciml.transforms.base import oriented
+from monarch_sciml.transforms.basis import Init, Kind, Norm
+from monarch_sciml.transforms.initial_factors import initial_factors
+from monarch_sciml.transforms.learnable import ExactInitial, LearnableTransform, leading
 
 # Full complex transforms of at least this size go through two batched block products rather than
 # one dense product of n^2 entries; below it the dense product is faster on CPU and GPU alike.

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message
-from monarch_sciml.transforms._apply import along, back
-from monarch_sciml.transforms._base import Transform
+from monarch_sciml.transforms.base import Transform, along, back
 
 
 class SeparableTransform(nn.Module):

@@ -8,10 +8,10 @@ import sys
 import pytest
 import torch
 
-from monarch_sciml.data.field_source import FieldLayout
-from monarch_sciml.data.field_writer import FieldWriter
-from monarch_sciml.data.scan import Scan
-from monarch_sciml.physics.mri import SenseOperator
+from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.data.fields.writer import FieldWriter
+from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.physics.sense_operator import SenseOperator
 
 SHAPE = (40, 36)
 

@@ -7,8 +7,8 @@ import scipy.io
 
 from monarch_sciml.commands.info import info
 from monarch_sciml.data import generate_navier_stokes
-from monarch_sciml.data.bart import write_bart
-from monarch_sciml.data.fastmri import write_fastmri
+from monarch_sciml.data.scans.formats.bart import write_bart
+from monarch_sciml.data.scans.formats.fastmri import write_fastmri
 from monarch_sciml.physics.sampling import UniformMask
 
 

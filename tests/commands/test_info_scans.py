@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from monarch_sciml.commands.info import info
-from monarch_sciml.data.fastmri import write_fastmri
+from monarch_sciml.data.scans.formats.fastmri import write_fastmri
 
 SCANS = Path(__file__).parents[2] / "../shared/kspace"
 needs_scans = pytest.mark.skipif(not SCANS.exists(), reason="no scanner data beside the checkout")

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from monarch_sciml.data.fastmri import write_fastmri
-from monarch_sciml.data.scan import Scan
-from monarch_sciml.physics.mri import SenseOperator
+from monarch_sciml.data.scans.formats.fastmri import write_fastmri
+from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.physics.sense_operator import SenseOperator
 
 
 def make_smooth_scan(seed, n_slices=3, n_coils=4, shape=(24, 20), stored=True):

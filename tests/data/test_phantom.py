@@ -10,7 +10,6 @@ from scipy import ndimage
 
 pytest.importorskip("nilearn", reason="the extra `phantom` is not installed")
 
-from monarch_sciml.data.fastmri import read_fastmri
 from monarch_sciml.data.phantom import generate_scans, simulate_scan
 from monarch_sciml.data.phantom.anatomy import (
     CONTRASTS,
@@ -23,8 +22,9 @@ from monarch_sciml.data.phantom.head import ORIENTATIONS, slice_points
 from monarch_sciml.data.phantom.receivers import SOFTENING, loop_array, receive_field
 from monarch_sciml.data.phantom.simulate import _measure
 from monarch_sciml.data.phantom.smooth import random_smooth, refine
-from monarch_sciml.physics.coils import estimate_coil_maps
-from monarch_sciml.physics.mri import combine, fft2c, ifft2c
+from monarch_sciml.data.scans.formats.fastmri import read_fastmri
+from monarch_sciml.physics.espirit import estimate_coil_maps
+from monarch_sciml.physics.sense_operator import combine, fft2c, ifft2c
 
 SMALL = {"grid_shape": (48, 40), "n_slices": 3, "n_coils": 5}
 

@@ -12,8 +12,8 @@ import torch
 from scipy.integrate import solve_ivp
 from scipy.io import loadmat
 
-from monarch_sciml.solvers._legendre import differentiation, gauss_lobatto, interpolation
 from monarch_sciml.solvers.burgers import BurgersNeumann, BurgersPeriodic
+from monarch_sciml.solvers.legendre import differentiation, gauss_lobatto, interpolation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from monarch_sciml.training.runtime import training_loader
+from monarch_sciml.training.loading import training_loader
 
 
 def test_two_processes_train_and_evaluate_as_one(tiny, program, tmp_path):

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from monarch_sciml.commands.ranks import Ranks
-from monarch_sciml.commands.reconstruct.files import Destination
+from monarch_sciml.commands.reconstruct.output_files import Destination
+from monarch_sciml.commands.reconstruct.pipeline import reconstruct_scan
 from monarch_sciml.commands.reconstruct.plan import Plan, write_record
-from monarch_sciml.commands.reconstruct.report import rows_of
-from monarch_sciml.commands.reconstruct.scan import reconstruct_scan
+from monarch_sciml.commands.reconstruct.processes import Ranks
+from monarch_sciml.commands.reconstruct.report import Outcome, PartlyFailed, rows_of, summary
 from monarch_sciml.commands.reconstruct.settings import Settings
-from monarch_sciml.commands.reconstruct.summary import Outcome, PartlyFailed, summary
 from monarch_sciml.evaluation.results import write_rows
 
 

@@ -8,17 +8,17 @@ from typing import Literal
 
 from monarch_sciml._checks import message, one_of, positive_int, present_device
 from monarch_sciml._files import writable_folder
-from monarch_sciml.commands.ranks import joined
+from monarch_sciml.commands.comparison.saved import load_mri_networks
 from monarch_sciml.commands.reconstruct.batch import reconstruct_all
-from monarch_sciml.commands.reconstruct.files import HDF5, Destination, ending_of, files_of
 from monarch_sciml.commands.reconstruct.methods import SOLVERS
+from monarch_sciml.commands.reconstruct.output_files import HDF5, Destination, ending_of, files_of
+from monarch_sciml.commands.reconstruct.pipeline import reconstruct_scan
 from monarch_sciml.commands.reconstruct.plan import make_plan
+from monarch_sciml.commands.reconstruct.processes import joined
 from monarch_sciml.commands.reconstruct.report import report
-from monarch_sciml.commands.reconstruct.scan import reconstruct_scan
 from monarch_sciml.commands.reconstruct.settings import Settings
 from monarch_sciml.commands.reconstruct.undersampling import MaskName
-from monarch_sciml.commands.saved import load_mri_networks
-from monarch_sciml.data.slice_maps import ESTIMATES, CoilMaps
+from monarch_sciml.data.scans.maps import ESTIMATES, CoilMaps
 from monarch_sciml.physics import SamplingMask
 
 OutputFormat = Literal["h5", "nii", "nii.gz", "cfl", "png"]

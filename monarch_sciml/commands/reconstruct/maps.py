@@ -12,17 +12,11 @@ from torch import Tensor
 
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.commands.reconstruct.settings import Settings
-from monarch_sciml.data.coil_maps import read_coil_maps
-from monarch_sciml.data.scan import Scan
-from monarch_sciml.data.scan_rules import cut_or_pad
-from monarch_sciml.data.slice_maps import maps_of_scan
-from monarch_sciml.physics import (
-    calibration_size,
-    coil_compression,
-    compress_coils,
-    espirit,
-    walsh,
-)
+from monarch_sciml.data.scans.map_files import read_coil_maps
+from monarch_sciml.data.scans.maps import maps_of_scan
+from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.data.scans.sizes import cut_or_pad
+from monarch_sciml.physics import calibration_size, coil_compression, compress_coils, espirit, walsh
 
 FOLDED_ABOVE = 0.03
 """Share of the object with a second ESPIRiT map, above which the field of view looks too small.

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from monarch_sciml._checks import finite, message
 from monarch_sciml.commands.reconstruct.reference import Shape, zero_filled
 from monarch_sciml.commands.reconstruct.settings import Settings
-from monarch_sciml.data.scan import Scan
-from monarch_sciml.data.scan_samples import ScanNormalization, normalization_level
+from monarch_sciml.data.scans.samples import ScanNormalization, normalization_level
+from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.models import SENSE
 from monarch_sciml.physics import center_crop
 from monarch_sciml.solvers import CGSENSE, L1Wavelet

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file, writable_folder
-from monarch_sciml.commands.reconstruct.files import Destination, files_of
+from monarch_sciml.commands.reconstruct.output_files import Destination, files_of
+from monarch_sciml.commands.reconstruct.report import Outcome
 from monarch_sciml.commands.reconstruct.settings import Settings
-from monarch_sciml.commands.reconstruct.summary import Outcome
 from monarch_sciml.data.hdf5 import HDF5_SIGNATURE, open_hdf5
-from monarch_sciml.data.kspace import recognise
-from monarch_sciml.data.scan_source import SUFFIXES
+from monarch_sciml.data.scans.recognise import recognise
+from monarch_sciml.data.scans.source import SUFFIXES
 
 RECORDS = "records"
 """Folder in the output with a JSON file for every finished scan: what was done, and its numbers."""

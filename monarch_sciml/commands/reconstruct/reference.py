@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from monarch_sciml.data.scan import Scan
+from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.metrics.images import image_statistics, volume_metrics
 from monarch_sciml.physics import center_crop, combine, combine_map_sets, ifft2c
 

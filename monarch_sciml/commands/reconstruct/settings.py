@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 from tqdm.auto import tqdm
 
+from monarch_sciml.commands.comparison.saved import SavedNetwork
 from monarch_sciml.commands.reconstruct.undersampling import MaskName
-from monarch_sciml.commands.saved import SavedNetwork
-from monarch_sciml.data.kspace import OPTIONS, recognise
-from monarch_sciml.data.slice_maps import CoilMaps
+from monarch_sciml.data.scans.maps import CoilMaps
+from monarch_sciml.data.scans.recognise import OPTIONS, recognise
 from monarch_sciml.physics import SamplingMask
 
 

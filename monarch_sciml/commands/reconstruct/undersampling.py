@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from monarch_sciml._checks import existing_file, message, positive_int
-from monarch_sciml.data.bart import read_cfl
-from monarch_sciml.data.scan import Scan
-from monarch_sciml.data.scan_samples import volume_mask_seed
+from monarch_sciml.data.scans.formats.bart import read_cfl
+from monarch_sciml.data.scans.samples import volume_mask_seed
+from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.physics import (
     EquispacedFractionMask,
     EquispacedMask,

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, positive_int
-from monarch_sciml.data.field_source import FieldLayout
-from monarch_sciml.data.generation import Advance, Problem, generate, sample_rng
-from monarch_sciml.data.generators._frames import divisor, frame_times, stored_dtype
+from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.data.generators.generate import Advance, Problem, generate, sample_rng
+from monarch_sciml.data.generators.options import divisor, frame_times, stored_dtype
 from monarch_sciml.solvers.burgers import BurgersNeumann, BurgersPeriodic
 from monarch_sciml.solvers.random_series import evaluate_series
 
@@ -49,7 +49,7 @@ def generate_burgers_periodic(
     Parameters
     ----------
     output
-        The file to make (HDF5, see `monarch_sciml.data.fields`), with the field u.
+        The file to make (HDF5, see `monarch_sciml.data.FieldFile`), with the field u.
     viscosity
         ν, dimensionless; 0.1 in the paper (its published files: 1e-3).
     n_samples
@@ -166,7 +166,7 @@ def generate_burgers_neumann(
     Parameters
     ----------
     output
-        The file to make (HDF5, see `monarch_sciml.data.fields`), with the field u.
+        The file to make (HDF5, see `monarch_sciml.data.FieldFile`), with the field u.
     viscosity
         ν, dimensionless; 0.1/π in the paper.
     n_samples

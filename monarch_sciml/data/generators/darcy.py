@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import positive_int, positive_number
-from monarch_sciml.data.field_source import FieldLayout
-from monarch_sciml.data.generation import Advance, Problem, generate, sample_generator
-from monarch_sciml.data.generators._frames import stored_dtype
-from monarch_sciml.data.generators._nodes import stored_nodes
-from monarch_sciml.solvers.cosine_fields import cosine_random_field
+from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.data.generators.generate import Advance, Problem, generate, sample_generator
+from monarch_sciml.data.generators.options import stored_dtype, stored_nodes
 from monarch_sciml.solvers.darcy import Darcy2d
+from monarch_sciml.solvers.random_fields import cosine_random_field
 
 ALPHA, TAU, N_MODES = 2.0, 3.0, 128
 """Smoothness, inverse length scale and modes along each axis of the random field."""
@@ -44,7 +43,7 @@ def generate_darcy(
     Parameters
     ----------
     output
-        The file to make (HDF5, see `monarch_sciml.data.fields`).
+        The file to make (HDF5, see `monarch_sciml.data.FieldFile`).
     n_samples
         Number of pairs.
     grid

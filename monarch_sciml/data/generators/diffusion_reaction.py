@@ -11,9 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from monarch_sciml.data.field_source import FieldLayout
-from monarch_sciml.data.generation import Advance, Problem, generate, sample_rng
-from monarch_sciml.data.generators._frames import divisor, frame_times, stored_dtype
+from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.data.generators.generate import Advance, Problem, generate, sample_rng
+from monarch_sciml.data.generators.options import divisor, frame_times, stored_dtype
 from monarch_sciml.solvers.diffusion_reaction import DiffusionReaction2d
 
 EXTENT = 2.0
@@ -46,8 +46,8 @@ def generate_diffusion_reaction(
     Parameters
     ----------
     output
-        The file to make (HDF5, see `monarch_sciml.data.fields`), with the fields activator (u) and
-        inhibitor (v).
+        The file to make (HDF5, see `monarch_sciml.data.FieldFile`), with the fields activator (u)
+        and inhibitor (v).
     n_samples
         Number of trajectories.
     grid

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import positive_int
-from monarch_sciml.data.field_source import FieldLayout
-from monarch_sciml.data.generation import Advance, Problem, generate, sample_rng
-from monarch_sciml.data.generators._frames import interval, stored_dtype
-from monarch_sciml.data.generators._nodes import stored_nodes
+from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.data.generators.generate import Advance, Problem, generate, sample_rng
+from monarch_sciml.data.generators.options import interval, stored_dtype, stored_nodes
 from monarch_sciml.solvers.cavity import LidDrivenCavity
 
 FIELDS = ("lid_velocity", "log10_reynolds", "u", "v", "stream_function")
@@ -47,7 +46,7 @@ def generate_lid_driven_cavity(
     Parameters
     ----------
     output
-        The file to make (HDF5, see `monarch_sciml.data.fields`).
+        The file to make (HDF5, see `monarch_sciml.data.FieldFile`).
     n_samples
         Number of flows.
     grid

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import positive_int, positive_number, present_device
-from monarch_sciml.data.field_source import FieldLayout
-from monarch_sciml.data.generation import Advance, Problem, generate, sample_generator
-from monarch_sciml.data.generators._frames import divisor, stored_dtype
+from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.data.generators.generate import Advance, Problem, generate, sample_generator
+from monarch_sciml.data.generators.options import divisor, stored_dtype
 from monarch_sciml.solvers.navier_stokes import NavierStokes2d
 from monarch_sciml.solvers.random_fields import gaussian_random_field
 
@@ -46,7 +46,7 @@ def generate_navier_stokes(
     Parameters
     ----------
     output
-        The file to make (HDF5, see `monarch_sciml.data.fields`).
+        The file to make (HDF5, see `monarch_sciml.data.FieldFile`).
     viscosity
         ν, dimensionless. The paper's sets: 1e-3 with t_end 50, 1e-4 with 30, 1e-5 with 20; for the
         last two solve on a grid of 128 to 256 and store 64.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from monarch_sciml._checks import message, positive_int
-from monarch_sciml.data.fastmri import read_header, write_fastmri
 from monarch_sciml.data.phantom.simulate import Contrast, Orientation, provenance, simulate_scan
+from monarch_sciml.data.scans.formats.fastmri import read_header, write_fastmri
 
 _SIZES = 0x512E
 """Keeps the draw of sizes apart from the randomness of the scan itself."""

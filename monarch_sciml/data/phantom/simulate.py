@@ -17,8 +17,8 @@ from monarch_sciml.data.phantom.anatomy import CONTRASTS, tissue_signals
 from monarch_sciml.data.phantom.head import ORIENTATIONS, head_image, slice_points
 from monarch_sciml.data.phantom.receivers import loop_array, receive_field
 from monarch_sciml.data.phantom.smooth import OVERSAMPLING, random_smooth, refine
-from monarch_sciml.data.scan import Scan
-from monarch_sciml.physics.mri import combine, fft2c, ifft2c
+from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.physics.sense_operator import combine, fft2c, ifft2c
 
 GENERATOR = "monarch_sciml.data.phantom.simulate_scan"
 

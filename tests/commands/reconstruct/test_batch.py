@@ -11,9 +11,9 @@ import pytest
 
 from monarch_sciml.cli import main
 from monarch_sciml.commands.reconstruct import reconstruct
-from monarch_sciml.commands.reconstruct.summary import PartlyFailed
-from monarch_sciml.data.bart import write_bart, write_cfl
-from monarch_sciml.data.fastmri import write_fastmri
+from monarch_sciml.commands.reconstruct.report import PartlyFailed
+from monarch_sciml.data.scans.formats.bart import write_bart, write_cfl
+from monarch_sciml.data.scans.formats.fastmri import write_fastmri
 
 OPTIONS = {
     "method": "zero_filled,cg_sense",

@@ -12,10 +12,10 @@ from skimage.metrics import structural_similarity
 
 from monarch_sciml.commands.reconstruct import reconstruct
 from monarch_sciml.commands.reconstruct.methods import scale_of
-from monarch_sciml.data.bart import write_bart
-from monarch_sciml.data.fastmri import read_fastmri, write_fastmri
-from monarch_sciml.data.scan import Scan
-from monarch_sciml.data.scan_samples import ScanDataset
+from monarch_sciml.data.scans.formats.bart import write_bart
+from monarch_sciml.data.scans.formats.fastmri import read_fastmri, write_fastmri
+from monarch_sciml.data.scans.samples import ScanDataset
+from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.models import SENSE
 from monarch_sciml.physics import UniformMask, center_crop, combine, ifft2c, rss
 from monarch_sciml.training import save_checkpoint

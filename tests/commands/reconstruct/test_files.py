@@ -1,6 +1,6 @@
 """The names of the files that `reconstruct` writes."""
 
-from monarch_sciml.commands.reconstruct.files import Destination
+from monarch_sciml.commands.reconstruct.output_files import Destination
 
 
 def test_methods_alike_but_for_punctuation_have_files_of_their_own(tmp_path):

@@ -6,7 +6,7 @@ from torch.distributed.run import get_args_parser
 
 from monarch_sciml.cli import main
 from monarch_sciml.commands.reconstruct import reconstruct
-from monarch_sciml.data.fastmri import write_fastmri
+from monarch_sciml.data.scans.formats.fastmri import write_fastmri
 
 OPTIONS = {"method": "zero_filled", "acceleration": 2, "calibration": 12, "progress": False}
 

@@ -10,10 +10,10 @@ import torch
 from matplotlib.image import imread
 
 from monarch_sciml.commands.reconstruct import reconstruct
-from monarch_sciml.data import _memory
-from monarch_sciml.data.bart import read_cfl, write_bart
-from monarch_sciml.data.fastmri import read_fastmri, write_fastmri
-from monarch_sciml.data.kspace import read_scan
+from monarch_sciml.data import memory as _memory
+from monarch_sciml.data.scans.formats.bart import read_cfl, write_bart
+from monarch_sciml.data.scans.formats.fastmri import read_fastmri, write_fastmri
+from monarch_sciml.data.scans.recognise import read_scan
 from monarch_sciml.physics import UniformMask, combine, fft2c, ifft2c, rss
 
 OPTIONS = {"method": "zero_filled", "acceleration": 2, "calibration": 12, "progress": False}
@@ -243,7 +243,7 @@ def test_separate_calibration_lines_are_used(tmp_path, make_scan, monkeypatch):
         reconstruct(tmp_path / "a.npy", **options)
     assert str(caught.value).endswith("Pass maps with --coil_maps FILE.")  # a mask would not help
     monkeypatch.setattr(
-        "monarch_sciml.commands.reconstruct.scan.read_scan", lambda *a, **k: imaging
+        "monarch_sciml.commands.reconstruct.pipeline.read_scan", lambda *a, **k: imaging
     )
     text = reconstruct(tmp_path / "a.npy", **options)
     assert "separate calibration lines fill in" in text and "fully sampled centre 40 x 17" in text
@@ -263,7 +263,7 @@ def test_running_out_of_memory_is_one_line(path, monkeypatch):
     def exhausted(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("monarch_sciml.commands.reconstruct.scan.read_scan", exhausted)
+    monkeypatch.setattr("monarch_sciml.commands.reconstruct.pipeline.read_scan", exhausted)
     with pytest.raises(ValueError, match=r"scan\.h5 must fit into the memory of the machine"):
         reconstruct(path, **OPTIONS)
 
@@ -275,7 +275,9 @@ def test_reader_options_reach_the_reader(path, monkeypatch):
         seen.update(options)
         return read_scan(file)
 
-    monkeypatch.setattr("monarch_sciml.commands.reconstruct.scan.read_scan", spy)
-    monkeypatch.setattr("monarch_sciml.commands.reconstruct.scan._check_memory", lambda *_: None)
+    monkeypatch.setattr("monarch_sciml.commands.reconstruct.pipeline.read_scan", spy)
+    monkeypatch.setattr(
+        "monarch_sciml.commands.reconstruct.pipeline._check_memory", lambda *_: None
+    )
     reconstruct(path, contrast=1, repetition="average", prewhiten=True, **OPTIONS)
     assert seen == {"slices": None, "contrast": 1, "repetition": "average", "prewhiten": True}

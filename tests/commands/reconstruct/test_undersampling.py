@@ -12,8 +12,8 @@ from monarch_sciml.commands.reconstruct.undersampling import (
     undersample,
     window,
 )
-from monarch_sciml.data.bart import write_cfl
-from monarch_sciml.data.scan import Scan
+from monarch_sciml.data.scans.formats.bart import write_cfl
+from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.physics.sampling import (
     EquispacedMask,
     RandomMask,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from monarch_sciml.data import FieldFile, TrajectoryModule
-from monarch_sciml.data.generation import sample_rng
+from monarch_sciml.data.generators.generate import sample_rng
 from monarch_sciml.solvers.burgers import BurgersNeumann, BurgersPeriodic
 
 pytestmark = pytest.mark.usefixtures("one_thread")

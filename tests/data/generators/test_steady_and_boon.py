@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from monarch_sciml.data import FieldFile, PairModule, TrajectoryModule
-from monarch_sciml.data.generation import sample_generator, sample_rng
+from monarch_sciml.data.generators.generate import sample_generator, sample_rng
 from monarch_sciml.solvers import Darcy2d, LidDrivenCavity, cosine_random_field
 
 pytestmark = pytest.mark.usefixtures("one_thread")

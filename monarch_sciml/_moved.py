@@ -1,0 +1,35 @@
+"""Public names that moved: old configurations, run directories and imports go on working."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+MOVED = {
+    "monarch_sciml.solvers.CGSENSE": "monarch_sciml.models.CGSENSE",
+    "monarch_sciml.solvers.L1Wavelet": "monarch_sciml.models.L1Wavelet",
+    "monarch_sciml.benchmark": "monarch_sciml.commands.benchmark",
+}
+"""Dotted name of old -> dotted name of today."""
+
+
+def moved(module: str, name: str) -> Any:
+    """Return what a module of the package used to call `name`.
+
+    Parameters
+    ----------
+    module
+        Dotted name of the module that was asked.
+    name
+        The attribute that it does not have.
+
+    Raises
+    ------
+    AttributeError
+        When it never had one of this name.
+    """
+    today = MOVED.get(f"{module}.{name}")
+    if today is None:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    package, _, attribute = today.rpartition(".")
+    return getattr(importlib.import_module(package), attribute)

@@ -1,0 +1,319 @@
+"""`monarch-sciml benchmark`: measure speed and memory against the baselines of the same run.
+
+Every function writes a folder: results.csv, environment.json, machine.json and figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from monarch_sciml.commands.benchmark import Effort
+from monarch_sciml.commands.benchmark.measure import Row
+from monarch_sciml.commands.benchmark.results import run_benchmark
+
+Device = Literal["cpu", "cuda"]
+
+
+def benchmark_layer(
+    output: Path,
+    *,
+    dims: int = 2,
+    sizes: Sequence[int] = (32, 64, 128, 256),
+    modes: Sequence[int] = (12,),
+    channels: Sequence[int] = (32,),
+    batch: Sequence[int] = (8,),
+    candidates: Sequence[str] | None = None,
+    rounds: int = 15,
+    max_seconds: float = 20.0,
+    threads: int = 1,
+    device: Device = "cpu",
+    overwrite: bool = False,
+) -> str:
+    """Time the spectral layer against neuralop's and five other ways to compute it.
+
+    Every grid size is measured with the first entry of `modes`, `channels` and `batch`; then each
+    of these three is varied alone, on the first grid size that is at least 64 (else the largest).
+
+    Parameters
+    ----------
+    output
+        Folder to make.
+    dims
+        Axes of the grid; every axis has the same size.
+    sizes
+        Points along each axis, even.
+    modes
+        Kept modes along each axis, both signs.
+    channels, batch
+        Channels in and out, and samples.
+    candidates
+        Some of "textbook rfftn", "pruned FFT", "two-bmm Monarch", "dense matrices", "fixed
+        Fourier", "Monarch", "Monarch, Triton" (on a GPU); all by default. "neuralop", the baseline,
+        is always measured.
+    rounds, max_seconds
+        Paired rounds of every comparison, and the time after which no further one begins.
+    threads
+        Threads of torch.
+    device
+        "cpu" or "cuda".
+    overwrite
+        Replace the results of an earlier run in `output`.
+
+    Returns
+    -------
+    The table.
+
+    Raises
+    ------
+    FileExistsError
+        When `output` holds results and `overwrite` is false.
+    ValueError
+        When a candidate is unknown or the device is not there.
+    """
+    from monarch_sciml.commands.benchmark.layers import LAYERS, benchmark_layer_case, with_triton
+
+    names = with_triton(LAYERS, device) if candidates is None else ("neuralop", *candidates)
+    effort = Effort(rounds=rounds, max_seconds=max_seconds)
+    base = next((n for n in sizes if n >= 64), max(sizes))
+    cases = [("grid", n, modes[0], channels[0], batch[0]) for n in sizes]
+    cases += [("modes", base, m, channels[0], batch[0]) for m in modes if len(modes) > 1]
+    cases += [("channels", base, modes[0], c, batch[0]) for c in channels if len(channels) > 1]
+    cases += [("batch", base, modes[0], channels[0], b) for b in batch if len(batch) > 1]
+
+    def measure() -> Iterator[Row]:
+        for scan, n, m, width, samples in cases:
+            yield from benchmark_layer_case(
+                (n,) * dims, (m,) * dims, width, samples,
+                effort=effort, names=names, device=device, case={"scan": scan},
+            )  # fmt: skip
+
+    scans = dict.fromkeys(case[0] for case in cases)
+    return run_benchmark(output, measure, threads, device, scans=scans, overwrite=overwrite)
+
+
+def benchmark_transform(
+    output: Path,
+    *,
+    sizes: Sequence[int] = (128, 256, 320, 512),
+    coils: int = 16,
+    candidates: Sequence[str] | None = None,
+    rounds: int = 15,
+    max_seconds: float = 20.0,
+    threads: int = 1,
+    device: Device = "cpu",
+    overwrite: bool = False,
+) -> str:
+    """Time full two-dimensional transforms of coil images against the shifted FFT.
+
+    Parameters
+    ----------
+    output
+        Folder to make.
+    sizes
+        Points along both axes.
+    coils
+        Images transformed at once, complex single precision.
+    candidates
+        Some of "torch.fft.fft2", "two-bmm Monarch", "dense matrices", "Monarch", "Monarch, Triton"
+        (on a GPU); all by default. "shifted fft2c", the baseline, is always measured.
+    rounds, max_seconds, threads, device, overwrite
+        As for `benchmark layer`.
+
+    Returns
+    -------
+    The table.
+    """
+    from monarch_sciml.commands.benchmark.layers import (
+        TRANSFORMS,
+        benchmark_transform_case,
+        with_triton,
+    )
+
+    effort = Effort(rounds=rounds, max_seconds=max_seconds)
+    names = with_triton(TRANSFORMS, device) if candidates is None else candidates
+
+    def measure() -> Iterator[Row]:
+        for n in sizes:
+            rows = benchmark_transform_case(
+                (n, n), coils, effort=effort, names=names, device=device
+            )
+            yield from ({"scan": "size", "size": n, **row} for row in rows)
+
+    return run_benchmark(output, measure, threads, device, scans=["size"], overwrite=overwrite)
+
+
+def benchmark_model(
+    output: Path,
+    *,
+    sizes: Sequence[int] = (64, 128),
+    modes: int = 12,
+    channels: int = 32,
+    batch: Sequence[int] = (8, 16),
+    n_layers: int = 4,
+    rounds: int = 15,
+    max_seconds: float = 20.0,
+    threads: int = 1,
+    device: Device = "cpu",
+    overwrite: bool = False,
+) -> str:
+    """Time a training step and inference of Monarch-NO against neuralop's FNO, equal weights.
+
+    Parameters
+    ----------
+    output
+        Folder to make.
+    sizes
+        Points along both axes.
+    modes, channels, n_layers
+        Of the networks.
+    batch
+        Samples; all but the first are measured on the first size only.
+    rounds, max_seconds, threads, device, overwrite
+        As for `benchmark layer`.
+
+    Returns
+    -------
+    The table.
+    """
+    from monarch_sciml.commands.benchmark.models import benchmark_model_case
+
+    effort = Effort(rounds=rounds, max_seconds=max_seconds)
+    cases = [(n, batch[0]) for n in sizes] + [(sizes[0], b) for b in batch[1:]]
+
+    def measure() -> Iterator[Row]:
+        for n, samples in cases:
+            yield from benchmark_model_case(
+                (n, n), (modes, modes), channels, samples,
+                n_layers=n_layers, effort=effort, device=device,
+            )  # fmt: skip
+
+    return run_benchmark(output, measure, threads, device, overwrite=overwrite)
+
+
+def benchmark_mri(
+    output: Path,
+    *,
+    matrices: Sequence[tuple[int, int]] = ((512, 160), (320, 320), (256, 256)),
+    coils: int = 16,
+    rounds: int = 15,
+    max_seconds: float = 20.0,
+    threads: int = 1,
+    device: Device = "cpu",
+    overwrite: bool = False,
+) -> str:
+    """Time reconstruction by SENSE and mSENSE and data consistency, in slices per second.
+
+    Parameters
+    ----------
+    output
+        Folder to make.
+    matrices
+        Sizes (H, W) of a slice.
+    coils
+        Receiver coils.
+    rounds, max_seconds, threads, device, overwrite
+        As for `benchmark layer`.
+
+    Returns
+    -------
+    The table.
+    """
+    from monarch_sciml.commands.benchmark.models import benchmark_mri_case
+
+    effort = Effort(rounds=rounds, max_seconds=max_seconds, memory=False)
+
+    def measure() -> Iterator[Row]:
+        for matrix in matrices:
+            yield from benchmark_mri_case(matrix, coils, effort=effort, device=device)
+
+    return run_benchmark(output, measure, threads, device, overwrite=overwrite)
+
+
+def benchmark_generate(
+    output: Path,
+    *,
+    sizes: Sequence[int] = (64,),
+    batch: int = 10,
+    viscosity: float = 1e-3,
+    t_end: float = 0.2,
+    rounds: int = 5,
+    max_seconds: float = 30.0,
+    threads: int = 1,
+    overwrite: bool = False,
+) -> str:
+    """Time Navier-Stokes trajectories against the original Euler scheme, with the error of both.
+
+    Parameters
+    ----------
+    output
+        Folder to make.
+    sizes
+        Points along both axes.
+    batch
+        Trajectories solved together.
+    viscosity, t_end
+        Of the problem; trajectories a minute are for this length.
+    rounds, max_seconds, threads, overwrite
+        As for `benchmark layer`.
+
+    Returns
+    -------
+    The table.
+    """
+    from monarch_sciml.commands.benchmark.pipelines import benchmark_generate_case
+
+    effort = Effort(rounds=rounds, max_seconds=max_seconds, memory=False)
+
+    def measure() -> Iterator[Row]:
+        for n in sizes:
+            yield from benchmark_generate_case(
+                n, batch, viscosity=viscosity, t_end=t_end, effort=effort
+            )
+
+    return run_benchmark(output, measure, threads, "cpu", overwrite=overwrite)
+
+
+def benchmark_load(
+    output: Path,
+    *,
+    sizes: Sequence[int] = (64,),
+    modes: int = 12,
+    channels: int = 32,
+    batch: int = 8,
+    rounds: int = 15,
+    max_seconds: float = 20.0,
+    threads: int = 1,
+    overwrite: bool = False,
+) -> str:
+    """Time fetching a batch against the training step that it feeds.
+
+    Parameters
+    ----------
+    output
+        Folder to make.
+    sizes
+        Points along both axes.
+    modes, channels
+        Of the Monarch-NO that is trained.
+    batch
+        Samples in a batch.
+    rounds, max_seconds, threads, overwrite
+        As for `benchmark layer`.
+
+    Returns
+    -------
+    The table.
+    """
+    from monarch_sciml.commands.benchmark.pipelines import benchmark_load_case
+
+    effort = Effort(rounds=rounds, max_seconds=max_seconds, memory=False)
+
+    def measure() -> Iterator[Row]:
+        for n in sizes:
+            yield from benchmark_load_case(
+                n, batch, n_modes=(modes, modes), channels=channels, effort=effort
+            )
+
+    return run_benchmark(output, measure, threads, "cpu", overwrite=overwrite)

@@ -1,0 +1,108 @@
+"""Run a benchmark and write its folder: results, machine, environment and figures."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monarch_sciml._checks import message, positive_int, present_device
+from monarch_sciml._files import write_text
+from monarch_sciml.commands.benchmark import Machine, measure_machine
+from monarch_sciml.commands.benchmark.figures import roofline_figure, scaling_figure
+from monarch_sciml.commands.benchmark.measure import Row
+from monarch_sciml.evaluation import save, write_rows
+from monarch_sciml.evaluation.environment import environment
+
+
+def run_benchmark(
+    output: Path,
+    measure: Callable[[], Iterator[Row]],
+    threads: int,
+    device: str,
+    *,
+    scans: Sequence[str] | dict[str, None] = (),
+    overwrite: bool,
+) -> str:
+    """Measure, write results.csv, environment.json, machine.json and figures; return the table.
+
+    Raises
+    ------
+    FileExistsError
+        When `output` holds results and `overwrite` is false.
+    ValueError
+        When the device is not there.
+    """
+    output = Path(output)
+    results = output / "results.csv"
+    if results.exists() and not overwrite:
+        rule = "`output` must not hold results yet"
+        raise FileExistsError(message(rule, str(results), "Pass another folder, or --overwrite."))
+    present_device(device)
+    with _threads(threads):
+        machine = measure_machine()
+        rows = list(measure())
+        described = environment()
+    write_rows(rows, results, overwrite=True)
+    write_text(output / "environment.json", json.dumps(described, indent=2) + "\n")
+    write_text(output / "machine.json", json.dumps(machine.as_dict(), indent=2) + "\n")
+    for scan in scans:
+        chosen = [row for row in rows if row["scan"] == scan]
+        figure = scaling_figure(chosen, "size" if scan == "size" else scan)
+        save(figure, output / f"scaling-{scan}.png", overwrite=True)
+    if any("work_bytes" in row for row in rows):
+        save(roofline_figure(rows, machine), output / "roofline.png", overwrite=True)
+    return f"{table(rows)}\n\n{_roofs(machine)}\nresults: {results}"
+
+
+@contextmanager
+def _threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(positive_int("threads", threads))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+_CASE = ("grid", "size", "matrix", "dims", "modes", "channels", "coils", "batch", "pass")
+_EXTRA = ("error", "slices_per_second", "trajectories_per_minute", "samples_per_second")
+
+
+def table(rows: Sequence[Row], *, style: str = "github") -> str:
+    """Return rows as text: the case, milliseconds with quartiles, ratio, memory."""
+    from tabulate import tabulate
+
+    lines = []
+    for row in rows:
+        line: dict[str, Any] = {key: row[key] for key in _CASE if key in row}
+        line["candidate"] = row["candidate"]
+        low, middle, high = (1e3 * row[key] for key in ("seconds_q1", "seconds", "seconds_q3"))
+        line["ms (quartiles)"] = f"{_short(middle)} ({_short(low)}–{_short(high)})"
+        line["times faster"] = f"{row['ratio']:.2f} ({row['ratio_q1']:.2f}–{row['ratio_q3']:.2f})"
+        line["by CPU time"] = f"{row['cpu_ratio']:.2f}"
+        if "peak_bytes" in row:
+            line["peak MB"] = f"{row['peak_bytes'] / 1e6:.1f} ({row['peak_ratio']:.2f}x)"
+        line.update({key: f"{row[key]:.3g}" for key in _EXTRA if key in row})
+        lines.append(line)
+    return tabulate(lines, headers="keys", tablefmt=style, disable_numparse=True)
+
+
+def _short(value: float) -> str:
+    """Three significant digits without an exponent."""
+    digits = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:.{max(digits, 0)}f}"
+
+
+def _roofs(machine: Machine) -> str:
+    copy, cached = machine.copy / 1e9, machine.cached_copy / 1e9
+    gemm, fast = machine.gemm / 1e9, machine.gemm_fast / 1e9
+    return (
+        f"this machine: copy {copy:.1f} GB/s (in cache {cached:.0f}), "
+        f"GEMM {gemm:.0f} GFLOP/s (oneDNN {fast:.0f})"
+    )

@@ -1,0 +1,1 @@
+"""Train, compare and evaluate networks: everything these three commands share."""

@@ -1,0 +1,254 @@
+"""Train one network with one seed and measure it: what `train`, `evaluate` and `compare` share."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from monarch_sciml._checks import message
+from monarch_sciml._files import write_text
+from monarch_sciml.commands.comparison.suitability import check_basis
+from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec
+from monarch_sciml.evaluation import count_parameters
+from monarch_sciml.evaluation.environment import environment
+from monarch_sciml.models import Normalized
+from monarch_sciml.training import (
+    Budget,
+    Objective,
+    Optimisation,
+    Progress,
+    ReconstructionObjective,
+    RolloutObjective,
+    TrainingDiverged,
+    evaluate_model,
+    is_main_process,
+    load_state,
+    load_weights,
+    mean_metrics,
+    n_samples_of,
+    train,
+)
+
+SPEC = "spec.json"
+
+NetworkFactory = Callable[[tuple[int, ...]], nn.Module]
+"""Builds a network for a grid; called with the other sizes of the data as keywords."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One entry of a comparison.
+
+    Attributes
+    ----------
+    network
+        The class of the network and its options; the sizes come from the data.
+    optimisation
+        How it is trained. Give every contender the same care.
+    """
+
+    network: NetworkFactory
+    optimisation: Optimisation = field(default_factory=Optimisation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """How the training loop runs, apart from what is trained.
+
+    Attributes
+    ----------
+    resume
+        Go on with a run that is there, and leave a finished one as it is.
+    mixed_precision
+        "no", "bf16" or "fp16".
+    tensorboard
+        Write TensorBoard curves too.
+    progress
+        Show progress bars.
+    num_workers
+        Processes that load data.
+    """
+
+    resume: bool = False
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    tensorboard: bool = False
+    progress: bool = True
+    num_workers: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network with its test metrics, one value per trajectory or volume.
+
+    Attributes
+    ----------
+    name, seed
+        Of the network.
+    model
+        With the weights of its best checkpoint.
+    progress
+        How it was trained.
+    metrics
+        On the test samples; empty for a training that diverged.
+    elsewhere
+        On the test samples of further data sets, by their names.
+    failure
+        Why there are no metrics; empty where there are.
+    """
+
+    name: str
+    seed: int
+    model: nn.Module
+    progress: Progress
+    metrics: dict[str, Tensor]
+    elsewhere: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    failure: str = ""
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean of every metric; "relative_l2 on 64x64" is that on the further set 64x64."""
+        further = {
+            on(metric, name): value
+            for name, metrics in self.elsewhere.items()
+            for metric, value in mean_metrics(metrics).items()
+        }
+        return mean_metrics(self.metrics) | further
+
+    def row(self, columns: Collection[str]) -> dict[str, Any]:
+        """One row of results.csv, with these metrics; NaN for one that the run lacks."""
+        seconds, means = self.progress.seconds, self.means
+        epochs = math.nan if self.failure else self.progress.epoch  # cut short: says nothing
+        return {
+            "network": self.name,
+            "seed": self.seed,
+            **{name: means.get(name, math.nan) for name in columns},
+            "n_parameters": count_parameters(self.model),
+            "epochs": epochs,
+            "seconds": seconds,
+            "seconds_per_epoch": seconds / epochs if epochs else math.nan,
+        }
+
+
+def build(network: NetworkFactory, data: DataModule, *, seed: int) -> nn.Module:
+    """Build a network for the data, its initial weights drawn from `seed`.
+
+    It is put between normalised fields where the data ask for that.
+
+    Raises
+    ------
+    ValueError
+        When its basis does not suit the boundary of the data (`check_basis`), or a field that is to
+        be normalised is constant.
+    """
+    arguments = dict(data.spec.network_arguments)
+    torch.manual_seed(seed)
+    model = network(arguments.pop("grid_shape"), **arguments)
+    check_basis(model, data.spec)
+    if data.statistics is None:
+        return model
+    given, wanted = data.statistics
+    return Normalized(model, given.mean, given.std, wanted.mean, wanted.std)
+
+
+def run_network(
+    name: str,
+    contender: Contender,
+    *,
+    data: DataModule,
+    objective: Objective,
+    budget: Budget,
+    seed: int,
+    output: Path,
+    configuration: str,
+    options: LoopOptions,
+    evaluate_on: Mapping[str, DataModule] | None = None,
+) -> Run:
+    """Train a network in `output`, load its best checkpoint, and measure it on the test samples.
+
+    Those of further data sets are measured after them, without any training.
+
+    Raises
+    ------
+    ValueError
+        When objective or test samples do not fit the data.
+    TrainingDiverged, RunBusy
+        See `train`; the directory of a training that diverged is described as any other.
+    """
+    _check_objective(objective, data.spec)
+    n_samples_of(data.test)  # before the training, not after it
+    model = build(contender.network, data, seed=seed)
+    try:
+        result = train(
+            model,
+            objective,
+            data,
+            optimisation=contender.optimisation,
+            budget=budget,
+            output=output,
+            seed=seed,
+            resume=options.resume,
+            mixed_precision=options.mixed_precision,
+            tensorboard=options.tensorboard,
+            progress=options.progress,
+            num_workers=options.num_workers,
+        )
+    except TrainingDiverged:
+        _describe(output, configuration, data)
+        raise
+    _describe(output, configuration, data)
+    load_weights(model, result.best)
+    metrics, *further = (
+        evaluate_model(model, objective, samples.test, batch_size=budget.batch_size)
+        for samples in (data, *(evaluate_on or {}).values())
+    )
+    return Run(name, seed, model, result.progress, metrics, dict(zip(evaluate_on or {}, further)))
+
+
+def diverged_run(
+    name: str, contender: Contender, *, data: DataModule, seed: int, output: Path, failure: str
+) -> Run:
+    """Return a run whose training diverged: how far it came, and no metrics."""
+    model = build(contender.network, data, seed=seed)
+    progress = Progress(**load_state(output / "checkpoints" / "last")["progress"])
+    return Run(name, seed, model, progress, {}, failure=failure)
+
+
+def on(metric: str, name: str) -> str:
+    """Return the column of a metric on a further data set."""
+    return f"{metric} on {name}"
+
+
+def _describe(output: Path, configuration: str, data: DataModule) -> None:
+    """Write what a run directory says about itself; the first process of a job does."""
+    if is_main_process():
+        describe_run(output, configuration)
+        write_text(output / SPEC, spec_text(data.spec))
+
+
+def _check_objective(objective: Objective, spec: FieldSpec | ScanSpec) -> None:
+    """Refuse an objective for data of another kind, before anything is written."""
+    wanted, other = ("RolloutObjective or OneStepObjective", ReconstructionObjective)
+    if isinstance(spec, ScanSpec):
+        wanted, other = ("ReconstructionObjective", RolloutObjective)
+    if isinstance(objective, other):
+        rule = f"`objective` must be {wanted} for data of this kind ({type(spec).__name__})"
+        raise ValueError(message(rule, type(objective).__name__, "Change objective or data."))
+
+
+def describe_run(output: Path, configuration: str) -> None:
+    """Write config.yaml and environment.json into a run directory."""
+    write_text(output / "config.yaml", configuration)
+    write_text(output / "environment.json", json.dumps(environment(), indent=2) + "\n")
+
+
+def spec_text(spec: FieldSpec | ScanSpec) -> str:
+    """Return as JSON what the network was built for: it must outlive the data."""
+    kind = {"kind": type(spec).__name__, "network_arguments": dict(spec.network_arguments)}
+    return json.dumps({**kind, **asdict(spec)}, indent=2) + "\n"

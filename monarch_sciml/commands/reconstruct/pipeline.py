@@ -1,0 +1,198 @@
+"""What `reconstruct` does with one scan: read it, leave out samples, reconstruct it."""
+
+# Legend: s slices, h, w matrix of the images.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from monarch_sciml._checks import message
+from monarch_sciml.commands.reconstruct.maps import Maps, compressed, estimated_maps, given_maps
+from monarch_sciml.commands.reconstruct.methods import Reconstruction, run_methods
+from monarch_sciml.commands.reconstruct.reference import (
+    Reference,
+    errors_of,
+    image_shape,
+    reference_of,
+)
+from monarch_sciml.commands.reconstruct.settings import Settings
+from monarch_sciml.commands.reconstruct.undersampling import (
+    apply_mask_file,
+    shared_mask,
+    undersample,
+    window,
+)
+from monarch_sciml.data.memory import check_memory
+from monarch_sciml.data.scans.notes import gaps
+from monarch_sciml.data.scans.recognise import read_scan
+from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.data.scans.source import open_scan
+
+WORKING_BYTES = 300_000_000
+"""What a slice takes besides the volume: ESPIRiT's chunks, solvers, figures."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A scan that was reconstructed.
+
+    Attributes
+    ----------
+    scan
+        The undersampled scan.
+    sampling
+        How it was undersampled, in words.
+    maps
+        Its coil maps.
+    reference
+        None when there is none.
+    notes
+        What has to be said about the scan, a line each.
+    found
+        The images of each method.
+    left_out
+        Networks that were left out, and why.
+    """
+
+    scan: Scan
+    sampling: str
+    maps: Maps
+    reference: Reference | None
+    notes: list[str]
+    found: dict[str, Reconstruction]
+    left_out: list[str]
+
+    @cached_property
+    def errors(self) -> dict[str, dict[str, float]]:
+        """NMSE, PSNR and SSIM of each method; none without a reference."""
+        if self.reference is None:
+            return {name: {} for name in self.found}
+        target = self.reference.image
+        return {name: errors_of(found.magnitude, target) for name, found in self.found.items()}
+
+
+def reconstruct_scan(path: Path, settings: Settings, check: Callable[[Scan], None]) -> Result:
+    """Read a scan, leave out samples, and reconstruct it with every method and network.
+
+    `check` refuses a scan that cannot be written, before the work.
+
+    Raises
+    ------
+    FileNotFoundError
+        When a file is missing.
+    ValueError
+        When the scan cannot be used, for the reason given.
+    """
+    with _memory_errors(path):
+        _check_memory(path, settings)
+        slices = None if settings.slices is None else window(settings.slices)
+        read = read_scan(path, slices=slices, **settings.reader)
+        full = shared_mask(read.with_calibration())
+        missing = gaps(full)
+        notes = [*full.notes, *([missing] if missing else [])]
+        with _notes_in_errors(notes):
+            notes += _choices(read, settings)
+            scan, sampling = _undersampled(full, settings)
+            check(scan)
+            shape = image_shape(full)
+            full, scan, maps = _with_maps(full, scan, settings)
+            stored = settings.coil_maps == "stored"
+            reference = reference_of(full, maps.values, shape, stored=stored)
+            del read, full
+            found, left_out = run_methods(scan, maps.values, shape, settings)
+        return Result(scan, sampling, maps, reference, [*notes, *maps.notes], found, left_out)
+
+
+def _undersampled(full: Scan, settings: Settings) -> tuple[Scan, str]:
+    if settings.mask_file is not None:
+        return apply_mask_file(full, settings.mask_file)
+    return undersample(
+        full,
+        settings.mask,
+        acceleration=settings.acceleration,
+        calibration=settings.calibration,
+        axis=settings.axis,
+        seed=settings.seed,
+    )
+
+
+def _with_maps(full: Scan, scan: Scan, settings: Settings) -> tuple[Scan, Scan, Maps]:
+    """Return a scan before and after undersampling, its coils compressed, and its coil maps."""
+    maps, n_coils, notes = given_maps(scan, settings), settings.compress_coils, []
+    if n_coils is not None and n_coils < scan.n_coils:
+        notes = [f"{scan.n_coils} coils compressed to {n_coils}"]
+        full, scan, maps = compressed(full, scan, maps, n_coils)
+    if maps is None:
+        remedy = "Pass maps with --coil_maps FILE"
+        remedy += ", or a --mask with calibration lines." if full.fully_sampled else "."
+        maps = estimated_maps(scan, settings, remedy)
+    scan = replace(scan, coil_maps=maps.values if settings.n_maps == 1 else None)
+    return full, scan, replace(maps, notes=(*notes, *maps.notes))
+
+
+def _choices(read: Scan, settings: Settings) -> list[str]:
+    """Say what was taken of a file that holds more than one image."""
+    notes = []
+    if read.calibration_kspace is not None:
+        notes.append("separate calibration lines fill in for missing imaging lines")
+    for name in ("contrast", "repetition"):
+        count = read.header.get(f"{name}s", 1)
+        if count > 1 and name not in settings.reader:
+            # the files of a series are repetitions of which any may have been named
+            which = "one" if read.header["format"] == "M4Raw" else "the first"
+            notes.append(f"{which} of {count} {name}s was read: see --{name}")
+    return notes
+
+
+@contextmanager
+def _notes_in_errors(notes: Sequence[str]) -> Iterator[None]:
+    """Add to a ValueError what looked wrong with the scan beforehand: likely its cause."""
+    said = "; ".join(notes)
+    try:
+        yield
+    except ValueError as error:
+        if not said:
+            raise
+        raise ValueError(f"{error} Note: {said}.") from error
+
+
+def _check_memory(path: Path, settings: Settings) -> None:
+    """Refuse a volume that will not fit into memory, before it is read."""
+    remedy = "Reconstruct fewer slices at a time, as --slices [0,1], or pass --compress_coils N."
+    undersampled = bool(settings.mask or settings.mask_file or settings.acceleration)
+    try:
+        whole, coils, height, width = open_scan(path, settings.reader).shape
+    except ValueError:  # the slice in the middle may be empty; reading all finds what is wrong
+        size = path.stat().st_size if path.exists() else 0
+        needed = size * (1 + undersampled + settings.n_maps) + WORKING_BYTES
+        check_memory(f"the k-space and maps of {path.name}", needed, remedy=remedy)
+        return
+    first, last = settings.slices or (0, whole)
+    n_slices = max(0, min(last, whole) - first)
+    kept = min(coils, settings.compress_coils or coils)
+    # k-space as read, compressed, undersampled, the maps; the images and the reference
+    copies = coils + kept * ((kept < coils) + undersampled + settings.n_maps)
+    a_slice = 8 * height * width * (copies + len(settings.names) + 1)
+    what = f"the k-space, maps and images of {n_slices} slices of {path.name}"
+    remedy = remedy if n_slices > 1 else "Pass --compress_coils N, or free memory."
+    check_memory(what, n_slices * a_slice + WORKING_BYTES, remedy=remedy)
+
+
+@contextmanager
+def _memory_errors(path: Path) -> Iterator[None]:
+    """Say in one line that memory ran out, on the device or on the machine."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        device = isinstance(error, torch.OutOfMemoryError)
+        if not (device or isinstance(error, MemoryError) or "allocate memory" in str(error)):
+            raise
+        rule = f"{path} must fit into the memory of the {'device' if device else 'machine'}"
+        remedy = "Pass --compress_coils N" + (", or --device cpu." if device else ", or --slices.")
+        raise ValueError(message(rule, "too little of it", remedy)) from error

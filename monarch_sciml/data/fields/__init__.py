@@ -1,0 +1,1 @@
+"""Fields on grids: sources, samples and data modules."""

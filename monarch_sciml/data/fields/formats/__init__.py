@@ -1,0 +1,1 @@
+"""One file a format that fields are stored in."""

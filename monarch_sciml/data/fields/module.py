@@ -1,0 +1,219 @@
+"""What every data module of PDE fields shares: the file, the splits, the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import Dataset
+
+from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.data.fields.folder import check_alike
+from monarch_sciml.data.fields.recognise import open_fields
+from monarch_sciml.data.fields.samples import FieldSamples, Window
+from monarch_sciml.data.fields.source import FieldSource
+from monarch_sciml.data.normalization import UnitGaussian
+from monarch_sciml.data.spec import DataModule, FieldNormalization
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+class FieldModule(DataModule):
+    """Split a file as the FNO paper does: the first samples train, the last ones test.
+
+    Validation samples follow the training samples. The constructors of the subclasses say which
+    frames (`windows`) and which fields a sample holds.
+    """
+
+    windows: dict[Split, Window]
+    input_fields: tuple[str, ...]
+    target_fields: tuple[str, ...]
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        n_train: int,
+        n_validation: int,
+        n_test: int,
+        subsample: int,
+        in_memory: bool | None,
+        dtype: str,
+        boundary: Sequence[str] | None = None,
+        test_path: Path | None = None,
+        split: Literal["samples", "time"] = "samples",
+        normalization: FieldNormalization | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.source = self.test_source = open_data(self.path, boundary)
+        if test_path is not None:
+            self.test_source = open_data(Path(test_path), boundary)
+            check_alike(self.source, self.test_source)
+        self.subsample = positive_int("subsample", subsample)
+        self.in_memory = in_memory
+        one_of("dtype", dtype, ("float32", "float64"))
+        self.dtype = torch.float64 if dtype == "float64" else torch.float32
+        if normalization is not None:
+            one_of("normalization", normalization, ("unit_gaussian",))
+        self.normalization = normalization
+        _check_subsample(self.source, self.subsample)
+        self._ranges: dict[Split, range]
+        if split == "time":
+            self._ranges = dict.fromkeys(SPLITS, range(self.source.n_samples))
+        elif test_path is None:
+            self._ranges = split_samples(self.source, n_train, n_validation, n_test)
+        else:
+            self._ranges = split_samples(self.source, n_train, n_validation, 0)
+            self._ranges["test"] = split_samples(self.test_source, 0, 0, n_test)["test"]
+        self._splits: dict[Split, FieldSamples] = {}
+
+    @property
+    def train(self) -> Dataset[dict[str, Any]]:
+        """Samples to train on."""
+        return self._split("train")
+
+    @property
+    def validation(self) -> Dataset[dict[str, Any]] | None:
+        """Samples that choose the best checkpoint; None when there are none."""
+        return self._split("validation") if self._n_samples("validation") else None
+
+    @property
+    def test(self) -> Dataset[dict[str, Any]]:
+        """Samples for the figures that are reported."""
+        return self._split("test")
+
+    def _n_samples(self, name: Split) -> int:
+        return len(self._ranges[name]) * len(self.windows[name].starts)
+
+    def _split(self, name: Split) -> FieldSamples:
+        if name not in self._splits:
+            if not self._n_samples(name):
+                rule = f"`n_{name}` must be at least 1 to use the {name} samples"
+                raise ValueError(message(rule, 0, f"Raise `n_{name}`."))
+            self._splits[name] = self._samples(name, self.windows[name])
+        return self._splits[name]
+
+    def _samples(self, name: Split, window: Window, **changes: Any) -> FieldSamples:
+        return FieldSamples(
+            self.test_source if name == "test" else self.source,
+            self._ranges[name],
+            window,
+            **{
+                "input_fields": self.input_fields,
+                "target_fields": self.target_fields,
+                "subsample": self.subsample,
+                "dtype": self.dtype,
+                "in_memory": self.in_memory,
+                **changes,
+            },
+        )
+
+    @cached_property
+    def input_statistics(self) -> UnitGaussian:
+        """Mean and std of each input field over the training samples, all their frames."""
+        return UnitGaussian.fit(self._split("train").blocks(fields=self.input_fields))
+
+    @cached_property
+    def target_statistics(self) -> UnitGaussian:
+        """Mean and std of each target field over the training samples, all their frames."""
+        if self.target_fields == self.input_fields:
+            return self.input_statistics
+        return UnitGaussian.fit(self._split("train").blocks(fields=self.target_fields))
+
+    @property
+    def statistics(self) -> tuple[UnitGaussian, UnitGaussian] | None:
+        """Mean and std of input and target fields where `normalization` asks for it."""
+        if self.normalization is None:
+            return None
+        return self.input_statistics, self.target_statistics
+
+    def _grid(self) -> dict[str, Any]:
+        """The part of the specification that every subclass shares."""
+        shape = tuple(-(-size // self.subsample) for size in self.source.grid_shape)
+        return {
+            "grid_shape": shape,
+            "domain_extent": self.source.domain_extent,
+            "boundary": self.source.boundary,
+            "normalization": self.normalization,
+        }
+
+
+def open_data(path: Path, boundary: Sequence[str] | None = None) -> FieldSource:
+    """Open the file of a data module; when it is missing, say how to make it."""
+    if not path.exists():
+        rule = "the data file must exist"
+        made = f"PROBLEM --output {path}" if path.suffix in (".h5", ".hdf5") else "PROBLEM"
+        remedy = f"Make it with `monarch-sciml generate {made}`, or correct the path."
+        raise FileNotFoundError(message(rule, str(path), remedy))
+    return open_fields(path, boundary=boundary)
+
+
+def split_samples(
+    source: FieldSource, n_train: int, n_validation: int, n_test: int
+) -> dict[Split, range]:
+    """Return which samples are whose; ValueError when there are too few."""
+    counts = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test}
+    for name, count in counts.items():
+        positive_int(name, count, minimum=0)
+    total, available = sum(counts.values()), source.n_samples
+    if total > available:
+        names = "`n_train` + `n_validation` + `n_test`"
+        rule = f"{names} must be at most {available} for {source.path}"
+        got = f"{n_train} + {n_validation} + {n_test} = {total}"
+        raise ValueError(message(rule, got, "Lower one, or generate more samples."))
+    return {
+        "train": range(n_train),
+        "validation": range(n_train, n_train + n_validation),
+        "test": range(available - n_test, available),
+    }
+
+
+def split_frames(
+    source: FieldSource, start: int, n_train: int, n_validation: int, n_test: int
+) -> dict[Split, range]:
+    """Return which frames are whose, from `start` on; ValueError when there are too few."""
+    counts = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test}
+    for name, count in counts.items():
+        positive_int(name, count, minimum=0)
+    total, available = sum(counts.values()), source.n_times - start
+    if total > available:
+        names = "`n_train` + `n_validation` + `n_test`"
+        rule = f"{names} must be at most the {available} frames of {source.path} from `start` on"
+        got = f"{n_train} + {n_validation} + {n_test} = {total}"
+        raise ValueError(message(rule, got, "Lower one: with split `time` they count frames."))
+    end = start + n_train
+    return {
+        "train": range(start, end),
+        "validation": range(end, end + n_validation),
+        "test": range(source.n_times - n_test, source.n_times),
+    }
+
+
+def known_fields(source: FieldSource, fields: list[str] | None) -> tuple[str, ...]:
+    """Return `fields`, or all that vary in time; ValueError when one is unknown or none is left."""
+    names = source.layout.varying if fields is None else tuple(fields)
+    for name in names:
+        one_of("fields", name, source.fields)
+    if not names:
+        rule = f"a sample of {source.path} needs fields"
+        raise ValueError(message(rule, f"none of {source.fields}", "Name one."))
+    return names
+
+
+def check_frames(source: FieldSource, needed: int) -> None:
+    """Raise ValueError when the samples have fewer frames than needed."""
+    if needed > source.n_times:
+        rule = f"{source.path} must hold {needed} frames for these steps"
+        remedy = "Lower `n_steps_out`, `start` or `stride`, or generate more frames."
+        raise ValueError(message(rule, source.n_times, remedy))
+
+
+def _check_subsample(source: FieldSource, subsample: int) -> None:
+    for size, kind in zip(source.grid_shape, source.boundary):
+        if kind == "periodic" and size % subsample:
+            rule = f"`subsample` must divide the {size} points of a periodic axis"
+            raise ValueError(message(rule, subsample, "Choose a divisor."))

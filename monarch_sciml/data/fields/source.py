@@ -1,0 +1,205 @@
+"""The one interface behind which every file format of PDE fields is read.
+
+Shapes: N samples, T times, F fields, then the grid: (N, T, F, *grid).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from monarch_sciml._checks import message, one_of
+from monarch_sciml.data.reading import reading
+
+BOUNDARIES = ("periodic", "dirichlet", "neumann", "wall", "open", "unknown")
+
+
+@dataclass(frozen=True)
+class FieldLayout:
+    """State the sizes and coordinates of a set of fields on a regular grid.
+
+    `times` is None where a file does not tell them; lengths and times are dimensionless. The fields
+    in `constant` are the same in every frame (a forcing, a coefficient).
+    """
+
+    fields: tuple[str, ...]
+    n_samples: int
+    n_times: int
+    grid_shape: tuple[int, ...]
+    domain_extent: tuple[float, ...]
+    boundary: tuple[str, ...]
+    times: tuple[float, ...] | None = None
+    constant: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for kind in self.boundary:
+            one_of("boundary", kind, BOUNDARIES)
+        n_dims = len(self.grid_shape)
+        for name in ("domain_extent", "boundary"):
+            value = getattr(self, name)
+            if len(value) != n_dims:
+                rule = f"`{name}` must have one entry for each of the {n_dims} grid axes"
+                raise ValueError(message(rule, value, "Complete it."))
+        if self.times is not None and len(self.times) != self.n_times:
+            rule = f"`times` must have one entry for each of the {self.n_times} frames"
+            raise ValueError(message(rule, len(self.times), "Complete it."))
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The fields that change in time; all of them where none does."""
+        return tuple(name for name in self.fields if name not in self.constant) or self.fields
+
+    @property
+    def dt(self) -> float | None:
+        """Time between frames; None for a single frame, unknown or uneven times."""
+        if self.times is None or self.n_times < 2:
+            return None
+        steps = [b - a for a, b in pairwise(self.times)]
+        even = max(steps) - min(steps) <= 1e-4 * abs(steps[0])
+        return sum(steps) / len(steps) if even else None
+
+
+class FieldSource(ABC):
+    """Read fields from a file in windows; nothing stays open between two reads.
+
+    Parameters
+    ----------
+    path
+        The file.
+    layout
+        Sizes and coordinates of what it holds.
+    about
+        What else it says about itself (generator, parameters, seed), for `describe`.
+    """
+
+    format: ClassVar[str]
+
+    def __init__(self, path: Path, layout: FieldLayout, about: dict[str, Any]) -> None:
+        self.path, self.layout, self.about = path, layout, about
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields."""
+        return self.layout.fields
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples (trajectories)."""
+        return self.layout.n_samples
+
+    @property
+    def n_times(self) -> int:
+        """Number of frames of each sample; 1 for steady fields."""
+        return self.layout.n_times
+
+    @property
+    def grid_shape(self) -> tuple[int, ...]:
+        """Points along each axis of the grid."""
+        return self.layout.grid_shape
+
+    @property
+    def domain_extent(self) -> tuple[float, ...]:
+        """Length of the domain along each axis, dimensionless."""
+        return self.layout.domain_extent
+
+    @property
+    def boundary(self) -> tuple[str, ...]:
+        """Boundary condition along each axis, "unknown" where the file does not tell."""
+        return self.layout.boundary
+
+    @property
+    def dt(self) -> float | None:
+        """Time between frames, dimensionless; None where there is none."""
+        return self.layout.dt
+
+    def read(
+        self,
+        samples: slice = slice(None),
+        times: slice = slice(None),
+        fields: Sequence[str] | None = None,
+    ) -> Tensor:
+        """Read a window.
+
+        Parameters
+        ----------
+        samples, times
+            Which samples and frames, with steps ≥ 1.
+        fields
+            Names of the fields, in the wanted order; all by default.
+
+        Returns
+        -------
+        Tensor
+            Fields (N, T, F, *grid), contiguous; floating point as stored, booleans and integers as
+            float32.
+
+        Raises
+        ------
+        ValueError
+            When a field is unknown, a step is below 1, the file cannot be read, or a value is NaN
+            or infinite.
+        """
+        samples = ascending("samples", samples, self.n_samples)
+        times = ascending("times", times, self.n_times)
+        names = self.fields if fields is None else tuple(fields)
+        for name in names:
+            one_of("fields", name, self.fields)
+        with reading(self.path):
+            loaded = list(self._load_all(names, samples, times))
+        checked = [self._checked(*pair, samples) for pair in zip(names, loaded)]
+        # F of (N, T, *grid) -> (N, T, F, *grid)
+        return torch.stack(checked, dim=2).contiguous()
+
+    def _load_all(self, fields: Sequence[str], samples: slice, times: slice) -> Iterable[Tensor]:
+        """Read fields one after the other; a format that stores them together reads them so."""
+        return (self._load(name, samples, times) for name in fields)
+
+    @abstractmethod
+    def _load(self, field: str, samples: slice, times: slice) -> Tensor:
+        """Read one field (N, T, *grid); both slices have start, stop and step set."""
+
+    def _checked(self, name: str, values: Tensor, samples: slice) -> Tensor:
+        if not (values.is_floating_point() or values.is_complex()):
+            return values.to(torch.float32)
+        bad = ~torch.isfinite(values).flatten(1)
+        if bad.any():
+            first = samples.start + samples.step * int(bad.any(dim=1).nonzero()[0])
+            rule = f"`{name}` of {self.path} must be finite"
+            got = f"{int(bad.sum())} NaN or infinite values, the first in sample {first}"
+            raise ValueError(message(rule, got, "Leave that sample out, or write the file again."))
+        return values
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the file is, as plain values, for display."""
+        layout, times = self.layout, self.layout.times
+        constant = {"constant": list(layout.constant)} if layout.constant else {}
+        return {
+            "format": self.format,
+            "path": str(self.path),
+            "size_bytes": self.path.stat().st_size,
+            "fields": list(layout.fields),
+            **constant,
+            "n_samples": layout.n_samples,
+            "n_times": layout.n_times,
+            "time_range": None if times is None else [times[0], times[-1]],
+            "dt": layout.dt,
+            "grid_shape": list(layout.grid_shape),
+            "domain_extent": list(layout.domain_extent),
+            "boundary": list(layout.boundary),
+            **self.about,
+        }
+
+
+def ascending(name: str, window: slice, size: int) -> slice:
+    """The same slice with start, stop and step filled in; ValueError for a step below 1."""
+    start, stop, step = window.indices(size)
+    if step < 1:
+        raise ValueError(message(f"`{name}` must have a step of at least 1", step, "Flip later."))
+    return slice(start, max(start, stop), step)

@@ -1,0 +1,240 @@
+"""Make a data set of a problem: resumable, reproducible sample by sample, shared among machines.
+
+A generator states what its problem is and calls `generate`, which does all the rest:
+
+    problem = Problem(
+        name="heat",                        # `generator` in the file
+        layout=FieldLayout(fields=("u",), n_samples=n_samples, n_times=..., ...),
+        parameters={"equation": "u_t = κ u_xx", "diffusivity": 0.01},  # plain JSON values
+        solve=solve,                        # (samples: range, advance) -> Tensor (n, T, F, *grid)
+        batch_size=20,                      # samples handed to `solve` at a time
+    )
+    return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
+
+`solve(samples, advance)` returns the fields of these samples, in order, as float32 or float64. It
+draws what is random in sample i from `sample_rng(seed, i)` (numpy) or `sample_generator(seed, i)`
+(torch) and from nothing else. It may call `advance(share)` while it works, with the share of
+the batch it has just done, so that the bar moves within a long batch; it may as well not.
+
+Shapes: n samples of a batch, T times, F fields, then the grid.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from monarch_sciml._checks import message, positive_int
+from monarch_sciml.data.fields.formats.monarch_h5 import FieldFile
+from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.data.fields.writer import FieldWriter
+from monarch_sciml.data.generators.sharding import Share, copy_shards
+
+Advance = Callable[[float], object]
+Solve = Callable[[range, Advance], Tensor]
+
+_SMALL = 2**18  # points of a batch that one thread advances as fast as several
+
+
+@dataclass(frozen=True)
+class Problem:
+    """State what a data set is and how its samples are solved.
+
+    Parameters
+    ----------
+    name
+        Name of the generator, stored in the file.
+    layout
+        Fields, sizes, times and walls of the whole set.
+    parameters
+        All that the samples depend on beside the seed, as JSON values: equation, coefficients,
+        random initial data, resolution of the solver, times, dtype.
+    solve
+        Returns the fields (n, T, F, *grid) of a range of samples, each a function of the seed and
+        its index alone; see the module.
+    batch_size
+        Samples solved together.
+    dtype
+        torch.float32 or torch.float64, of the stored values.
+    coordinates
+        Grid points along each axis, where they do not begin at 0 or stand at cell centres.
+    n_points
+        Grid points of a sample that are advanced together; None takes those stored. Small batches
+        are solved by one CPU thread.
+    """
+
+    name: str
+    layout: FieldLayout
+    parameters: Mapping[str, Any]
+    solve: Solve
+    batch_size: int = 1
+    dtype: torch.dtype = torch.float32
+    coordinates: Sequence[np.ndarray] | None = None
+    n_points: int | None = None
+
+    def __post_init__(self) -> None:
+        positive_int("n_samples", self.layout.n_samples)
+        positive_int("batch_size", self.batch_size)
+
+
+def generate(
+    problem: Problem,
+    output: str | Path,
+    *,
+    seed: int = 0,
+    shard: str | None = None,
+    progress: bool = True,
+    exist_ok: bool = False,
+) -> Path:
+    """Make the data set of a problem, or one share of it.
+
+    Interrupted, the same call goes on where it stopped and makes the same file. With `shard` only
+    that share is solved, into a file of its own beside `output`; without it the samples found in
+    such files are taken from there and only the missing ones are solved.
+
+    Parameters
+    ----------
+    problem
+        What to make.
+    output
+        The file (HDF5, see `monarch_sciml.data.FieldFile`).
+    seed
+        Seed of the set, at least 0, below 2^63; sample i depends on (seed, i) alone.
+    shard
+        "i/n" makes the i-th of n shares, i from 1, as OUTPUT's stem + .shard-i-of-n.h5; None
+        makes the whole.
+    progress
+        Show a bar that counts samples.
+    exist_ok
+        Return at once when the file to make holds just these samples.
+
+    Returns
+    -------
+    Path
+        The file that was made.
+
+    Raises
+    ------
+    FileExistsError
+        When that file exists and `exist_ok` is false.
+    ValueError
+        When `shard` or `seed` is out of range, a solution is not finite, or the file, the
+        unfinished file or a shard beside it holds something else.
+    OSError
+        When the disk has no room; nothing written is lost.
+
+    Notes
+    -----
+    Shares end between batches where there are enough of them, so that a set made of shards is the
+    unsharded one bit for bit even where a solver's rounding depends on the batch. The shards stay
+    when they have been joined.
+    """
+    seed, output = positive_int("seed", seed, minimum=0), Path(output)
+    if seed >= 2**63:
+        raise ValueError(message("`seed` must be below 2^63", seed, "Take a smaller one."))
+    share = Share.parse(shard, problem.layout.n_samples, problem.batch_size)
+    path, first = share.path(output), share.samples.start
+    layout = replace(problem.layout, n_samples=len(share.samples))
+    parameters = json.loads(json.dumps({**problem.parameters, **share.stated()}))
+    about: dict[str, Any] = {"generator": problem.name, "parameters": parameters, "seed": seed}
+    if exist_ok and path.exists():
+        _check_same(FieldFile(path), layout, about)
+        return path
+    options: dict[str, Any] = {"dtype": problem.dtype, "coordinates": problem.coordinates}
+    with FieldWriter(path, layout, **about, **options) as writer:
+        if share.of is None:
+            copy_shards(writer, output, about)
+        n_done = len(share.samples) - sum(len(missing) for missing in writer.missing)
+        with _few_threads(problem), _bar(layout, n_done, progress) as bar:
+            for batch in _batches(writer.missing, first, problem.batch_size):
+                end = bar.n + len(batch)
+                values = problem.solve(batch, _advance(bar, end, len(batch)))
+                writer.write(batch.start - first, values)
+                bar.update(end - bar.n)
+    return path
+
+
+def sample_seed(seed: int, sample: int) -> int:
+    """Return the seed of one sample of a set: 63 bits, a function of (seed, sample) alone."""
+    entropy = np.random.SeedSequence([seed, sample]).generate_state(1, np.uint64)[0]
+    return int(entropy >> np.uint64(1))
+
+
+def sample_generator(seed: int, sample: int) -> torch.Generator:
+    """Return torch's generator of the random numbers of one sample of a set."""
+    return torch.Generator().manual_seed(sample_seed(seed, sample))
+
+
+def sample_rng(seed: int, sample: int) -> np.random.Generator:
+    """Return numpy's generator of the random numbers of one sample of a set."""
+    return np.random.default_rng([seed, sample])
+
+
+@contextmanager
+def _few_threads(problem: Problem) -> Iterator[None]:
+    """Use one CPU thread of torch for small batches.
+
+    A step is a dozen operations of some 50 µs; threads that wait for one another at each cost more
+    than they give, 30 times more on a busy machine.
+    """
+    before = torch.get_num_threads()
+    if problem.batch_size * (problem.n_points or math.prod(problem.layout.grid_shape)) <= _SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _batches(missing: Sequence[range], first: int, batch_size: int) -> Iterator[range]:
+    """Yield the missing samples, counted from `first`, in batches that end at multiples."""
+    for gap in missing:
+        start, end = first + gap.start, first + gap.stop
+        while start < end:
+            stop = min(end, (start // batch_size + 1) * batch_size)
+            yield range(start, stop)
+            start = stop
+
+
+def _check_same(found: FieldFile, layout: FieldLayout, about: dict[str, Any]) -> None:
+    """Raise ValueError when an existing file does not hold what would be generated."""
+    odd = [key for key, value in about.items() if found.about[key] != value]
+    odd += [
+        key
+        for key in ("fields", "n_samples", "n_times", "grid_shape")
+        if getattr(found.layout, key) != getattr(layout, key)
+    ]
+    if odd:
+        rule = f"{found.path} must hold the samples asked for"
+        raise ValueError(message(rule, f"another `{odd[0]}`", "Remove it, or pass another name."))
+
+
+@contextmanager
+def _bar(layout: FieldLayout, n_done: int, shown: bool) -> Iterator[Any]:
+    """Yield a bar that counts samples, fractions allowed."""
+    from tqdm import tqdm
+
+    unit = "trajectories" if layout.n_times > 1 else "samples"
+    counter = "{l_bar}{bar}| {n:.0f}/{total_fmt} " + unit + " [{elapsed}<{remaining}]"
+    with tqdm(
+        total=layout.n_samples,
+        initial=n_done,
+        bar_format=counter,
+        disable=not shown,
+        desc="Generating",
+    ) as bar:
+        yield bar
+
+
+def _advance(bar: Any, end: float, size: int) -> Advance:
+    """Return what advances the bar by a share of a batch of `size`, never beyond `end`."""
+    return lambda share: bar.update(max(0.0, min(share * size, end - bar.n)))

@@ -1,0 +1,1 @@
+"""Scans: k-space, coil maps, samples and the data module."""

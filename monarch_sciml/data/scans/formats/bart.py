@@ -1,0 +1,200 @@
+"""BART's .cfl/.hdr pair: little-endian complex64, column-major, up to 16 axes."""
+
+# Legend: x, y, z BART axes 0, 1, 2 (READ, PHS1, PHS2); c coils (axis 3); s slices (axis 13);
+# H, W the two spatial axes in use.
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from monarch_sciml._checks import existing_file, message
+from monarch_sciml._files import whole_file
+from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.data.scans.slices import Slices, resolve
+
+AXES = (
+    *("READ", "PHS1", "PHS2", "COIL", "MAPS", "TE", "COEFF", "COEFF2"),
+    *("ITER", "CSHIFT", "TIME", "TIME2", "LEVEL", "SLICE", "AVG", "BATCH"),
+)
+COIL, SLICE = AXES.index("COIL"), AXES.index("SLICE")
+
+
+def pair_of(path: str | Path) -> tuple[Path, Path]:
+    """Return the .hdr and the .cfl path of a pair named by either of them or by their common stem.
+
+    Only one of the two suffixes is taken off: `scan.v2` stands for scan.v2.hdr and scan.v2.cfl.
+    """
+    path = Path(path)
+    stem = path.with_suffix("") if path.suffix in (".cfl", ".hdr") else path
+    return stem.with_name(stem.name + ".hdr"), stem.with_name(stem.name + ".cfl")
+
+
+def read_dimensions(path: str | Path) -> tuple[int, ...]:
+    """Return the 16 axis sizes that a .hdr file states, padded with 1.
+
+    Raises
+    ------
+    FileNotFoundError
+        When the .hdr file is missing.
+    ValueError
+        When it has no line of 1 to 16 positive whole numbers after `# Dimensions`.
+    """
+    header = existing_file(pair_of(path)[0])
+    lines = header.read_text(errors="replace").splitlines()
+    index = next((i for i, line in enumerate(lines) if line.strip() == "# Dimensions"), len(lines))
+    words = lines[index + 1].split() if index + 1 < len(lines) else []
+    dims = [int(word) for word in words if word.isdecimal()]
+    if not 1 <= len(dims) <= len(AXES) or len(dims) != len(words) or min(dims) < 1:
+        rule = f"{header} must state 1 to 16 positive sizes in the line after `# Dimensions`"
+        raise ValueError(message(rule, repr(" ".join(words)), "Write the file again with BART."))
+    return (*dims, *[1] * (len(AXES) - len(dims)))
+
+
+def read_cfl(path: str | Path) -> np.ndarray:
+    """Read a .cfl/.hdr pair as an array of 16 axes.
+
+    Parameters
+    ----------
+    path
+        The .cfl file, the .hdr file, or their common stem.
+
+    Returns
+    -------
+    numpy.ndarray
+        complex64 of 16 axes in BART's order (READ, PHS1, PHS2, COIL, ...), column-major, writable.
+
+    Raises
+    ------
+    FileNotFoundError
+        When one of the two files is missing.
+    ValueError
+        When the header is malformed or the .cfl file is shorter or longer than it states.
+    """
+    return np.array(_mapped(path), order="F")
+
+
+def _mapped(path: str | Path) -> np.ndarray:
+    """Return a pair as `read_cfl` does, of which only what is used is read from the disk."""
+    dims = read_dimensions(path)
+    header, data = pair_of(path)
+    size, expected = existing_file(data).stat().st_size, 8 * prod(dims)
+    if size != expected:
+        rule = f"{data} must have the {expected} bytes that {header.name} states"
+        raise ValueError(message(rule, size, "The file is truncated or foreign: copy it again."))
+    return np.memmap(data, dtype="<c8", mode="r", shape=dims, order="F")
+
+
+def write_cfl(path: str | Path, array: np.ndarray, *, overwrite: bool = False) -> None:
+    """Write an array of at most 16 axes as a .cfl/.hdr pair.
+
+    Parameters
+    ----------
+    path
+        The .cfl file, the .hdr file, or their common stem.
+    array
+        Real or complex values, any shape of at most 16 axes in BART's order, cast to complex64.
+    overwrite
+        Replace an existing pair.
+
+    Raises
+    ------
+    ValueError
+        When the array has no element or more than 16 axes.
+    FileExistsError
+        When one of the two files exists and `overwrite` is false; nothing is touched.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_cfl(f"{folder}/a", np.arange(6).reshape(2, 3))
+    ...     read_cfl(f"{folder}/a").squeeze().real.tolist()
+    [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+    """
+    if not 1 <= array.ndim <= len(AXES) or not array.size:
+        rule = "an array for BART must have 1 to 16 axes, none of them empty"
+        raise ValueError(message(rule, f"shape {array.shape}", "Reshape the array."))
+    dims = (*array.shape, *[1] * (len(AXES) - array.ndim))
+    header, data = pair_of(path)
+    with (
+        whole_file(header, overwrite=overwrite) as header_part,
+        whole_file(data, overwrite=overwrite) as data_part,
+    ):
+        # (x, y, z, ...) -> (x·y·z·...): the first axis varies fastest
+        data_part.write_bytes(array.astype("<c8").reshape(-1, order="F").data)
+        header_part.write_text(f"# Dimensions\n{' '.join(map(str, dims))} \n")
+
+
+def read_bart(path: str | Path, *, slices: Slices = None) -> Scan:
+    """Read 2-D multi-coil k-space, one or many slices, from a .cfl/.hdr pair.
+
+    Two of the three spatial axes carry k-space: (x, y, 1, c), (1, y, z, c) or (x, 1, z, c); slices
+    lie along axis 13.
+
+    Parameters
+    ----------
+    path
+        The .cfl file, the .hdr file, or their common stem.
+    slices
+        Which slices to read; all by default.
+
+    Returns
+    -------
+    Scan
+        (s, c, H, W), H the first spatial axis in use and W the second. Not validated.
+
+    Raises
+    ------
+    FileNotFoundError
+        When one of the two files is missing.
+    ValueError
+        When the pair is truncated, or any other axis is longer than 1.
+    """
+    data = pair_of(path)[1]
+    array = _mapped(path)
+    spatial = [axis for axis in (0, 1, 2) if array.shape[axis] > 1]
+    if len(spatial) == 3:
+        got = f"{'x'.join(map(str, array.shape[:3]))} points"
+        remedy = "Transform the readout first: bart fft -i -u 1, then move it to axis 13."
+        raise ValueError(message(f"{data} must hold slices of 2-D k-space", got, remedy))
+    odd = [AXES[a] for a in range(4, len(AXES)) if array.shape[a] > 1 and a != SLICE]
+    if odd:
+        rule = f"{data} may extend along READ, PHS1, PHS2, COIL and SLICE only"
+        raise ValueError(message(rule, ", ".join(odd), "Pick one entry with bart slice."))
+    axes = spatial if len(spatial) == 2 else [0, 1]
+    kept = (SLICE, COIL, *axes)
+    rest = [axis for axis in range(len(AXES)) if axis not in kept]
+    kspace = array.transpose(*kept, *rest)[(..., *[0] * len(rest))]  # (s, c, H, W)
+    header = {
+        "format": "BART",
+        "shape": kspace.shape,
+        "dtype": "complex64",
+        "attributes": {"dimensions": list(array.shape)},
+    }
+    kspace = np.array(kspace[resolve(slices, len(kspace))], np.complex64, order="C")
+    return Scan(torch.from_numpy(kspace), header=header, name=data.name, path=data)
+
+
+def write_bart(path: str | Path, kspace: torch.Tensor, *, overwrite: bool = False) -> None:
+    """Write k-space, coil maps (s, c, H, W) or images (s, 1, H, W) as BART expects them.
+
+    Parameters
+    ----------
+    path
+        The .cfl file, the .hdr file, or their common stem.
+    kspace
+        (s, c, H, W), real or complex; stored as (H, W, 1, c, ..., s) with slices along axis 13.
+    overwrite
+        Replace an existing pair.
+    """
+    if kspace.ndim != 4:
+        rule = "`kspace` must have shape (slices, coils, H, W)"
+        raise ValueError(message(rule, tuple(kspace.shape), "Add the missing axes."))
+    array = kspace.detach().cpu().numpy().transpose(2, 3, 1, 0)  # (s, c, H, W) -> (H, W, c, s)
+    height, width, coils, n_slices = array.shape
+    dims = (height, width, 1, coils, *[1] * (SLICE - COIL - 1), n_slices)
+    write_cfl(path, array.reshape(dims), overwrite=overwrite)  # singleton axes only

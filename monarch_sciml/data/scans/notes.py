@@ -1,0 +1,79 @@
+"""What looks wrong with a scan that can be read: dead coils, missing lines, axes out of order."""
+
+# Legend: s slices, c coils, H readout axis, W phase-encode axis.
+
+from __future__ import annotations
+
+import torch
+
+from monarch_sciml.data.scans.scan import Scan
+
+DEAD_BELOW = 1e-8
+"""Share of the energy of the average coil below which a coil counts as dead."""
+CENTRAL_ENERGY = 0.1
+"""Share of the energy that the central quarter of k-space has at least, of any image."""
+
+
+def suspicions(scan: Scan) -> list[str]:
+    """Return a line for each thing about a scan that is likely a mistake.
+
+    Parameters
+    ----------
+    scan
+        A valid scan.
+
+    Returns
+    -------
+    list of str
+        Dead coils (energy below 1e-8 of the average coil's) by number; more coils than rows or
+        columns, as a coil axis in the wrong place has; less than a tenth of the energy in the
+        central half of H and W, as k-space with its origin at the corner or an image has. Empty
+        when all is well.
+    """
+    coils, plane = torch.zeros(scan.n_coils), torch.zeros(scan.matrix)
+    for kspace in scan.kspace:  # slice by slice, to need no second volume
+        energy = kspace.abs().square()  # (c, H, W)
+        coils += energy.sum(dim=(1, 2))
+        plane += energy.sum(dim=0)
+    return [*_dead_coils(coils), *_axes(plane, scan.n_coils)]
+
+
+def _dead_coils(energy: torch.Tensor) -> list[str]:
+    """Name the coils without signal, by the energy (c,) of each."""
+    dead = (energy <= DEAD_BELOW * energy.mean()).nonzero().flatten().tolist()
+    if not dead:
+        return []
+    names = ", ".join(map(str, dead))
+    plural = "s" if len(dead) > 1 else ""
+    return [f"dead coil{plural} {names} of {len(energy)} (counted from 0): no signal"]
+
+
+def _axes(energy: torch.Tensor, n_coils: int) -> list[str]:
+    """Say where axes look swapped or shifted, by the energy (H, W) of k-space."""
+    height, width = energy.shape
+    found = []
+    if n_coils > min(height, width):
+        found.append(f"{n_coils} coils on a matrix of {height} x {width}: the axes may be swapped")
+    top, left = height // 4, width // 4
+    central = energy[top : height - top, left : width - left].sum() / energy.sum()
+    if min(height, width) >= 8 and central < CENTRAL_ENERGY:
+        found.append(
+            f"only {100 * float(central):.1g} % of the signal is in the middle of k-space: it may "
+            "not be centred, be an image, or have swapped axes"
+        )
+    return found
+
+
+def gaps(scan: Scan) -> str | None:
+    """Say which columns of a scan that passes as fully sampled were not acquired; None for none."""
+    masks = scan.encoded_mask if scan.mask.ndim == 3 else scan.encoded_mask[None]  # (s or 1, H, W)
+    columns = masks.any(dim=1).all(dim=0)  # (s or 1, H, W) -> (W,)
+    missing = int((~columns).sum())
+    if not (scan.fully_sampled and missing):
+        return None
+    inside = columns.nonzero().flatten()
+    n_inside = int(inside[-1] - inside[0]) + 1 - len(inside) if len(inside) else missing
+    where = f"{n_inside} of them between acquired ones" if n_inside else "at the edge of k-space"
+    return (
+        f"{missing} of {len(columns)} lines were not acquired, {where}; it counts as fully sampled"
+    )

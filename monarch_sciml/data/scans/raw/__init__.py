@@ -1,0 +1,1 @@
+"""Raw data of scanners: readouts, and where each belongs in k-space."""

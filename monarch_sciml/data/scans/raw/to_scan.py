@@ -1,0 +1,127 @@
+"""From a table of readouts to a `Scan`: contrast, averages, calibration lines, prewhitening."""
+
+# Legend: s slices, c coils, H readout, W phase encode.
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from monarch_sciml._checks import message
+from monarch_sciml.data.scans.raw.placement import Placed, place, whitening_matrix
+from monarch_sciml.data.scans.raw.readouts import (
+    CALIBRATION,
+    IMAGING,
+    KINDS,
+    Repetition,
+    Table,
+    choose,
+)
+from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.data.scans.slices import Slices
+
+
+def scan_of(
+    table: Table,
+    path: Path,
+    *,
+    slices: Slices = None,
+    contrast: int = 0,
+    repetition: Repetition = 0,
+    prewhiten: bool = False,
+    limit: int | None = None,
+) -> Scan:
+    """Sort readouts into a scan.
+
+    Parameters
+    ----------
+    table
+        The readouts.
+    path
+        The file.
+    slices
+        Which slices to read; of a 3-D scan, which readout positions.
+    contrast
+        Counter of the contrast (echo).
+    repetition
+        Counter of the repetition, or "average" for the mean of all.
+    prewhiten
+        Make noise white by the noise readouts.
+    limit
+        Read the samples of at most so many readouts, those nearest the centre.
+
+    Returns
+    -------
+    Scan
+        With `transformed` = ("readout",) for a 3-D scan. Not validated.
+
+    Raises
+    ------
+    ValueError
+        As `choose`, `place` and `whitening_matrix`.
+    """
+    chosen = choose(table, IMAGING, contrast, repetition)
+    whitening = whitening_matrix(table, chosen) if prewhiten and len(chosen) else None
+    placed = place(table, chosen, slices=slices, whitening=whitening, limit=limit)
+    calibration = _calibration(table, placed, slices, whitening, contrast, limit)
+    volume = table.geometry.partitions > 1
+    imaging = table.rows[table.rows["kind"] == IMAGING]
+    table.header |= {
+        "shape": (_n_slices(table, chosen), *placed.kspace.shape[1:]),
+        "dtype": "complex64",
+        "contrasts": len(np.unique(imaging["contrast"])),
+        "repetitions": len(np.unique(imaging["repetition"])),
+        "oversampling": table.geometry.readout / table.geometry.kept,
+        "prewhitened": prewhiten,
+        "readouts": {
+            name: int((table.rows["kind"] == kind).sum()) for kind, name in enumerate(KINDS)
+        },
+    }
+    return Scan(
+        torch.from_numpy(placed.kspace),
+        _shared(placed.mask),
+        header=table.header,
+        name=path.name,
+        path=path,
+        transformed=("readout",) if volume else (),
+        calibration_kspace=calibration,
+    )
+
+
+def _n_slices(table: Table, chosen: np.ndarray) -> int:
+    volume = table.geometry.partitions > 1
+    return table.geometry.kept if volume else int(table.rows["slice"][chosen].max()) + 1
+
+
+def _shared(mask: np.ndarray) -> torch.Tensor:
+    """Return the mask (s, H, W), or (H, W) when it is the same for every slice."""
+    alike = len(mask) and bool((mask == mask[:1]).all())
+    return torch.from_numpy(np.array(mask[0] if alike else mask))
+
+
+def _calibration(
+    table: Table,
+    placed: Placed,
+    slices: Slices,
+    whitening: np.ndarray | None,
+    contrast: int,
+    limit: int | None,
+) -> torch.Tensor | None:
+    """Return k-space of readouts that are for calibration only; None when none of them fit."""
+    if not (table.rows["kind"] == CALIBRATION).any():
+        return None
+    present = np.unique(table.rows["contrast"][table.rows["kind"] == CALIBRATION])
+    number = contrast if contrast in present else int(present[0])
+    try:
+        chosen = choose(table, CALIBRATION, number, "average")
+        # the same slices as the image, also where calibration covers fewer of them
+        lines = place(table, chosen, slices=slices, whitening=whitening, limit=limit).kspace
+        if lines.shape != placed.kspace.shape:
+            got = f"{lines.shape}"
+            raise ValueError(message(f"a shape of {placed.kspace.shape}", got, "Left out."))
+    except ValueError as error:
+        table.note(f"calibration readouts were left out: {error}")
+        return None
+    return torch.from_numpy(lines)

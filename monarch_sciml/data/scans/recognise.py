@@ -1,0 +1,261 @@
+"""Recognise a k-space file by its content, read it into a `Scan`, or describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from monarch_sciml._checks import existing_file, message, one_of
+from monarch_sciml.data.hdf5 import HDF5_SIGNATURE as HDF5_SIGNATURE
+from monarch_sciml.data.scans.formats.array import read_array
+from monarch_sciml.data.scans.formats.bart import pair_of, read_bart
+from monarch_sciml.data.scans.formats.calgary_campinas import read_calgary_campinas
+from monarch_sciml.data.scans.formats.hdf5_kinds import hdf5_format
+from monarch_sciml.data.scans.formats.m4raw import read_m4raw
+from monarch_sciml.data.scans.formats.skm_tea import read_skm_tea
+from monarch_sciml.data.scans.notes import gaps, suspicions
+from monarch_sciml.data.scans.raw.ismrmrd import read_ismrmrd
+from monarch_sciml.data.scans.raw.readouts import Repetition
+from monarch_sciml.data.scans.raw.twix import read_twix
+from monarch_sciml.data.scans.raw.twix_files import looks_like_twix
+from monarch_sciml.data.scans.scan import Scan as Scan
+from monarch_sciml.data.scans.scan import acquired_samples as acquired_samples
+from monarch_sciml.data.scans.slices import Slices, middle
+
+ScanFormat = Literal[
+    "fastmri", "ismrmrd", "skm-tea", "calgary-campinas", "twix", "bart", "npy", "mat"
+]
+KNOWN = (
+    "fastMRI, ISMRMRD, SKM-TEA or Calgary-Campinas .h5, Siemens twix .dat, BART .cfl/.hdr, "
+    ".npy or .mat"
+)
+OPTIONS: dict[str, tuple[ScanFormat, ...]] = {
+    "axes": ("npy", "mat"),
+    "variable": ("npy", "mat"),
+    "contrast": ("ismrmrd", "twix", "skm-tea"),
+    "repetition": ("ismrmrd", "twix", "fastmri"),
+    "prewhiten": ("ismrmrd", "twix"),
+}
+"""Which formats an option of `read_scan` is for."""
+WORDS = {"npy": ".npy", "mat": ".mat", "ismrmrd": "ISMRMRD", "skm-tea": "SKM-TEA"}
+PROBE = 2048
+"""How many readouts `describe_scan` reads at most of ISMRMRD and twix files."""
+
+
+def recognise(path: str | Path) -> ScanFormat:
+    """Return the format of a k-space file, from its content.
+
+    Parameters
+    ----------
+    path
+        A file; for BART the .cfl, the .hdr or their common stem.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file, or one half of a BART pair is missing.
+    ValueError
+        When the content is of none of the formats, or an HDF5 file is damaged.
+    """
+    path = Path(path)
+    header, data = pair_of(path)
+    if path.suffix in (".cfl", ".hdr") or (not path.exists() and header.exists()):
+        existing_file(path if path.suffix else data)
+        existing_file(header)
+        existing_file(data)
+        return "bart"
+    with existing_file(path).open("rb") as stream:
+        start = stream.read(64)
+    if start.startswith(HDF5_SIGNATURE):
+        return hdf5_format(path)
+    signatures: dict[bytes, ScanFormat] = {b"\x93NUMPY": "npy", b"MATLAB": "mat"}
+    for signature, form in signatures.items():
+        if start.startswith(signature):
+            return form
+    if looks_like_twix(start):
+        return "twix"
+    rule = f"{path} must be a {KNOWN} file"
+    got = f"content that starts with {start[:8]!r}" if start else "an empty file"
+    raise ValueError(message(rule, got, "Convert it, for example with BART."))
+
+
+def read_scan(
+    path: str | Path,
+    *,
+    format: ScanFormat | None = None,
+    slices: Slices = None,
+    axes: str | None = None,
+    variable: str | None = None,
+    contrast: int | None = None,
+    repetition: Repetition | None = None,
+    prewhiten: bool = False,
+) -> Scan:
+    """Read a k-space file of any known format and check what it holds.
+
+    Parameters
+    ----------
+    path
+        A fastMRI, M4Raw, ISMRMRD, SKM-TEA or Calgary-Campinas .h5, Siemens .dat, BART .cfl/.hdr
+        (either name, or the stem), .npy or .mat file.
+    format
+        Leave the recognition out and read the file as this format.
+    slices
+        Which slices to read; all by default.
+    axes
+        .npy and .mat only: names of the axes, for example "height,width,coil".
+    variable
+        .mat only: name of the array.
+    contrast
+        ISMRMRD, twix and SKM-TEA only: number of the contrast or echo, the first by default.
+    repetition
+        ISMRMRD and twix: number of the repetition, the first by default, or "average". M4Raw:
+        "average" for the mean over the files of the series.
+    prewhiten
+        ISMRMRD and twix only: make the noise of the coils white by the noise readouts.
+
+    Returns
+    -------
+    Scan
+        The validated scan. What looks wrong with it, a dead coil for example, is in `notes`.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When the file is foreign or truncated, when its k-space has NaN or only zeros, or shapes
+        that do not fit; when an option is given that is for another format.
+
+    Notes
+    -----
+    k-space of .npy, .mat and BART files is taken as it is stored: centred, zero frequency at index
+    N // 2. Nothing in such a file says whether that is so; a `notes` line says where it looks
+    otherwise.
+    """
+    form = one_of("format", format, get_args(ScanFormat)) if format else recognise(path)
+    options = _options(
+        form,
+        {
+            "axes": axes,
+            "variable": variable,
+            "contrast": contrast,
+            "repetition": repetition,
+            "prewhiten": prewhiten or None,
+        },
+    )
+    return _checked(_read(form, path, slices, options))
+
+
+def describe_scan(
+    path: str | Path,
+    *,
+    axes: str | None = None,
+    variable: str | None = None,
+    contrast: int | None = None,
+) -> dict[str, Any]:
+    """Say what a k-space file is, reading one slice of it (.mat: all).
+
+    Parameters
+    ----------
+    path
+        As for `read_scan`.
+    axes, variable, contrast
+        As for `read_scan`.
+
+    Returns
+    -------
+    dict
+        `file`, `format`, `slices`, `coils`, `matrix` (H, W), `dtype` (on disk), `acquisition`,
+        `contrasts`, `repetitions`, `acceleration` (achieved, of the middle slice), `calibration`,
+        `fully_sampled`, `padding`, `row_padding`, `transformed` (axes in image space already),
+        `separate_calibration` (size of the calibration region with the lines beside the image, or
+        None without such), `readouts` (how many of each kind),
+        `voxel_size`, `reference` (name and shape, or None), `coil_maps` (bool), `masks` (names of
+        stored ones), `notes`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_scan`; only the samples that are read are checked.
+
+    Notes
+    -----
+    Of ISMRMRD and twix files the headers of all readouts are read, and the samples of at most 2048.
+    """
+    form = recognise(path)
+    options = _options(form, {"axes": axes, "variable": variable, "contrast": contrast})
+    if form in ("ismrmrd", "twix"):
+        options["limit"] = PROBE
+    scan = _checked(_read(form, path, middle, options))
+    header, missing = scan.header, gaps(scan)
+    separate = scan.calibration_kspace is not None
+    reference = header.get("reference")
+    return {
+        "file": scan.name,
+        "format": header["format"],
+        "slices": header["shape"][0],
+        "coils": scan.n_coils,
+        "matrix": scan.matrix,
+        "dtype": header["dtype"],
+        "acquisition": header.get("acquisition"),
+        "contrasts": header.get("contrasts", 1),
+        "repetitions": header.get("repetitions", 1),
+        "acceleration": round(scan.acceleration, 3),
+        "calibration": scan.calibration,
+        "fully_sampled": scan.fully_sampled,
+        "padding": header.get("padding"),
+        "row_padding": header.get("row_padding"),
+        "transformed": scan.transformed,
+        "separate_calibration": scan.with_calibration().calibration if separate else None,
+        "readouts": header.get("readouts"),
+        "voxel_size": header.get("voxel_size"),
+        "reference": f"{reference} {header['reference_shape']}" if reference else None,
+        "coil_maps": scan.coil_maps is not None,
+        "masks": header.get("masks") or None,
+        "notes": [*scan.notes, *([missing] if missing else [])],
+    }
+
+
+def _read(form: ScanFormat, path: str | Path, slices: Slices, options: dict[str, Any]) -> Scan:
+    """Read a file of a known format; an error that does not name the file gets its name."""
+    if form == "fastmri":
+        options = {"average": options.get("repetition") == "average"}
+    readers: dict[ScanFormat, Callable[..., Scan]] = {
+        "fastmri": read_m4raw,  # the same as read_fastmri but for the names of the series
+        "ismrmrd": read_ismrmrd,
+        "skm-tea": read_skm_tea,
+        "calgary-campinas": read_calgary_campinas,
+        "twix": read_twix,
+        "bart": read_bart,
+        "npy": read_array,
+        "mat": read_array,
+    }
+    try:
+        return readers[form](path, slices=slices, **options)
+    except ValueError as error:
+        if Path(path).name in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _options(form: ScanFormat, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that are given; ValueError for one of another format."""
+    options = {name: value for name, value in given.items() if value is not None}
+    for name in options:
+        if form not in OPTIONS[name]:
+            words = " and ".join(WORDS.get(known, known) for known in OPTIONS[name])
+            rule = f"`{name}` is for {words} files only"
+            raise ValueError(message(rule, f"a {form} file", "Leave it out."))
+    if form == "fastmri" and options.get("repetition", "average") != "average":
+        rule = "`repetition` of a fastMRI or M4Raw file must be 'average' or left out"
+        got = repr(options["repetition"])
+        raise ValueError(message(rule, got, "Read the file of that repetition instead."))
+    return options
+
+
+def _checked(scan: Scan) -> Scan:
+    """Return a valid scan with its notes."""
+    scan.validate()
+    scan.notes.extend(suspicions(scan))
+    return scan

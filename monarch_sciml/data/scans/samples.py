@@ -1,0 +1,272 @@
+"""Samples for reconstruction: undersampled slices of scans, with reference images."""
+
+# Legend: s slices, M map sets, c coils, H readout axis, W phase-encode axis.
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch.utils.data import Dataset
+
+from monarch_sciml._checks import message, one_of
+from monarch_sciml.data.memory import check_memory
+from monarch_sciml.data.scans.maps import CoilMaps, SliceMaps
+from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.data.scans.sizes import SizeRules
+from monarch_sciml.data.scans.source import open_scan
+from monarch_sciml.physics.sampling import SamplingMask, volume_seed
+from monarch_sciml.physics.sense_operator import combine, combine_map_sets, ifft2c
+
+ScanNormalization = Literal["p95", "max", "std"]
+LEAST_LEVEL = 1e-3
+"""Smallest scale of a volume, relative to its largest pixel."""
+
+
+def volume_mask_seed(path: str | Path, seed: int = 0) -> tuple[int, ...]:
+    """Return the seed of a volume's mask: fastMRI's, and for a `seed` other than 0 that before it.
+
+    Examples
+    --------
+    >>> volume_mask_seed("folder/a.h5"), volume_mask_seed("a.h5", seed=3)
+    ((97, 46, 104, 53), (3, 97, 46, 104, 53))
+    """
+    return (*([seed] if seed else []), *volume_seed(Path(path).name))
+
+
+class ScanDataset(Dataset[dict[str, Any]]):
+    """Undersample the slices of fully sampled volumes, one mask a volume.
+
+    A sample is a dict: `masked_kspace` (c, H, W) complex64, `mask` (H, W) float32 0 or 1,
+    `coil_maps` (c, H, W) complex64, or (M, c, H, W) of several sets, `target` (H, W) complex64,
+    `scale` () float32 (what k-space and target were divided by), `max` () float32 (largest target
+    magnitude of the volume, after that division), `volume` () int64 (number of the file in
+    `paths`), `slice` () int64 (in the file).
+
+    Parameters
+    ----------
+    paths
+        Files of scans, in any format that `read_scan` knows.
+    mask
+        Draws the mask of a volume from its file name: `volume_seed(name)` as fastMRI does, preceded
+        by `seed` where that is not 0. What the file itself did not acquire stays out of the mask.
+    coil_maps
+        "stored": the maps in the file; "espirit" or "walsh": estimated from the calibration region
+        of the MASKED k-space, as a scan that was never fully sampled would need it; a path: a file
+        of maps for all scans, or a folder with one of the name of each.
+    n_maps
+        Map sets of a slice, from ESPIRiT or a file; two for a field of view that is smaller than
+        the object.
+    maps_folder
+        Keep estimated maps there, one file a volume, for later runs with the same scans, mask and
+        rules; None keeps them in memory.
+    normalization
+        What a volume is divided by, of the magnitude of its zero-filled SENSE images: the 95th
+        percentile, the maximum or the standard deviation.
+    slices
+        First and one past the last slice used of each volume; all by default.
+    rules
+        How slices are brought to one size; by default they stay as they are.
+    group_sizes
+        Allow volumes of different size: `batch_groups` then says which samples may share a batch,
+        and the training loop makes batches of one size each.
+    seed
+        Changes every mask.
+    in_memory
+        Keep the finished samples; otherwise each is read and made anew when it is asked for. Every
+        volume is read once at the start either way, slice by slice.
+    reader
+        Options of `read_scan`, as `{axes: "coil,height,width"}` for .npy files.
+
+    Raises
+    ------
+    FileNotFoundError
+        When a file is missing.
+    ValueError
+        When a file is no k-space file (it is named), volumes differ in matrix or coils and
+        `group_sizes` is false, a volume is undersampled and so has no reference, has no stored maps
+        but they are asked for, or no calibration region for ESPIRiT; when `slices` leaves none, or
+        the samples do not fit into memory.
+
+    Notes
+    -----
+    The target is the file's own complex `target` (with stored maps only: its phase refers to them),
+    otherwise sum_c conj(S_c) F^-1 y_c of the fully sampled k-space, noise included; of several map
+    sets the root of the sum of squares, with the phase of the first. An empty slice has maps
+    and target of zero where they are estimated. Files are closed after each read, so that
+    DataLoader workers can share a data set.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        mask: SamplingMask,
+        *,
+        coil_maps: CoilMaps | str = "stored",
+        n_maps: int = 1,
+        maps_folder: str | Path | None = None,
+        normalization: ScanNormalization = "p95",
+        slices: tuple[int, int] | None = None,
+        rules: SizeRules | None = None,
+        group_sizes: bool = False,
+        seed: int = 0,
+        in_memory: bool = True,
+        reader: Mapping[str, Any] | None = None,
+    ) -> None:
+        from tqdm import tqdm
+
+        self.paths = [Path(path) for path in paths]
+        self.normalization = one_of("normalization", normalization, get_args(ScanNormalization))
+        self.rules = rules or SizeRules()
+        self._files = [open_scan(path, reader) for path in self.paths]
+        self.shapes = [self.rules.shape(file) for file in self._files]
+        self.group_sizes = group_sizes
+        if not group_sizes:
+            _check_alike(self.paths, self.shapes)
+        self._maps = SliceMaps(coil_maps, n_maps, maps_folder)
+        self.index = [
+            (volume, number)
+            for volume, file in enumerate(self._files)
+            for number in range(*slice(*(slices or (None,))).indices(file.shape[0]))
+        ]
+        if not self.index:
+            rule = "`slices` must leave at least one slice of a volume"
+            raise ValueError(message(rule, slices, "Use first and one past the last slice."))
+        if in_memory:
+            self._check_memory()
+        self._masks = [
+            mask.of_volume(path)(shape, volume_mask_seed(path, seed), encoded=encoded)
+            for path, shape, encoded in zip(
+                self.paths, self.shapes, map(self.rules.encoded, self._files)
+            )
+        ]
+        self._scales: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._samples: list[dict[str, torch.Tensor]] = []
+        # disable=None: no bar where there is no terminal
+        for volume in tqdm(range(len(self.paths)), "reading scans", disable=None, leave=False):
+            self._prepare(volume, in_memory=in_memory)
+
+    @property
+    def batch_groups(self) -> list[tuple[int, ...]] | None:
+        """The size (c, H, W) of every sample, where they differ: only equal ones share a batch."""
+        if len(set(self.shapes)) == 1:
+            return None
+        return [self.shapes[volume] for volume, _ in self.index]
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+        return len(self.index)
+
+    def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
+        """Return sample `i`; the tensors are shared with later calls and must not be changed."""
+        if self._samples:
+            return self._samples[i]
+        volume, number = self.index[i]
+        return self._finish(self._read(volume, number), volume, number)
+
+    def _check_memory(self) -> None:
+        """Refuse samples that will not fit into memory."""
+        needed = 0
+        for volume, _ in self.index:
+            coils, height, width = self.shapes[volume]
+            # complex64 k-space, maps and target, a float32 mask
+            needed += height * width * (8 * (coils * (1 + self._maps.n_maps) + 1) + 4)
+        remedy = "Pass in_memory=false (then slices are read as they are needed) or fewer scans."
+        check_memory(f"{len(self.index)} samples", needed, remedy=remedy)
+
+    def _prepare(self, volume: int, *, in_memory: bool) -> None:
+        """Read a volume slice by slice; keep its scale and maximum, and on request the samples."""
+        file = self._files[volume]
+        numbers = [number for owner, number in self.index if owner == volume]
+        samples, zero_filled, largest = [], [], torch.tensor(0.0)
+        mask = hashlib.sha256(self._masks[volume].numpy().tobytes()).hexdigest()
+        self._maps.begin(file, numbers, {"mask": mask, "rules": repr(self.rules)})
+        for number in numbers:
+            sample = self._read(volume, number)
+            maps = sample["coil_maps"]
+            images = combine(ifft2c(sample["masked_kspace"]), maps)  # (H, W) or (M, H, W)
+            zero_filled.append((images if maps.dim() == 3 else combine_map_sets(images)).abs())
+            largest = torch.maximum(largest, sample["target"].abs().max())
+            samples += [sample] if in_memory else []
+        self._maps.finish(file)
+        scale = normalization_level(torch.stack(zero_filled), self.normalization)
+        if not float(scale) > 0:
+            rule = f"the images of {file.path} must not be zero"
+            raise ValueError(message(rule, "a zero-filled image of 0", "Check maps and mask."))
+        self._scales.append((scale, largest / scale))
+        finish = zip(samples, numbers)
+        self._samples += [self._finish(sample, volume, number) for sample, number in finish]
+
+    def _read(self, volume: int, number: int) -> dict[str, torch.Tensor]:
+        """Read and undersample a slice; not yet divided by the scale of its volume."""
+        file = self._files[volume]
+        scan = file.read(number)
+        empty = not bool(scan.kspace.any())
+        scan, maps = self.rules.apply(scan, self._maps.given(file, scan, number))
+        mask = self._masks[volume] * scan.slice_mask(0)
+        masked = scan.kspace[0] * mask  # (c, H, W)
+        scan, masked, maps = self.rules.compress(scan, masked, maps)
+        given = maps is not None
+        if maps is None:
+            maps = self._maps.estimate(file, masked, number)
+        return {
+            "masked_kspace": masked,
+            "mask": mask,
+            "coil_maps": maps if self._maps.n_maps > 1 else maps[0],
+            "target": self._target_of(scan, maps, given=given, empty=empty),
+        }
+
+    def _target_of(
+        self, scan: Scan, maps: torch.Tensor, *, given: bool, empty: bool
+    ) -> torch.Tensor:
+        """Return the reference (H, W) of a scan of one slice with maps (M, c, H, W)."""
+        if self._maps.source == "stored" and given and scan.target is not None:
+            return scan.target[0]
+        if not (empty or scan.fully_sampled):
+            rule = f"{scan.path} must be fully sampled or hold a complex `target` and its maps"
+            got = f"acceleration {scan.acceleration:.2f}"
+            raise ValueError(message(rule, got, "Leave undersampled scans out."))
+        return combine_map_sets(combine(ifft2c(scan.kspace), maps))  # (1, c, H, W), (M, c, H, W)
+
+    def _finish(
+        self, sample: dict[str, torch.Tensor], volume: int, number: int
+    ) -> dict[str, torch.Tensor]:
+        scale, largest = self._scales[volume]
+        return {
+            **sample,
+            "masked_kspace": sample["masked_kspace"] / scale,
+            "target": sample["target"] / scale,
+            "scale": scale,
+            "max": largest,
+            "volume": torch.tensor(volume),
+            "slice": torch.tensor(number),
+        }
+
+
+def normalization_level(images: torch.Tensor, normalization: ScanNormalization) -> torch.Tensor:
+    """Return what a volume of magnitudes (s, H, W) is divided by, shape ().
+
+    Empty slices do not count. The level is at least 1/1000 of the largest pixel: where next to
+    nothing of a volume is object, a percentile alone would be that of the noise, or zero.
+    """
+    filled = images[images.flatten(1).any(dim=1)]  # (s, H, W) without slices of zeros
+    if not len(filled):
+        return images.new_zeros(())
+    largest = filled.max()
+    if normalization == "p95":  # torch.quantile refuses more than 2^24 values
+        level = filled.flatten().kthvalue(max(1, round(0.95 * filled.numel()))).values
+    else:
+        level = largest if normalization == "max" else filled.std()
+    return torch.maximum(level, LEAST_LEVEL * largest)
+
+
+def _check_alike(paths: Sequence[Path], shapes: Sequence[tuple[int, ...]]) -> None:
+    """Refuse volumes that cannot be put into one batch."""
+    for path, shape in zip(paths, shapes):
+        if shape != shapes[0]:
+            rule = f"all volumes must have the (coils, H, W) = {shapes[0]} of {paths[0].name}"
+            remedy = "Pass `matrix` and `coils` to make them alike, or group_sizes=true."
+            raise ValueError(message(rule, f"{shape} in {path.name}", remedy))

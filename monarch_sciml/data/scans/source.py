@@ -1,0 +1,169 @@
+"""Scans of any readable format, one slice at a time: what data sets and commands read from."""
+
+# Legend: s slices, c coils, H, W matrix of k-space.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monarch_sciml._checks import message, one_of
+from monarch_sciml.data.scans.recognise import OPTIONS, read_scan
+from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.data.scans.slices import middle
+
+SUFFIXES = (".h5", ".hdf5", ".mrd", ".cfl", ".npy", ".mat", ".dat")
+"""Names that files of scans end in; what they hold is recognised by content."""
+
+READER_OPTIONS = ("format", *OPTIONS)
+"""Names that the options of a reader may have."""
+
+Window = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ScanFile:
+    """What must be known of a file of a scan before its samples are read.
+
+    Attributes
+    ----------
+    path
+        The file.
+    shape
+        (s, c, H, W) of its k-space.
+    rows, columns
+        First and one past the last row and column of k-space that were encoded at all.
+    subject
+        Who was scanned: the attribute `patient_id` of the file, otherwise its name.
+    transformed
+        Axes that are in image space already, as `Scan.transformed`.
+    reader
+        Options of `read_scan`, as `axes` for .npy files.
+    """
+
+    path: Path
+    shape: tuple[int, int, int, int]
+    rows: Window
+    columns: Window
+    subject: str
+    transformed: tuple[str, ...] = ()
+    reader: Mapping[str, Any] = field(default_factory=dict)
+
+    def read(self, index: int) -> Scan:
+        """Return the scan of one slice, closing the file again.
+
+        An empty slice, as there is at the end of some volumes, is a scan of zeros that counts as
+        acquired everywhere; `read_scan` refuses it as a scan of its own.
+
+        Raises
+        ------
+        ValueError
+            When there is no such slice, it is damaged, or it holds NaN.
+        """
+        if not 0 <= index < self.shape[0]:
+            rule = f"the slice of {self.path} must lie in 0..{self.shape[0] - 1}"
+            raise ValueError(message(rule, index, "Pick a slice of the volume."))
+        try:
+            return read_scan(self.path, slices=slice(index, index + 1), **self.reader)
+        except ValueError:
+            scan = self._beside_another(index)
+            if scan is None:
+                raise
+            return scan
+
+    def _beside_another(self, index: int) -> Scan | None:
+        """Return an empty slice, which `read_scan` takes only together with one that is not."""
+        other = self.shape[0] // 2  # `open_scan` found a signal there
+        if index == other:
+            return None
+        step = abs(index - other)
+        pair = slice(min(index, other), max(index, other) + 1, step)
+        scan = read_scan(self.path, slices=pair, **self.reader)
+        place = int(index > other)
+        if bool(scan.kspace[place].any()):
+            return None
+        one = slice(place, place + 1)
+        return replace(
+            scan,
+            kspace=scan.kspace[one],
+            mask=torch.ones(scan.matrix, dtype=torch.bool),
+            coil_maps=None if scan.coil_maps is None else scan.coil_maps[one],
+            target=None if scan.target is None else scan.target[one],
+            calibration_kspace=None,
+        )
+
+
+def open_scan(path: str | Path, reader: Mapping[str, Any] | None = None) -> ScanFile:
+    """Find out what a file of a scan holds, from its header and the slice in the middle.
+
+    Parameters
+    ----------
+    path
+        A file of any format that `read_scan` knows.
+    reader
+        Options of `read_scan`, all but `slices`.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it is of no known format, truncated, or not finite; the message names it. When an
+        option is unknown.
+    """
+    path, options = Path(path), dict(reader or {})
+    for name in options:
+        one_of("reader", name, READER_OPTIONS)
+    scan = read_scan(path, slices=middle, **options)
+    header = scan.header
+    shape = tuple(header.get("shape") or scan.kspace.shape)
+    subject = header.get("attributes", {}).get("patient_id")
+    return ScanFile(
+        path,
+        (shape[0], shape[1], shape[2], shape[3]),
+        header.get("row_padding") or (0, shape[2]),
+        header.get("padding") or (0, shape[3]),
+        str(subject or path.name),
+        tuple(scan.transformed),
+        options,
+    )
+
+
+def scan_files(folder: str | Path, pattern: str = "*") -> list[Path]:
+    """Return the files of scans in a folder, in the order of their names.
+
+    Parameters
+    ----------
+    folder
+        Where to look; not in the folders inside it.
+    pattern
+        Which names to take, as `*.cfl` or `sub-0?_*`; of those, files that end in one of
+        `SUFFIXES` and are not hidden.
+
+    Raises
+    ------
+    NotADirectoryError
+        When it is a file.
+    FileNotFoundError
+        When it is missing or has no such file.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        rule = "the folder of scans must be a folder"
+        raise NotADirectoryError(message(rule, f"the file {folder}", "Name its folder."))
+    if not folder.is_dir():
+        rule = "the folder of scans must exist"
+        raise FileNotFoundError(message(rule, folder, "Check the path."))
+    paths = sorted(
+        path
+        for path in folder.glob(pattern)
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+    if not paths:
+        rule = f"{folder} must hold scans named {pattern} that end in {', '.join(SUFFIXES)}"
+        raise FileNotFoundError(message(rule, "none", "Check the path and `pattern`."))
+    return paths

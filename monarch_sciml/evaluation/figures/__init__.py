@@ -1,0 +1,1 @@
+"""Figures of errors, fields, reconstructions, training and comparisons."""

@@ -1,0 +1,63 @@
+"""The pieces of a spectral convolution: arguments as neuralop passes them, transforms, weights.
+
+Letters: I and O channels in and out, d axes, n grid size, K_i kept modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from monarch_sciml._checks import message, positive_int
+
+
+def home_grid(n_modes: Sequence[int], grid_shape: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the grid that transforms live on: by default powers of two with four points per mode.
+
+    Raises
+    ------
+    ValueError
+        When the grid has another number of axes, or fewer points than modes.
+    """
+    if grid_shape is None:
+        return tuple(1 << (4 * modes - 1).bit_length() for modes in n_modes)
+    grid = tuple(grid_shape)
+    if len(grid) != len(n_modes):
+        rule = f"`grid_shape` must have {len(n_modes)} sizes, one per entry of `n_modes`"
+        raise ValueError(message(rule, grid, "Give one size per axis."))
+    check_modes(n_modes, grid)
+    return grid
+
+
+def sizes(name: str, value: int | Sequence[int]) -> list[int]:
+    """Return one size or several as a list of positive ints."""
+    values = [value] if hasattr(value, "__index__") else list(value)  # type: ignore[arg-type]
+    return [positive_int(name, size) for size in values]
+
+
+def scaling_factors(value: float | Sequence[Any] | None, order: int) -> list[float] | None:
+    """Accept one number, one per axis, or neuralop's nested list for one layer."""
+    if value is None:
+        return None
+    if isinstance(value, (int, float)):
+        return [float(value)] * order
+    flat = list(value)
+    if len(flat) == 1 and isinstance(flat[0], (list, tuple)):
+        flat = list(flat[0])
+    return [float(factor) for factor in (flat * order if len(flat) == 1 else flat)]
+
+
+def refuse(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    """Raise ValueError when an argument of neuralop's has a value that this layer does not know."""
+    if value not in allowed:
+        rule = f"`{name}` must be {allowed[0]!r} for MonarchSpectralConv"
+        raise ValueError(message(rule, repr(value), "Use neuralop's SpectralConv for that."))
+
+
+def check_modes(n_modes: Sequence[int], grid: Sequence[int]) -> None:
+    """Raise ValueError when an axis has fewer points than modes."""
+    for axis, (modes, n) in enumerate(zip(n_modes, grid)):
+        if modes > n:
+            where = axis - len(grid)
+            rule = f"`n_modes` must be at most {n} along axis {where} for a grid of {n} points"
+            raise ValueError(message(rule, modes, "Lower `n_modes` or refine the grid."))

@@ -1,0 +1,172 @@
+"""The Fourier neural operator with its transform as an argument: FNO or Monarch-NO."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from monarch_sciml._checks import message, positive_int
+from monarch_sciml.layers import MonarchSpectralConv
+from monarch_sciml.layers.spectral_convolution import TransformName
+from monarch_sciml.models.operators.convolution_blocks import check_field
+from monarch_sciml.models.operators.operator_grid import (
+    DomainPadding,
+    Init,
+    check_modes,
+    padded_grid,
+    padding_fractions,
+)
+
+
+class FNO(nn.Module):
+    """Lift, convolve in a spectral basis n_layers times, project; the basis is `transform`.
+
+    v_{l+1} = act(W_l v_l + S_l R_l A_l v_l), with A_l and S_l the DFT and its inverse (FNO) or
+    learnable transforms that start there (Monarch-NO). The network around them is neuralop's own
+    FNO. With `transform="fourier"` its spectral layer is neuralop's too: the baseline is exactly
+    the library's. Only along an axis other than the last with an odd number of points (padding
+    included) neuralop 2.0.0 misplaces every frequency by one. Built for such a grid, the layer is
+    `MonarchSpectralConv(transform="fourier")`, which equals neuralop's on even grids; evaluated on
+    one, neuralop's layer runs on one point more, between trigonometric interpolations.
+
+    Parameters
+    ----------
+    grid_shape
+        Grid to train on. The network runs on other grids as well; learned transforms are resampled.
+    in_channels, out_channels
+        Channels of input and output field.
+    n_modes
+        Modes kept along each axis, both signs, as in neuralop (the paper's `modes` is half of it).
+    hidden_channels
+        Width.
+    n_layers
+        Spectral layers.
+    transform
+        "fourier" (neuralop's layer), "monarch", "dense", "cosine" or "sine".
+    init, per_channel, transform_rank, transform_order
+        Of the learnable transforms; see `MonarchSpectralConv`.
+    factorization, rank
+        Hold the spectral weights as a product of small tensors, with about `rank` times the dense
+        parameters: "tucker" with rank 0.1 is neuralop's TFNO. "cp" and "tt" as in neuralop.
+    domain_padding
+        Zeros added on both sides of each axis, as a fraction of its length (one for all axes or one
+        per axis); for walls. None for periodic fields.
+    positional_embedding
+        Append the coordinates to the input channels.
+    lifting_channel_ratio, projection_channel_ratio
+        Hidden width of the lifting and projection networks, in units of `hidden_channels`; 0 lifts
+        by one linear map.
+    channel_mlp
+        Add a two-layer network over the channels to every layer, as neuralop does by default.
+
+    Raises
+    ------
+    ValueError
+        When n_modes and grid_shape differ in length, n_modes exceeds the (padded) grid, or another
+        option is out of range.
+
+    References
+    ----------
+    Li et al., arXiv 2010.08895; Kossaifi et al., neuraloperator 2.0; Dao et al., arXiv 2204.00595;
+    TFNO: Kossaifi et al., arXiv 2310.00120.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = FNO((16, 16), 10, 1, n_modes=(8, 8), hidden_channels=8, transform="monarch")
+    >>> network(torch.randn(2, 10, 16, 16)).shape
+    torch.Size([2, 1, 16, 16])
+    """
+
+    def __init__(
+        self,
+        grid_shape: tuple[int, ...],
+        in_channels: int = 1,
+        out_channels: int = 1,
+        *,
+        n_modes: tuple[int, ...],
+        hidden_channels: int = 32,
+        n_layers: int = 4,
+        transform: TransformName = "fourier",
+        init: Init = "dft",
+        per_channel: bool = False,
+        transform_rank: int = 1,
+        transform_order: int = 2,
+        factorization: Literal["tucker", "cp", "tt"] | None = None,
+        rank: float = 1.0,
+        domain_padding: DomainPadding = None,
+        positional_embedding: bool = True,
+        lifting_channel_ratio: float = 2,
+        projection_channel_ratio: float = 2,
+        channel_mlp: bool = True,
+    ) -> None:
+        super().__init__()
+        fractions = padding_fractions(domain_padding, len(grid_shape))
+        padded = padded_grid(grid_shape, fractions)
+        check_modes(n_modes, padded)
+        if factorization not in (None, "tucker", "cp", "tt") or not rank > 0:
+            rule = "`factorization` must be 'tucker', 'cp', 'tt' or None, with a `rank` above 0"
+            got = f"{factorization!r} and {rank}"
+            raise ValueError(message(rule, got, "Use 'tucker' and 0.1 for TFNO."))
+        if not lifting_channel_ratio >= 0:
+            rule = "`lifting_channel_ratio` must be at least 0"
+            raise ValueError(message(rule, lifting_channel_ratio, "Raise it."))
+        if not projection_channel_ratio * hidden_channels >= 1:
+            rule = "`projection_channel_ratio` must leave the projection a channel"
+            raise ValueError(message(rule, projection_channel_ratio, "Raise it."))
+        from neuralop.models import FNO as NeuralopFNO
+
+        from monarch_sciml.models.operators.neuralop_layer import SpectralConv
+
+        ours = partial(
+            MonarchSpectralConv,
+            transform=transform,
+            grid_shape=padded,
+            init=init,
+            per_channel=per_channel,
+            transform_rank=transform_rank,
+            transform_order=transform_order,
+        )
+        misplaced = any(n % 2 for n in padded[:-1])
+        self.grid_shape = tuple(grid_shape)
+        self.n_axes = len(grid_shape)
+        self.n_modes, self.padding = tuple(n_modes), fractions
+        self.in_channels = positive_int("in_channels", in_channels)
+        self.network = NeuralopFNO(
+            n_modes=tuple(n_modes),
+            in_channels=in_channels,
+            out_channels=positive_int("out_channels", out_channels),
+            hidden_channels=positive_int("hidden_channels", hidden_channels),
+            n_layers=positive_int("n_layers", n_layers),
+            lifting_channel_ratio=lifting_channel_ratio,
+            projection_channel_ratio=projection_channel_ratio,
+            positional_embedding="grid" if positional_embedding else None,  # type: ignore[arg-type]
+            use_channel_mlp=channel_mlp,
+            domain_padding=fractions,  # type: ignore[arg-type]
+            factorization=factorization,  # type: ignore[arg-type]
+            rank=rank,
+            conv_module=SpectralConv if transform == "fourier" and not misplaced else ours,  # type: ignore[arg-type]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (batch, in_channels, *grid) to (batch, out_channels, *grid).
+
+        Raises
+        ------
+        ValueError
+            When the number of axes or channels is another, or an axis has fewer points than modes
+            (neuralop's layer by itself would leave modes out).
+        TypeError
+            When x is float64 and the layers are neuralop's.
+        """
+        check_field(x, self.in_channels, self.n_axes)
+        check_modes(self.n_modes, padded_grid(x.shape[2:], self.padding))
+        convs = self.network.fno_blocks.convs
+        if x.dtype == torch.float64 and not isinstance(convs[0], MonarchSpectralConv):
+            rule = "neuralop's layer, of transform='fourier', needs float32"
+            remedy = "Convert the network by densify(monarchize(network)) before .double()."
+            raise TypeError(message(rule, "float64", remedy))
+        return self.network(x)

@@ -1,0 +1,67 @@
+"""What the neural operators share: their grid after domain padding, checks, coordinates.
+
+Letters: B batch, C channels, d grid axes, n_i grid sizes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from monarch_sciml._checks import message, positive_int
+from monarch_sciml.layers import neuralop_arguments as _spectral_parts
+
+DomainPadding = float | tuple[float, ...] | None
+"""Zeros on both sides, as a fraction of each axis: one for all axes, or one per axis."""
+
+Init = Literal["dft", "dct", "dst", "random"]
+
+
+def padding_fractions(padding: DomainPadding, dims: int) -> list[float] | None:
+    """Return one fraction per axis, None without padding.
+
+    Raises
+    ------
+    ValueError
+        When their number is not d, or one is negative or not finite.
+    """
+    if padding is None:
+        return None
+    fractions = [padding] * dims if isinstance(padding, int | float) else list(padding)
+    if len(fractions) != dims or not all(0 <= f < math.inf for f in fractions):
+        rule = f"`domain_padding` must be one fraction of at least 0, or {dims} of them"
+        raise ValueError(message(rule, padding, "Give the zeros per side and grid point."))
+    return [float(f) for f in fractions] if max(fractions) > 0 else None
+
+
+def padded_grid(grid_shape: Sequence[int], fractions: Sequence[float] | None) -> tuple[int, ...]:
+    """Return the grid after neuralop's domain padding."""
+    return tuple(
+        n + 2 * round(f * n) for n, f in zip(grid_shape, fractions or [0] * len(grid_shape))
+    )
+
+
+def check_modes(n_modes: Sequence[int], grid: Sequence[int]) -> None:
+    """Raise ValueError when an axis has no number of modes, or fewer points than modes."""
+    if not grid:
+        rule = "`grid_shape` must have a size"
+        raise ValueError(message(rule, "none", "Give one size per axis."))
+    if len(n_modes) != len(grid):
+        rule = f"`n_modes` must have {len(grid)} sizes, one per axis of the grid"
+        raise ValueError(message(rule, tuple(n_modes), "Give one number of modes per axis."))
+    _spectral_parts.check_modes([positive_int("n_modes", modes) for modes in n_modes], grid)
+
+
+def with_coordinates(x: Tensor) -> Tensor:
+    """Append d channels with the coordinates j / n_i: (B, C, n_1, ...) -> (B, C + d, n_1, ...).
+
+    As in neuralop, the point at 1 is left out (the domain is periodic, or starts over there).
+    """
+    grid = x.shape[2:]
+    axes = [torch.arange(n, dtype=x.real.dtype, device=x.device) / n for n in grid]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"))  # (d, n_1, ..., n_d)
+    return torch.cat([x, points.expand(x.shape[0], *points.shape)], dim=1)

@@ -1,0 +1,1 @@
+"""Reconstruction methods: networks and conventional solvers, all called alike."""

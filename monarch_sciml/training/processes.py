@@ -1,0 +1,62 @@
+"""What the processes of one run agree on."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
+
+from monarch_sciml._checks import one_of
+
+
+def make_accelerator(mixed_precision: str = "no") -> Accelerator:
+    """Return the accelerator of this process: the GPU where there is one, and all of `torchrun`.
+
+    Parameters
+    ----------
+    mixed_precision
+        "no", "bf16" or "fp16": the precision of the network's matrix products and convolutions.
+
+    Notes
+    -----
+    Set the environment variable ACCELERATE_USE_CPU=true to stay on the CPU.
+    """
+    one_of("mixed_precision", mixed_precision, ("no", "bf16", "fp16"))
+    # accelerate keeps the first precision of a process; runs after one another may differ
+    AcceleratorState._reset_state()
+    # left to itself it takes processes without a GPU for separate jobs
+    return Accelerator(mixed_precision=mixed_precision, cpu=not torch.accelerator.is_available())
+
+
+def is_main_process() -> bool:
+    """Return whether this is the process of the job that writes files and speaks."""
+    return make_accelerator().is_main_process
+
+
+def seed_epoch(seed: int, epoch: int, process: int) -> None:
+    """Seed random, numpy and torch (every device) by (seed, epoch, process).
+
+    No state of a generator has to be saved for an exact resume: epochs do not share randomness.
+    """
+    mixed = mixed_seed(seed, epoch, process)
+    random.seed(mixed)
+    np.random.seed(mixed % 2**32)  # noqa: NPY002 - seeds what data sets of others may use
+    torch.manual_seed(mixed)
+
+
+def mixed_seed(*numbers: int) -> int:
+    """Return a number that differs for every argument, for use as a seed."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def from_main_process(value: Any) -> Any:
+    """Return the value that the first process of the job has, so that all of them agree."""
+    make_accelerator()
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]

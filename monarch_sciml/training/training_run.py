@@ -1,0 +1,256 @@
+"""One run of the training loop: the prepared parts, its epochs and their steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import ExitStack
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from monarch_sciml._checks import message
+from monarch_sciml.training.checkpoint import load_state, load_weights, save_checkpoint
+from monarch_sciml.training.evaluate import evaluate_model, mean_metrics
+from monarch_sciml.training.loading import n_samples_of, training_loader
+from monarch_sciml.training.loggers import CSVLogger, Logger, TensorBoardLogger
+from monarch_sciml.training.objective import Batch, Objective
+from monarch_sciml.training.optimisation import Optimisation
+from monarch_sciml.training.processes import seed_epoch
+from monarch_sciml.training.records import (
+    Budget,
+    TrainingData,
+    TrainingResult,
+    check_settings,
+    run_settings,
+)
+
+LOSS_CHECK_EVERY = 16
+"""Steps between two looks at the loss; each look makes the CPU wait for the GPU."""
+
+
+class Run:
+    """One run: the prepared parts, and how far it has come."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        data: TrainingData,
+        *,
+        optimisation: Optimisation,
+        budget: Budget,
+        result: TrainingResult,
+        seed: int,
+        accelerator: Accelerator,
+        num_workers: int,
+    ) -> None:
+        self.objective, self.validation = objective, data.validation
+        self.optimisation, self.budget, self.seed = optimisation, budget, seed
+        self.result, self.progress = result, result.progress
+        self.accelerator, self.num_workers = accelerator, num_workers
+        n_samples = n_samples_of(data.train)
+        if self.validation is not None:
+            n_samples_of(self.validation)
+        self.settings = {
+            **run_settings(optimisation, objective, budget),
+            "mixed_precision": accelerator.mixed_precision,
+            "n_samples": n_samples,
+            "seed": seed,
+        }
+        self.loader = training_loader(
+            data.train,
+            batch_size=budget.batch_size,
+            seed=seed,
+            accelerator=accelerator,
+            num_workers=num_workers,
+        )
+        optimizer = optimisation.build_optimizer(model)
+        self.scheduler = optimisation.build_scheduler(
+            optimizer, steps_per_epoch=len(self.loader), epochs=budget.epochs
+        )  # not prepared: accelerate would step it once per process
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+
+    @property
+    def network(self) -> nn.Module:
+        """The model without the wrapper that shares gradients."""
+        return self.accelerator.unwrap_model(self.model)
+
+    def restore(self) -> None:
+        """Go on from the last checkpoint."""
+        state = load_state(self.result.last)
+        check_settings(state["settings"], self.settings)
+        load_weights(self.network, self.result.last)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        vars(self.progress).update(state["progress"])
+
+    def save(self, *, best: bool) -> None:
+        """Write the checkpoints; a kill in between costs at most this epoch."""
+        if self.accelerator.is_main_process:
+            scaler = self.accelerator.scaler
+            state = {
+                "settings": self.settings,
+                "progress": vars(self.progress),
+                "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict(),
+                "scaler": None if scaler is None else scaler.state_dict(),
+            }
+            if best:
+                save_checkpoint(self.result.best, self.network)
+            save_checkpoint(self.result.last, self.network, state)
+        self.accelerator.wait_for_everyone()
+
+    def fit(self, *, progress: bool, tensorboard: bool) -> None:
+        """Train the epochs that are left."""
+        start = time.perf_counter() - self.progress.seconds
+        loggers = self._loggers(tensorboard=tensorboard)
+        bar = tqdm(
+            total=self.budget.epochs * len(self.loader),
+            initial=self.progress.step,
+            disable=not (progress and self.accelerator.is_main_process),
+            unit="step",
+            dynamic_ncols=True,
+        )
+        with ExitStack() as stack:
+            for resource in (*loggers, bar):
+                stack.callback(resource.close)
+            while self.progress.epoch < self.budget.epochs:
+                row, best = self._epoch(bar)
+                self.progress.seconds = row["seconds"] = time.perf_counter() - start
+                self.progress.history.append(row)
+                self.save(best=best)
+                for logger in loggers:
+                    logger.log(row)
+
+    def _loggers(self, *, tensorboard: bool) -> list[Logger]:
+        if not self.accelerator.is_main_process:
+            return []
+        loggers: list[Logger] = [CSVLogger(self.result.metrics, self.progress.history)]
+        if tensorboard:
+            folder = self.result.output / "tensorboard"
+            loggers.append(TensorBoardLogger(folder, first_epoch=self.progress.epoch + 1))
+        return loggers
+
+    def _epoch(self, bar: Any) -> tuple[dict[str, float], bool]:
+        """Train and evaluate one epoch; return its row and whether it is the best so far."""
+        seed_epoch(self.seed, self.progress.epoch, self.accelerator.process_index)
+        self.loader.set_epoch(self.progress.epoch)
+        rates = {f"learning_rate_{g['name']}": g["lr"] for g in self.optimizer.param_groups}
+        bar.set_description(f"epoch {self.progress.epoch + 1}/{self.budget.epochs}")
+        loss = self._steps(bar)
+        for buffer in self.network.buffers():
+            broadcast(buffer)  # running means: evaluate what process 0 saves
+        # the loss of the last step cannot show what that step did to the weights
+        check_weights(self.network, step=self.progress.step, epoch=self.progress.epoch + 1)
+        self.progress.epoch += 1
+        row = {
+            "epoch": self.progress.epoch,
+            "step": self.progress.step,
+            "seconds": 0.0,
+            "train_loss": loss,
+            **rates,
+        }
+        return row, self._validate(row)
+
+    def _steps(self, bar: Any) -> float:
+        """Take the optimiser steps of one epoch; return the mean loss over samples."""
+        self.model.train()
+        total, count = 0.0, 0
+        losses: list[Tensor] = []
+        sizes: list[int] = []
+        for index, batch in enumerate(self.loader, start=1):
+            losses.append(self._step(batch))
+            sizes.append(len(next(iter(batch.values()))))
+            if len(losses) == LOSS_CHECK_EVERY or index == len(self.loader):
+                values = self._shared(torch.stack(losses))
+                step = self.progress.step - len(losses) + 1
+                check_losses(values, first_step=step, epoch=self.progress.epoch + 1)
+                total += float(values @ torch.tensor(sizes, dtype=torch.float64))
+                count += sum(sizes)
+                bar.update(len(losses))
+                bar.set_postfix(loss=f"{values[-1]:.3g}", refresh=False)
+                losses, sizes = [], []
+        return total / count
+
+    def _step(self, batch: Batch) -> Tensor:
+        self.optimizer.zero_grad()
+        loss = self.objective.loss(self.model, batch)
+        self.accelerator.backward(loss)
+        if self.optimisation.gradient_clip is not None:
+            clip = self.optimisation.gradient_clip
+            self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
+        self.optimizer.step()
+        if not self.accelerator.optimizer_step_was_skipped:  # fp16 skips steps that overflow
+            self.scheduler.step()
+        self.progress.step += 1
+        return loss.detach()
+
+    def _shared(self, losses: Tensor) -> Tensor:
+        """Return the losses averaged over processes, on the CPU."""
+        mean = cast(Tensor, self.accelerator.reduce(losses, "mean"))
+        return mean.double().cpu()
+
+    def _validate(self, row: dict[str, float]) -> bool:
+        """Add validation metrics to the row when they are due; return whether it is the best."""
+        due = row["epoch"] % self.budget.evaluate_every == 0 or row["epoch"] == self.budget.epochs
+        if self.validation is None:
+            return self.progress.note_best(math.nan)
+        if not due:
+            return False
+        metrics = evaluate_model(
+            self.model,
+            self.objective,
+            self.validation,
+            batch_size=self.budget.batch_size // self.accelerator.num_processes,
+            accelerator=self.accelerator,
+            num_workers=self.num_workers,
+        )
+        means = mean_metrics(metrics)
+        row.update({f"validation_{name}": mean for name, mean in means.items()})
+        return self.progress.note_best(means[self.objective.monitor], mode=self.objective.mode)
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or a weight became NaN or infinite; the last good checkpoint is kept."""
+
+
+def check_losses(losses: Tensor, *, first_step: int, epoch: int) -> None:
+    """Raise TrainingDiverged, naming the first bad step, when a loss is not finite.
+
+    Parameters
+    ----------
+    losses
+        Losses of consecutive steps, on the CPU.
+    first_step
+        Step of the first of them, counted from 1 over the whole run.
+    epoch
+        The epoch under way, counted from 1.
+    """
+    bad = (~losses.isfinite()).nonzero()
+    if len(bad):
+        first = int(bad[0])
+        got = f"{float(losses[first])} at step {first_step + first}"
+        raise _diverged("the loss must stay finite", got, epoch)
+
+
+def check_weights(model: nn.Module, *, step: int, epoch: int) -> None:
+    """Raise TrainingDiverged, naming the first bad weight, when one is not finite."""
+    for name, parameter in model.named_parameters():
+        if not bool(parameter.isfinite().all()):
+            got = f"NaN or infinity in {name} at step {step}"
+            raise _diverged("the weights must stay finite", got, epoch)
+
+
+def _diverged(rule: str, got: str, epoch: int) -> TrainingDiverged:
+    remedy = (
+        "Lower `learning_rate`, set `gradient_clip`, or look for bad values in the data; "
+        f"the checkpoint after epoch {epoch - 1} is kept."
+    )
+    return TrainingDiverged(message(rule, f"{got} in epoch {epoch}", remedy))

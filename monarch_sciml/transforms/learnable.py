@@ -1,0 +1,135 @@
+"""Transforms that learn, and what they are on another grid.
+
+Letters: n and m grid sizes (old, new), K and J their modes, k mode.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from monarch_sciml.transforms.base import Transform, oriented
+from monarch_sciml.transforms.basis import Kind
+
+
+class LearnableTransform(Transform):
+    """A transform whose parameters are deviations from the transform it is named after.
+
+    Every parameter starts at zero, so weight decay on the parameters is a decay of the transform
+    towards its initial value, and the initial transform is exact in every dtype.
+    """
+
+    def deviation(self) -> Tensor:
+        """Return matrix() - initial_matrix(): what has been learned."""
+        return self.matrix() - self.initial_matrix()
+
+    def resampled(self, n: int) -> Transform:
+        """Return the same transform on n points: initial transform there plus deviation.
+
+        Shares the parameters with this transform, so gradients reach them. See
+        `ResampledTransform`.
+        """
+        return self if n == self.n else ResampledTransform(self, n)
+
+
+class ResampledTransform(Transform):
+    """Carry a learned transform to a grid of m points over the same domain.
+
+    matrix = initial transform on the new grid + the learned deviation, interpolated along the grid
+    axis (trigonometrically; by cosines or sines for dct or dst) and rescaled as the initial
+    transform is. Modes that both grids have are matched by frequency; new ones have no deviation.
+    An untrained transform therefore transfers exactly. The parameters are those of the source, so
+    gradients reach them.
+
+    Parameters
+    ----------
+    source
+        Transform on n points.
+    n
+        Points of the new grid.
+
+    Notes
+    -----
+    The interpolation uses the modes of the smaller grid (without its Nyquist mode when even), so
+    the part of the deviation above the Nyquist frequency of a coarser grid is lost. A "random"
+    transform has no counterpart on another grid: all of it is interpolated.
+    """
+
+    def __init__(self, source: LearnableTransform, n: int) -> None:
+        super().__init__()
+        self.source = source
+        self.kind = source.kind.on_grid(n)
+        self.n_copies = source.n_copies
+        self._fixed: tuple[torch.dtype, torch.device, list[Tensor]] | None = None
+
+    def _constants(self, like: Tensor) -> list[Tensor]:
+        """Return what does not change in training, kept for the dtype and device of `like`."""
+        if self._fixed is None or self._fixed[:2] != (like.dtype, like.device):
+            self._fixed = (like.dtype, like.device, self._make_constants(like))
+        return self._fixed[2]
+
+    def _make_constants(self, like: Tensor) -> list[Tensor]:
+        """Return [initial matrix, interpolation (m, n) times scale, rows (J,), mask (J, 1)]."""
+        new, old = self.kind, self.source.kind
+        where = {int(mode): row for row, mode in enumerate(old.modes)}
+        rows = torch.tensor([where.get(int(mode), -1) for mode in new.modes])
+        initial = oriented(new.dense_rows(), new).to(like)
+        resample = _interpolation(old, new).to(like.device)
+        resample = resample.to(like.dtype if like.is_complex() else like.real.dtype)
+        known = (rows >= 0).to(like.real.dtype)[:, None].to(like.device)
+        return [initial, resample, rows.clamp(min=0).to(like.device), known]
+
+    def matrix(self) -> Tensor:
+        """Return the dense matrix on the new grid."""
+        source = self.source
+        learned = source.matrix()
+        random = source.kind.family == "random"
+        deviation = learned if random else learned - source.initial_matrix()
+        initial, resample, rows, known = self._constants(learned)
+        rows_first = oriented(deviation, source.kind)  # (C?, K, n)
+        matched = rows_first.index_select(-2, rows) * known  # (C?, J, n)
+        return initial + oriented(matched @ resample.mT, self.kind)
+
+    def resampled(self, n: int) -> Transform:
+        """Return the source's transform on yet another grid."""
+        return self.source.resampled(n)
+
+
+def _interpolation(old: Kind, new: Kind) -> Tensor:
+    """Return the matrix (m, n) that takes a row from the old grid to the new one, rescaled."""
+    shared = min(old.n, new.n)
+    family = old.family if old.family in ("dct", "dst") else "dft"
+    n_modes = shared if family != "dft" or shared % 2 else max(shared - 1, 1)
+
+    def rows(kind: Kind, init: str) -> Tensor:
+        return Kind.create(
+            init, kind.n, n_modes, real_input=False, centered=old.centered, norm="forward"
+        ).dense_rows()
+
+    matrix = rows(new, "i" + family).mT @ rows(old, family)
+    scale = float(new.row_scale[0] / old.row_scale[0])
+    return matrix * scale
+
+
+def leading(n_copies: int) -> tuple[int, ...]:
+    """Shape of the copies axis: none for one shared matrix."""
+    return (n_copies,) if n_copies > 1 else ()
+
+
+class ExactInitial:
+    """Keep the initial tensors in float64 and hand them out in the dtype and device asked for.
+
+    They are neither parameters nor in the state dict, so `.double()` does not inherit float32
+    rounding.
+    """
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self._tensors = tensors
+        self._cast: tuple[torch.dtype, torch.device, list[Tensor]] | None = None
+
+    def like(self, reference: Tensor) -> list[Tensor]:
+        """Return the tensors in the (real) dtype and on the device of the reference."""
+        if self._cast is None or self._cast[:2] != (reference.dtype, reference.device):
+            cast = [tensor.to(reference) for tensor in self._tensors]
+            self._cast = (reference.dtype, reference.device, cast)
+        return self._cast[2]
