@@ -262,7 +262,7 @@ def test_scans_from_generation_to_reconstruction(tmp_path, monkeypatch, call):
         (["compare", "--config", "none.yaml"], 2, "does not exist: '.*none.yaml'"),
         (["compare", "--config", "ns.h5"], 2, "`config` must be a YAML file"),
         (["compare", "--config", "."], 2, "config"),
-        (["train", "--config", "train.yaml"], 1, "run"),
+        (["train", "--config", "train.yaml", "-o", "out/FNO/seed-0"], 1, "out/FNO/seed-0"),
         (["reconstruct", "none.cfl"], 1, "the file must exist, got none.cfl"),
         (["reconstruct", "ns.h5"], 1, "must hold the data set `kspace`"),
         (["reconstruct", "k.npy", "--mask", "unifrom"], 2, "`mask`: expected one of 'uniform'"),
