@@ -1,19 +1,18 @@
 """`monarch-sciml benchmark`: measure speed and memory against the baselines of the same run.
 
-Every function writes a folder: results.csv, environment.json, machine.json and figures.
+Every function writes a folder: results.csv, environment.json, machine.json and figures. What all of
+them share (rounds, threads, device, overwriting) are the options of `run_benchmark`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from monarch_sciml.commands.benchmark import Effort
 from monarch_sciml.commands.benchmark.measure import Row
 from monarch_sciml.commands.benchmark.results import run_benchmark
-
-Device = Literal["cpu", "cuda"]
 
 
 def benchmark_layer(
@@ -25,11 +24,7 @@ def benchmark_layer(
     channels: Sequence[int] = (32,),
     batch: Sequence[int] = (8,),
     candidates: Sequence[str] | None = None,
-    rounds: int = 15,
-    max_seconds: float = 20.0,
-    threads: int = 1,
-    device: Device = "cpu",
-    overwrite: bool = False,
+    **options: Any,
 ) -> str:
     """Time the spectral layer against neuralop's and five other ways to compute it.
 
@@ -46,20 +41,16 @@ def benchmark_layer(
         Points along each axis, even.
     modes
         Kept modes along each axis, both signs.
-    channels, batch
-        Channels in and out, and samples.
+    channels
+        Channels in and out.
+    batch
+        Samples.
     candidates
         Some of "textbook rfftn", "pruned FFT", "two-bmm Monarch", "dense matrices", "fixed
         Fourier", "Monarch", "Monarch, Triton" (on a GPU); all by default. "neuralop", the baseline,
         is always measured.
-    rounds, max_seconds
-        Paired rounds of every comparison, and the time after which no further one begins.
-    threads
-        Threads of torch.
-    device
-        "cpu" or "cuda".
-    overwrite
-        Replace the results of an earlier run in `output`.
+    **options
+        Options of `run_benchmark`: rounds, max_seconds, threads, device, overwrite.
 
     Returns
     -------
@@ -74,15 +65,15 @@ def benchmark_layer(
     """
     from monarch_sciml.commands.benchmark.layers import LAYERS, benchmark_layer_case, with_triton
 
-    names = with_triton(LAYERS, device) if candidates is None else ("neuralop", *candidates)
-    effort = Effort(rounds=rounds, max_seconds=max_seconds)
+    chosen = None if candidates is None else ("neuralop", *candidates)
     base = next((n for n in sizes if n >= 64), max(sizes))
     cases = [("grid", n, modes[0], channels[0], batch[0]) for n in sizes]
     cases += [("modes", base, m, channels[0], batch[0]) for m in modes if len(modes) > 1]
     cases += [("channels", base, modes[0], c, batch[0]) for c in channels if len(channels) > 1]
     cases += [("batch", base, modes[0], channels[0], b) for b in batch if len(batch) > 1]
 
-    def measure() -> Iterator[Row]:
+    def measure(effort: Effort, device: str) -> Iterator[Row]:
+        names = with_triton(LAYERS, device) if chosen is None else chosen
         for scan, n, m, width, samples in cases:
             yield from benchmark_layer_case(
                 (n,) * dims, (m,) * dims, width, samples,
@@ -90,7 +81,7 @@ def benchmark_layer(
             )  # fmt: skip
 
     scans = dict.fromkeys(case[0] for case in cases)
-    return run_benchmark(output, measure, threads, device, scans=scans, overwrite=overwrite)
+    return run_benchmark(output, measure, scans=scans, memory=True, **options)
 
 
 def benchmark_transform(
@@ -99,11 +90,7 @@ def benchmark_transform(
     sizes: Sequence[int] = (128, 256, 320, 512),
     coils: int = 16,
     candidates: Sequence[str] | None = None,
-    rounds: int = 15,
-    max_seconds: float = 20.0,
-    threads: int = 1,
-    device: Device = "cpu",
-    overwrite: bool = False,
+    **options: Any,
 ) -> str:
     """Time full two-dimensional transforms of coil images against the shifted FFT.
 
@@ -118,8 +105,8 @@ def benchmark_transform(
     candidates
         Some of "torch.fft.fft2", "two-bmm Monarch", "dense matrices", "Monarch", "Monarch, Triton"
         (on a GPU); all by default. "shifted fft2c", the baseline, is always measured.
-    rounds, max_seconds, threads, device, overwrite
-        As for `benchmark layer`.
+    **options
+        Options of `run_benchmark`: rounds, max_seconds, threads, device, overwrite.
 
     Returns
     -------
@@ -131,17 +118,15 @@ def benchmark_transform(
         with_triton,
     )
 
-    effort = Effort(rounds=rounds, max_seconds=max_seconds)
-    names = with_triton(TRANSFORMS, device) if candidates is None else candidates
-
-    def measure() -> Iterator[Row]:
+    def measure(effort: Effort, device: str) -> Iterator[Row]:
+        names = with_triton(TRANSFORMS, device) if candidates is None else candidates
         for n in sizes:
             rows = benchmark_transform_case(
                 (n, n), coils, effort=effort, names=names, device=device
             )
             yield from ({"scan": "size", "size": n, **row} for row in rows)
 
-    return run_benchmark(output, measure, threads, device, scans=["size"], overwrite=overwrite)
+    return run_benchmark(output, measure, scans=["size"], memory=True, **options)
 
 
 def benchmark_model(
@@ -152,11 +137,7 @@ def benchmark_model(
     channels: int = 32,
     batch: Sequence[int] = (8, 16),
     n_layers: int = 4,
-    rounds: int = 15,
-    max_seconds: float = 20.0,
-    threads: int = 1,
-    device: Device = "cpu",
-    overwrite: bool = False,
+    **options: Any,
 ) -> str:
     """Time a training step and inference of Monarch-NO against neuralop's FNO, equal weights.
 
@@ -166,12 +147,16 @@ def benchmark_model(
         Folder to make.
     sizes
         Points along both axes.
-    modes, channels, n_layers
-        Of the networks.
+    modes
+        Kept modes of the networks along each axis, both signs.
+    channels
+        Hidden channels of the networks.
+    n_layers
+        Spectral layers of the networks.
     batch
         Samples; all but the first are measured on the first size only.
-    rounds, max_seconds, threads, device, overwrite
-        As for `benchmark layer`.
+    **options
+        Options of `run_benchmark`: rounds, max_seconds, threads, device, overwrite.
 
     Returns
     -------
@@ -179,17 +164,16 @@ def benchmark_model(
     """
     from monarch_sciml.commands.benchmark.models import benchmark_model_case
 
-    effort = Effort(rounds=rounds, max_seconds=max_seconds)
     cases = [(n, batch[0]) for n in sizes] + [(sizes[0], b) for b in batch[1:]]
 
-    def measure() -> Iterator[Row]:
+    def measure(effort: Effort, device: str) -> Iterator[Row]:
         for n, samples in cases:
             yield from benchmark_model_case(
                 (n, n), (modes, modes), channels, samples,
                 n_layers=n_layers, effort=effort, device=device,
             )  # fmt: skip
 
-    return run_benchmark(output, measure, threads, device, overwrite=overwrite)
+    return run_benchmark(output, measure, scans=(), memory=True, **options)
 
 
 def benchmark_mri(
@@ -197,11 +181,7 @@ def benchmark_mri(
     *,
     matrices: Sequence[tuple[int, int]] = ((512, 160), (320, 320), (256, 256)),
     coils: int = 16,
-    rounds: int = 15,
-    max_seconds: float = 20.0,
-    threads: int = 1,
-    device: Device = "cpu",
-    overwrite: bool = False,
+    **options: Any,
 ) -> str:
     """Time reconstruction by SENSE and mSENSE and data consistency, in slices per second.
 
@@ -213,8 +193,8 @@ def benchmark_mri(
         Sizes (H, W) of a slice.
     coils
         Receiver coils.
-    rounds, max_seconds, threads, device, overwrite
-        As for `benchmark layer`.
+    **options
+        Options of `run_benchmark`: rounds, max_seconds, threads, device, overwrite.
 
     Returns
     -------
@@ -222,13 +202,11 @@ def benchmark_mri(
     """
     from monarch_sciml.commands.benchmark.models import benchmark_mri_case
 
-    effort = Effort(rounds=rounds, max_seconds=max_seconds, memory=False)
-
-    def measure() -> Iterator[Row]:
+    def measure(effort: Effort, device: str) -> Iterator[Row]:
         for matrix in matrices:
             yield from benchmark_mri_case(matrix, coils, effort=effort, device=device)
 
-    return run_benchmark(output, measure, threads, device, overwrite=overwrite)
+    return run_benchmark(output, measure, scans=(), memory=False, **options)
 
 
 def benchmark_generate(
@@ -240,8 +218,7 @@ def benchmark_generate(
     t_end: float = 0.2,
     rounds: int = 5,
     max_seconds: float = 30.0,
-    threads: int = 1,
-    overwrite: bool = False,
+    **options: Any,
 ) -> str:
     """Time Navier-Stokes trajectories against the original Euler scheme, with the error of both.
 
@@ -253,10 +230,16 @@ def benchmark_generate(
         Points along both axes.
     batch
         Trajectories solved together.
-    viscosity, t_end
-        Of the problem; trajectories a minute are for this length.
-    rounds, max_seconds, threads, overwrite
-        As for `benchmark layer`.
+    viscosity
+        Viscosity of the fluid.
+    t_end
+        Length of a trajectory; trajectories a minute are counted for this length.
+    rounds
+        Paired rounds of every comparison.
+    max_seconds
+        Seconds after which no further round of a comparison begins.
+    **options
+        Options of `run_benchmark`: threads, overwrite.
 
     Returns
     -------
@@ -264,15 +247,16 @@ def benchmark_generate(
     """
     from monarch_sciml.commands.benchmark.pipelines import benchmark_generate_case
 
-    effort = Effort(rounds=rounds, max_seconds=max_seconds, memory=False)
-
-    def measure() -> Iterator[Row]:
+    def measure(effort: Effort, _: str) -> Iterator[Row]:
         for n in sizes:
             yield from benchmark_generate_case(
                 n, batch, viscosity=viscosity, t_end=t_end, effort=effort
             )
 
-    return run_benchmark(output, measure, threads, "cpu", overwrite=overwrite)
+    return run_benchmark(
+        output, measure, scans=(), memory=False, device="cpu",
+        rounds=rounds, max_seconds=max_seconds, **options,
+    )  # fmt: skip
 
 
 def benchmark_load(
@@ -282,10 +266,7 @@ def benchmark_load(
     modes: int = 12,
     channels: int = 32,
     batch: int = 8,
-    rounds: int = 15,
-    max_seconds: float = 20.0,
-    threads: int = 1,
-    overwrite: bool = False,
+    **options: Any,
 ) -> str:
     """Time fetching a batch against the training step that it feeds.
 
@@ -295,12 +276,14 @@ def benchmark_load(
         Folder to make.
     sizes
         Points along both axes.
-    modes, channels
-        Of the Monarch-NO that is trained.
+    modes
+        Kept modes of the Monarch-NO that is trained, along each axis.
+    channels
+        Hidden channels of that network.
     batch
         Samples in a batch.
-    rounds, max_seconds, threads, overwrite
-        As for `benchmark layer`.
+    **options
+        Options of `run_benchmark`: rounds, max_seconds, threads, overwrite.
 
     Returns
     -------
@@ -308,12 +291,10 @@ def benchmark_load(
     """
     from monarch_sciml.commands.benchmark.pipelines import benchmark_load_case
 
-    effort = Effort(rounds=rounds, max_seconds=max_seconds, memory=False)
-
-    def measure() -> Iterator[Row]:
+    def measure(effort: Effort, _: str) -> Iterator[Row]:
         for n in sizes:
             yield from benchmark_load_case(
                 n, batch, n_modes=(modes, modes), channels=channels, effort=effort
             )
 
-    return run_benchmark(output, measure, threads, "cpu", overwrite=overwrite)
+    return run_benchmark(output, measure, scans=(), memory=False, device="cpu", **options)

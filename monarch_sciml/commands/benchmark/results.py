@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -15,21 +15,45 @@ from monarch_sciml._checks import message, positive_int, present_device
 from monarch_sciml._files import write_text
 from monarch_sciml.commands.benchmark import Machine, measure_machine
 from monarch_sciml.commands.benchmark.figures import roofline_figure, scaling_figure
-from monarch_sciml.commands.benchmark.measure import Row
+from monarch_sciml.commands.benchmark.measure import Effort, Row
 from monarch_sciml.evaluation import save, write_rows
 from monarch_sciml.evaluation.environment import environment
 
 
 def run_benchmark(
     output: Path,
-    measure: Callable[[], Iterator[Row]],
-    threads: int,
-    device: str,
+    measure: Callable[[Effort, str], Iterator[Row]],
     *,
-    scans: Sequence[str] | dict[str, None] = (),
-    overwrite: bool,
+    scans: Sequence[str] | dict[str, None],
+    memory: bool,
+    rounds: int = 15,
+    max_seconds: float = 20.0,
+    threads: int = 1,
+    device: Literal["cpu", "cuda"] = "cpu",
+    overwrite: bool = False,
 ) -> str:
     """Measure, write results.csv, environment.json, machine.json and figures; return the table.
+
+    Parameters
+    ----------
+    output
+        Folder to make.
+    measure
+        Called with the effort and the device, it yields one row for each pass of each candidate.
+    scans
+        Names of the scans among the rows; each gets a figure of time against size.
+    memory
+        Measure the peak memory too.
+    rounds
+        Paired rounds of every comparison.
+    max_seconds
+        Seconds after which no further round of a comparison begins.
+    threads
+        Threads of torch.
+    device
+        "cpu" or "cuda".
+    overwrite
+        Replace the results of an earlier run in `output`.
 
     Raises
     ------
@@ -46,7 +70,8 @@ def run_benchmark(
     present_device(device)
     with _threads(threads):
         machine = measure_machine()
-        rows = list(measure())
+        effort = Effort(rounds=rounds, max_seconds=max_seconds, memory=memory)
+        rows = list(measure(effort, device))
         described = environment()
     write_rows(rows, results, overwrite=True)
     write_text(output / "environment.json", json.dumps(described, indent=2) + "\n")
