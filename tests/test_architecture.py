@@ -27,6 +27,7 @@ LAYERS = [
 SHARED = {
     "_checks",
     "_files",
+    "_reading",
     "_moved",
 }  # for all; they import nothing of the package but each other
 ROOT_NAMES = {"__version__"}  # what may be imported from the package itself

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from monarch_sciml._checks import existing_file, message
+from monarch_sciml._checks import message
+from monarch_sciml._reading import file_kind, open_hdf5, start_of
 from monarch_sciml.data import describe_fields
 from monarch_sciml.data.fields.recognise import FIELD_FORMATS, holds_fields
-from monarch_sciml.data.hdf5 import HDF5_SIGNATURE, open_hdf5
 from monarch_sciml.data.scans.formats.bart import pair_of
 from monarch_sciml.data.scans.formats.fastmri import read_header
 from monarch_sciml.data.scans.formats.hdf5_kinds import acquisitions_of
@@ -69,18 +69,17 @@ def _kind(path: Path) -> Literal["scan", "fields"]:
     header, _ = pair_of(path)
     if path.suffix in (".cfl", ".hdr") or (not path.exists() and header.exists()):
         return "scan"
-    with existing_file(path).open("rb") as stream:
-        start = stream.read(64)
-    if start.startswith(HDF5_SIGNATURE):
+    kind = file_kind(path)
+    if kind == "hdf5":
         return _kind_of_hdf5(path)
-    if start.startswith(b"\x93NUMPY") or looks_like_twix(start):
-        return "scan"
-    if start.startswith(b"MATLAB"):
+    if kind in ("matlab 5", "matlab 7.3"):
         return _kind_of_mat(path)
-    if start.startswith((b"PK\x03\x04", b"\x80\x02")):
+    if kind == "torch":
         return "fields"
-    got = f"content that starts with {start[:8]!r}" if start else "an empty file"
-    raise ValueError(message(f"{path} must hold {FORMATS}", got, "Convert it."))
+    with path.open("rb") as stream:
+        if kind == "npy" or looks_like_twix(stream.read(64)):
+            return "scan"
+    raise ValueError(message(f"{path} must hold {FORMATS}", start_of(path), "Convert it."))
 
 
 def _kind_of_hdf5(path: Path) -> Literal["scan", "fields"]:

@@ -1,6 +1,4 @@
-"""HDF5 files: made on a disk that may be full; opened for one read, refused in one line when
-damaged, told apart.
-"""
+"""HDF5 files: made on a disk that may be full; their arrays read by name."""
 
 from __future__ import annotations
 
@@ -13,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from monarch_sciml._checks import existing_file, message
-
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+from monarch_sciml._reading import open_hdf5 as open_hdf5
+from monarch_sciml._reading import reading
+from monarch_sciml.data.reading import ArrayFile, is_number_type
 
 
 class _Patient(io.FileIO):
@@ -63,29 +61,6 @@ def writable_hdf5(path: str | Path, *, append: bool = False) -> Iterator[Any]:
                 raise stream.refused
 
 
-@contextmanager
-def open_hdf5(path: str | Path) -> Iterator[Any]:
-    """Open an HDF5 file for one read.
-
-    Raises
-    ------
-    FileNotFoundError
-        When there is no such file.
-    ValueError
-        When it is no HDF5 file, or truncated or damaged.
-    """
-    import h5py
-
-    path = existing_file(path)
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:  # h5py, depending on where the damage is
-        reason = " ".join(str(error).split())
-        rule = f"{path} must be a complete HDF5 file"
-        raise ValueError(message(rule, reason, "Copy or export the file again.")) from error
-
-
 def plain(value: Any) -> Any:
     """Return an attribute of an HDF5 file as a plain Python value."""
     value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
@@ -96,3 +71,82 @@ def tensor(array: np.ndarray) -> torch.Tensor:
     """Return an array as a contiguous tensor, complex64 or float32."""
     dtype = np.complex64 if array.dtype.kind == "c" else np.float32
     return torch.from_numpy(np.ascontiguousarray(array, dtype=dtype))
+
+
+class Hdf5Arrays(ArrayFile):
+    """Read the arrays of an HDF5 file, in all its groups; the file is opened for each read alone.
+
+    Parameters
+    ----------
+    path
+        The file.
+    reverse
+        Whether MATLAB wrote it: its axes are stored in the reverse of MATLAB's order, and are given
+        in MATLAB's order here.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it is no HDF5 file, or damaged.
+    """
+
+    def __init__(self, path: Path, *, reverse: bool = False) -> None:
+        self.path, self.reverse = path, reverse
+        self.container = "MATLAB 7.3" if reverse else "HDF5"
+        with reading(path), open_hdf5(path) as file:
+            self._places = dict(self._found(file, ""))
+            stored = {name: file[place] for name, place in self._places.items()}
+            step = -1 if reverse else 1
+            self.shapes = {name: item.shape[::step] for name, item in stored.items()}
+            axes = {name: tuple(map(_name_of, item.dims)) for name, item in stored.items()}
+            self.dims = {name: names[::step] for name, names in axes.items() if all(names)}
+            self._types = {name: item.dtype for name, item in stored.items()}
+
+    def _found(self, group: Any, prefix: str) -> Iterator[tuple[str, str]]:
+        """Yield the name of every array of numbers, and its place in the file."""
+        import h5py
+
+        for name, item in group.items():
+            if name.startswith("#"):  # what MATLAB's cells and structs refer to
+                continue
+            joined = f"{prefix}.{name}" if self.reverse and prefix else f"{prefix}/{name}"
+            joined = joined.removeprefix("/")
+            if isinstance(item, h5py.Group):
+                yield from self._found(item, joined)
+            elif isinstance(item, h5py.Dataset) and item.shape and self._is_numeric(item):
+                yield joined, str(item.name)
+
+    def _is_numeric(self, item: Any) -> bool:
+        text = plain(item.attrs.get("MATLAB_class", "")) in ("char", "cell")
+        return is_number_type(item.dtype) and not text
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """Type of the values of an array."""
+        return self._types[name]
+
+    def window(self, name: str, index: tuple[slice | int, ...] = ()) -> np.ndarray:
+        """Read part of an array."""
+        with reading(self.path), open_hdf5(self.path) as file:
+            return self.part(file, name, index)
+
+    def part(self, file: Any, name: str, index: tuple[slice | int, ...] = ()) -> np.ndarray:
+        """Read part of an array of the open file."""
+        stored = file[self._places.get(name, name)]
+        if not self.reverse:
+            return np.asarray(stored[index])
+        whole = (*index, *[slice(None)] * (stored.ndim - len(index)))
+        return np.asarray(stored[whole[::-1]]).T
+
+
+def _name_of(axis: Any) -> str:
+    """Return the name of an axis of an HDF5 array: its label, or that of its scale; or nothing."""
+    if axis.label:
+        return str(axis.label)
+    return str(axis[0].name).rpartition("/")[2] if len(axis) else ""
+
+
+def by_matlab(file: Any) -> bool:
+    """Whether MATLAB wrote an open HDF5 file, told by its marks on the arrays."""
+    return any("MATLAB_class" in item.attrs for item in file.values())

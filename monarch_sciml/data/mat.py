@@ -1,97 +1,109 @@
-"""The arrays of a .mat file, MATLAB 5 (scipy) and MATLAB 7.3 (HDF5, axes reversed)."""
+"""The arrays of a .mat file: MATLAB 5 by scipy, MATLAB 7.3 as HDF5 with its axes reversed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from monarch_sciml.data.hdf5 import HDF5_SIGNATURE
-from monarch_sciml.data.reading import is_complex_type, reading
+from monarch_sciml._checks import message
+from monarch_sciml._reading import file_kind, open_hdf5, reading, start_of
+from monarch_sciml.data.hdf5 import Hdf5Arrays, by_matlab
+from monarch_sciml.data.reading import ArrayFile, is_number_type
+
+_NUMBERS = ("double", "single", "logical", "int8", "int16", "int32", "int64")
+_NUMBERS += ("uint8", "uint16", "uint32", "uint64")
 
 
-class MatArrays:
-    """Read the arrays of a .mat file in MATLAB's order of axes, window by window.
+def open_mat(path: str | Path) -> ArrayFile:
+    """Open the arrays of a .mat file, of MATLAB 5 or 7.3.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it is no .mat file, or damaged.
+    """
+    path = Path(path)
+    kind = file_kind(path)
+    if kind == "matlab 5":
+        return Mat5Arrays(path)
+    if kind in ("matlab 7.3", "hdf5"):
+        with open_hdf5(path) as file:
+            from_matlab = kind == "matlab 7.3" or by_matlab(file)
+        return Hdf5Arrays(path, reverse=from_matlab)
+    raise ValueError(message(f"{path} must be a .mat file", start_of(path), "Save it as one."))
+
+
+class Mat5Arrays(ArrayFile):
+    """Read the arrays of a MATLAB 5 file, those inside its structs too.
 
     Parameters
     ----------
     path
-        The file, with or without MATLAB's header of 512 bytes before HDF5.
+        The file.
 
-    Attributes
-    ----------
-    shapes
-        Shape of each array, in MATLAB's order of axes.
-    container
-        "MATLAB 5" or "MATLAB 7.3".
+    Raises
+    ------
+    ValueError
+        When it is no such file, or damaged.
 
     Notes
     -----
-    An array of MATLAB 5 is read whole when first needed (the format has no windows and at most
-    2 GB a file) and kept; it does not travel to worker processes that are spawned. A MATLAB 7.3
-    file is opened for each window and closed again.
+    An array is read whole when first needed (the format has no windows and at most 2 GB a file) and
+    kept; it does not travel to worker processes that are spawned. Numbers that MATLAB saved in a
+    shorter type than they have are read in that shorter type, as scipy does.
     """
+
+    container = "MATLAB 5"
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._kept: dict[str, np.ndarray] = {}
         with reading(path):
-            self._is_hdf5 = _is_hdf5(path)
-            self.shapes = _hdf5_shapes(path) if self._is_hdf5 else _mat5_shapes(path)
-        self.container = "MATLAB 7.3" if self._is_hdf5 else "MATLAB 5"
+            self.shapes = dict(self._found())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": {}}
 
+    def _found(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        from scipy.io import whosmat
+
+        for name, shape, matlab_class in whosmat(self.path):
+            if matlab_class in _NUMBERS:
+                yield name, tuple(shape)
+            elif matlab_class == "struct":
+                members = dict(_members(name, self._load(name)))
+                self._kept |= members
+                yield from ((member, array.shape) for member, array in members.items())
+
     def dtype(self, name: str) -> np.dtype[Any]:
-        """Type of the values of an array."""
-        if not self._is_hdf5:
-            return self.window(name).dtype
-        import h5py
+        """Type of the values, for which the array is read: the format states it beside them."""
+        return self.window(name).dtype
 
-        with reading(self.path), h5py.File(self.path, "r") as file:
-            stored: Any = file[name]
-            return stored.dtype
-
-    def is_complex(self, name: str) -> bool:
-        """Whether an array holds complex numbers."""
-        return is_complex_type(self.dtype(name))
-
-    def window(self, name: str, index: tuple[slice, ...] = ()) -> np.ndarray:
-        """Read part of an array; `index` has one slice an axis, in MATLAB's order."""
+    def window(self, name: str, index: tuple[slice | int, ...] = ()) -> np.ndarray:
+        """Read part of an array, in MATLAB's order of axes."""
         with reading(self.path):
-            if not self._is_hdf5:
-                return self._whole(name)[index]
-            import h5py
+            if name not in self._kept:
+                top = name.partition(".")[0]
+                self._kept |= dict(_members(top, self._load(top)))
+            return self._kept[name][index]
 
-            with h5py.File(self.path, "r") as file:
-                stored: Any = file[name]
-                return np.asarray(stored[tuple(reversed(index))]).T
+    def _load(self, name: str) -> np.ndarray:
+        from scipy.io import loadmat
 
-    def _whole(self, name: str) -> np.ndarray:
-        if name not in self._kept:
-            from scipy.io import loadmat
-
-            self._kept[name] = loadmat(self.path, variable_names=[name])[name]
-        return self._kept[name]
+        return loadmat(self.path, variable_names=[name])[name]
 
 
-def _is_hdf5(path: Path) -> bool:
-    with path.open("rb") as stream:
-        start = stream.read(512 + len(HDF5_SIGNATURE))
-    return HDF5_SIGNATURE in (start[: len(HDF5_SIGNATURE)], start[512:])
-
-
-def _mat5_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    from scipy.io import whosmat
-
-    return {name: tuple(shape) for name, shape, _ in whosmat(path)}
-
-
-def _hdf5_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        arrays = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
-        return {name: tuple(reversed(item.shape)) for name, item in arrays.items()}
+def _members(name: str, value: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield an array of numbers, or those inside a struct of one element, with their full names."""
+    if not isinstance(value, np.ndarray):
+        return
+    if value.dtype.names and value.size == 1:
+        for member in value.dtype.names:
+            yield from _members(f"{name}.{member}", value[member].reshape(-1)[0])
+    elif is_number_type(value.dtype):
+        yield name, value

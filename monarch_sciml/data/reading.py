@@ -1,32 +1,70 @@
-"""What every reader shares: one error for a file that cannot be read, and complex parts."""
+"""Files of named arrays, read window by window, whatever they are stored in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from monarch_sciml._checks import existing_file, message
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn whatever a file library raises on a bad file into one line that names the file."""
-    existing_file(path)
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, ValueError) and str(path) in str(error):
-            raise  # already says what is wrong with the file
-        cause = f"{type(error).__name__}: {error}".splitlines()[0][:160].rstrip(".")
-        remedy = "Copy or download the file again."
-        raise ValueError(message(f"{path} must be readable", cause, remedy)) from error
-
+from monarch_sciml._checks import message
 
 COMPLEX_PARTS = ("real", "imag")
+
+
+class ArrayFile(ABC):
+    """Read arrays by their names, window by window; nothing stays open between two reads.
+
+    Arrays inside a struct of MATLAB, a nested dict or a group are named by the whole path, its
+    parts joined by ".", "data.kspace"; "/" is understood too. Arrays of text and Python objects
+    are left out.
+
+    Attributes
+    ----------
+    path
+        The file.
+    container
+        What the arrays are stored in, for display.
+    shapes
+        Shape of each array, by its name.
+    dims
+        Names of the axes of those arrays for which the file tells them.
+    """
+
+    path: Path
+    container: str
+    shapes: Mapping[str, tuple[int, ...]]
+    dims: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+    @abstractmethod
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """Type of the values of an array."""
+
+    def is_complex(self, name: str) -> bool:
+        """Whether an array holds complex numbers."""
+        return is_complex_type(self.dtype(name))
+
+    @abstractmethod
+    def window(self, name: str, index: tuple[slice | int, ...] = ()) -> np.ndarray:
+        """Read part of an array; `index` has one entry an axis, or fewer for whole last axes."""
+
+    def find(self, name: str) -> str:
+        """Return the full name of an array, given as `name`.
+
+        Raises
+        ------
+        ValueError
+            When there is none of that name.
+        """
+        for known in self.shapes:
+            if known.replace("/", ".") == name.replace("/", "."):
+                return known
+        held = ", ".join(f"{key} {shape}" for key, shape in self.shapes.items())
+        rule = f"`variable` must name one of the arrays of {self.path}: {held[:300] or 'none'}"
+        raise ValueError(message(rule, repr(name), "Pass one of these names."))
 
 
 def real_names(name: str, is_complex: bool) -> tuple[str, ...]:
@@ -37,6 +75,21 @@ def real_names(name: str, is_complex: bool) -> tuple[str, ...]:
 def is_complex_type(dtype: np.dtype[Any]) -> bool:
     """Whether values are complex: of numpy's type or of MATLAB 7.3's pairs (real, imag)."""
     return dtype.kind == "c" or dtype.names == COMPLEX_PARTS
+
+
+def is_number_type(dtype: np.dtype[Any]) -> bool:
+    """Whether values are numbers: not text, dates or Python objects."""
+    return dtype.kind in "biufc" or is_complex_type(dtype)
+
+
+def complex_values(array: np.ndarray) -> np.ndarray:
+    """Return an array whose pairs (real, imag), where it holds such, are complex numbers."""
+    if array.dtype.names != COMPLEX_PARTS:
+        return array
+    pairs = np.ascontiguousarray(array)
+    if pairs.dtype["real"] == pairs.dtype["imag"] and pairs.dtype.itemsize in (8, 16):
+        return pairs.view(np.dtype(f"{pairs.dtype['real'].byteorder}c{pairs.dtype.itemsize}"))
+    return array["real"] + 1j * array["imag"]
 
 
 def real_part(array: np.ndarray, name: str) -> np.ndarray:

@@ -117,7 +117,7 @@ def test_bad_files_are_named_in_one_line(tmp_path, make_scan):
     (tmp_path / "empty.npy").write_bytes(b"")
     expected = {
         "none.h5": (FileNotFoundError, "must exist"),
-        ".": (ValueError, r"cut\.h5 must be readable.* Of scans name one file\.$"),
+        ".": (ValueError, r"cut\.h5 must be a complete.* Of scans name one file\.$"),
         "cut.h5": (ValueError, "complete HDF5 file"),
         "cut.cfl": (ValueError, "bytes that cut.hdr states"),
         "foreign.h5": (ValueError, "must hold fields .* got other"),

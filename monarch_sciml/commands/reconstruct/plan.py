@@ -11,10 +11,10 @@ from pathlib import Path
 
 from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file, writable_folder
+from monarch_sciml._reading import file_kind, open_hdf5
 from monarch_sciml.commands.reconstruct.output_files import Destination, files_of
 from monarch_sciml.commands.reconstruct.report import Outcome
 from monarch_sciml.commands.reconstruct.settings import Settings
-from monarch_sciml.data.hdf5 import HDF5_SIGNATURE, open_hdf5
 from monarch_sciml.data.scans.recognise import recognise
 from monarch_sciml.data.scans.source import SUFFIXES
 
@@ -132,11 +132,9 @@ def _foreign(path: Path) -> str | None:
     if path.suffix.lower() not in SUFFIXES:
         return "not the name of a scan"
     try:
-        with path.open("rb") as stream:
-            start = stream.read(len(HDF5_SIGNATURE))
-        if not start:
+        if not path.stat().st_size:
             return None  # cut off at the start
-        if start == HDF5_SIGNATURE:
+        if file_kind(path) == "hdf5":
             with open_hdf5(path):
                 pass
     except (OSError, ValueError):

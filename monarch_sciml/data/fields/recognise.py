@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from monarch_sciml._checks import existing_file, message
+from monarch_sciml._reading import file_kind, open_hdf5, start_of
 from monarch_sciml.data.fields.folder import FieldFolder
 from monarch_sciml.data.fields.formats.fno_mat import FnoMatFile
 from monarch_sciml.data.fields.formats.grid_mat import GridMatFile, find_grid
-from monarch_sciml.data.fields.formats.hdf5_table import opened
 from monarch_sciml.data.fields.formats.monarch_h5 import FORMAT, FieldFile, plain_attributes
 from monarch_sciml.data.fields.formats.neuralop_pt import NeuralopPtFile
 from monarch_sciml.data.fields.formats.pdebench import PDEBenchFile, pdebench_layout
 from monarch_sciml.data.fields.formats.the_well import TheWellFile, is_the_well
 from monarch_sciml.data.fields.source import FieldSource
-from monarch_sciml.data.hdf5 import HDF5_SIGNATURE
-from monarch_sciml.data.mat import MatArrays
+from monarch_sciml.data.mat import open_mat
 
 FIELD_FORMATS = "monarch_sciml .h5, PDEBench .hdf5, The Well .hdf5, FNO .mat, neuralop .pt"
 
@@ -57,20 +56,18 @@ def open_fields(path: str | Path, *, boundary: Sequence[str] | None = None) -> F
 
 
 def _reader(path: Path) -> FieldSource:
-    with path.open("rb") as stream:
-        start = stream.read(512 + len(HDF5_SIGNATURE))
-    if start.startswith(HDF5_SIGNATURE):
+    kind = file_kind(path)
+    if kind == "hdf5":
         return _hdf5_reader(path)
-    if start.startswith(b"MATLAB 5.0") or start[512:] == HDF5_SIGNATURE:
+    if kind in ("matlab 5", "matlab 7.3"):
         return _mat_reader(path)
-    if start.startswith((b"PK\x03\x04", b"\x80\x02")):
+    if kind == "torch":
         return NeuralopPtFile(path)
-    got = f"content that starts with {start[:8]!r}" if start else "an empty file"
-    raise _unknown(path, got)
+    raise _unknown(path, start_of(path))
 
 
 def _hdf5_reader(path: Path) -> FieldSource:
-    with opened(path) as file:
+    with open_hdf5(path) as file:
         ours = plain_attributes(file).get("format") == FORMAT
         well, bench, names = is_the_well(file), pdebench_layout(file), sorted(file)
         attributes = sorted(file.attrs)
@@ -80,7 +77,7 @@ def _hdf5_reader(path: Path) -> FieldSource:
         return TheWellFile(path)
     if bench:
         return PDEBenchFile(path)
-    if {"u", "sol"} & set(names) or find_grid(MatArrays(path).shapes):
+    if {"u", "sol"} & set(names) or find_grid(open_mat(path).shapes):
         return _mat_reader(path)  # saved without MATLAB's header
     if "fields" in names:
         return FieldFile(path)  # says what it lacks
@@ -88,7 +85,7 @@ def _hdf5_reader(path: Path) -> FieldSource:
 
 
 def _mat_reader(path: Path) -> FieldSource:
-    shapes = MatArrays(path).shapes
+    shapes = open_mat(path).shapes
     fno = {"a", "u"} <= set(shapes) or {"coeff", "sol"} <= set(shapes)
     return GridMatFile(path) if not fno and find_grid(shapes) else FnoMatFile(path)
 
@@ -100,11 +97,11 @@ def _unknown(path: Path, got: str) -> ValueError:
 
 def holds_fields(path: str | Path) -> bool:
     """Whether an HDF5 file is one of fields, of any known format, readable or not."""
-    with opened(Path(path)) as file:
+    with open_hdf5(Path(path)) as file:
         names = set(file)
         known = is_the_well(file) or pdebench_layout(file) is not None
     grid = known or "fields" in names or {"u", "sol"} & names
-    return bool(grid) or find_grid(MatArrays(Path(path)).shapes) is not None
+    return bool(grid) or find_grid(open_mat(path).shapes) is not None
 
 
 def describe_fields(path: str | Path) -> dict[str, Any]:

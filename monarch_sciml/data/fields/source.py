@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, one_of
-from monarch_sciml.data.reading import reading
+from monarch_sciml._reading import reading
 
 BOUNDARIES = ("periodic", "dirichlet", "neumann", "wall", "open", "unknown")
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from monarch_sciml._checks import existing_file, finite, message
+from monarch_sciml._checks import finite, message
 from monarch_sciml._files import whole_file
+from monarch_sciml._reading import file_kind, load_npy, open_hdf5, start_of
 from monarch_sciml.data.hdf5 import writable_hdf5
 from monarch_sciml.data.scans.formats.bart import pair_of, read_cfl
 
@@ -93,32 +94,19 @@ def _load(path: Path, n_maps: int, index: int | None, dataset: str | None) -> np
     header, _ = pair_of(path)
     if path.suffix in (".cfl", ".hdr") or (not path.exists() and header.exists()):
         return _pick(_ordered_bart(read_cfl(path), path), index)
-    with existing_file(path).open("rb") as stream:
-        start = stream.read(8)
-    if start.startswith(b"\x93NUMPY"):
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, EOFError, ValueError) as error:
-            raise _incomplete(path, error) from error
-        return _ordered(array, path, n_maps, index)
-    if start.startswith(b"\x89HDF"):
-        try:
-            return _load_hdf5(path, n_maps, index, dataset)
-        except (OSError, RuntimeError, KeyError) as error:
-            raise _incomplete(path, error) from error
+    kind = file_kind(path)
+    if kind == "npy":
+        return _ordered(load_npy(path), path, n_maps, index)
+    if kind == "hdf5":
+        return _load_hdf5(path, n_maps, index, dataset)
     rule = f"{path} must hold coil maps as .cfl, .npy or HDF5"
-    raise ValueError(message(rule, repr(start) if start else "an empty file", "Convert it."))
-
-
-def _incomplete(path: Path, error: Exception) -> ValueError:
-    reason = " ".join(str(error).split())
-    return ValueError(message(f"{path} must be a complete file", reason, "Copy it again."))
+    raise ValueError(message(rule, start_of(path), "Convert it."))
 
 
 def _load_hdf5(path: Path, n_maps: int, index: int | None, dataset: str | None) -> np.ndarray:
     import h5py
 
-    with h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         names = DATASETS if dataset is None else (dataset,)
         name = next((name for name in names if isinstance(file.get(name), h5py.Dataset)), None)
         if name is None:

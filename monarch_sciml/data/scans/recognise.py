@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from monarch_sciml._checks import existing_file, message, one_of
-from monarch_sciml.data.hdf5 import HDF5_SIGNATURE as HDF5_SIGNATURE
+from monarch_sciml._reading import FileKind, file_kind, start_of
 from monarch_sciml.data.scans.formats.array import read_array
 from monarch_sciml.data.scans.formats.bart import pair_of, read_bart
 from monarch_sciml.data.scans.formats.calgary_campinas import read_calgary_campinas
@@ -39,6 +39,7 @@ OPTIONS: dict[str, tuple[ScanFormat, ...]] = {
 }
 """Which formats an option of `read_scan` is for."""
 WORDS = {"npy": ".npy", "mat": ".mat", "ismrmrd": "ISMRMRD", "skm-tea": "SKM-TEA"}
+_ARRAYS: dict[FileKind, ScanFormat] = {"npy": "npy", "matlab 5": "mat", "matlab 7.3": "mat"}
 PROBE = 2048
 """How many readouts `describe_scan` reads at most of ISMRMRD and twix files."""
 
@@ -65,19 +66,16 @@ def recognise(path: str | Path) -> ScanFormat:
         existing_file(header)
         existing_file(data)
         return "bart"
-    with existing_file(path).open("rb") as stream:
-        start = stream.read(64)
-    if start.startswith(HDF5_SIGNATURE):
+    kind = file_kind(path)
+    if kind == "hdf5":
         return hdf5_format(path)
-    signatures: dict[bytes, ScanFormat] = {b"\x93NUMPY": "npy", b"MATLAB": "mat"}
-    for signature, form in signatures.items():
-        if start.startswith(signature):
-            return form
-    if looks_like_twix(start):
-        return "twix"
+    if kind in _ARRAYS:
+        return _ARRAYS[kind]
+    with path.open("rb") as stream:
+        if looks_like_twix(stream.read(64)):
+            return "twix"
     rule = f"{path} must be a {KNOWN} file"
-    got = f"content that starts with {start[:8]!r}" if start else "an empty file"
-    raise ValueError(message(rule, got, "Convert it, for example with BART."))
+    raise ValueError(message(rule, start_of(path), "Convert it, for example with BART."))
 
 
 def read_scan(

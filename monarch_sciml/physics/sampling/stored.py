@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from monarch_sciml._checks import existing_file, message
+from monarch_sciml._checks import message
+from monarch_sciml._reading import file_kind, load_npy, open_hdf5, start_of
 from monarch_sciml.physics.sampling.base import SamplingMask
 
 
@@ -95,31 +96,25 @@ class StoredMask(SamplingMask):
         if self.path is None:
             rule = "a stored mask without `path` belongs to the file of a scan"
             raise ValueError(message(rule, "no file", "Pass `path`, or call `of_volume` first."))
-        path = existing_file(self.path)
-        with path.open("rb") as stream:
-            start = stream.read(8)
-        try:
-            if start.startswith(b"\x93NUMPY"):
-                return np.load(path, allow_pickle=False) != 0
-            values = self._read_hdf5(path) if start.startswith(b"\x89HDF") else None
-        except (OSError, EOFError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            rule = f"{path} must be a complete file"
-            raise ValueError(message(rule, reason, "Copy it again.")) from error
+        path = Path(self.path)
+        kind = file_kind(path)
+        if kind == "npy":
+            return load_npy(path) != 0
+        if kind != "hdf5":
+            rule = f"{path} must hold a mask as .npy or HDF5"
+            raise ValueError(message(rule, start_of(path), "Convert it."))
+        values = self._read_hdf5(path)
         if isinstance(values, np.ndarray):
             return values
-        if values is not None:
-            rule = f"`dataset` must name a mask in {path}"
-            got = f"{self.dataset!r}; it holds {', '.join(values[:8]) or 'none'}"
-            raise ValueError(message(rule, got, "Pass `dataset`."))
-        rule = f"{path} must hold a mask as .npy or HDF5"
-        raise ValueError(message(rule, repr(start) if start else "an empty file", "Convert it."))
+        rule = f"`dataset` must name a mask in {path}"
+        got = f"{self.dataset!r}; it holds {', '.join(values[:8]) or 'none'}"
+        raise ValueError(message(rule, got, "Pass `dataset`."))
 
     def _read_hdf5(self, path: Path) -> np.ndarray | list[str]:
         """Return the mask, or where there is none of that name the names of what may be masks."""
         import h5py
 
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             found = file.get(self.dataset)
             if isinstance(found, h5py.Dataset):
                 return np.asarray(found[()]) != 0

@@ -46,6 +46,7 @@ def write_mat73(path, values):
     with h5py.File(path, "w") as file:
         u = np.moveaxis(values, 1, -1)  # (N, T, *grid) -> MATLAB's (N, *grid, T)
         file["u"], file["a"] = u.T, u[..., 0].T
+        file["u"].attrs["MATLAB_class"] = np.bytes_("single")
     return path
 
 

@@ -93,9 +93,9 @@ def test_what_does_not_fit_is_refused(maps, tmp_path):
     np.save(tmp_path / "flat.npy", np.ones((6, 5), np.complex64))
     cases.append((tmp_path / "flat.npy", SHAPE, {}, r"3 to 5 axes, got \(6, 5\)"))
     (tmp_path / "text.npy").write_text("hello")
-    cases.append((tmp_path / "text.npy", SHAPE, {}, r"as \.cfl, \.npy or HDF5, got b'hello'"))
+    cases.append((tmp_path / "text.npy", SHAPE, {}, r"as \.cfl, \.npy or HDF5, got .*b'hello'"))
     (tmp_path / "cut.npy").write_bytes(path.read_bytes()[:500])
-    cases.append((tmp_path / "cut.npy", SHAPE, {}, "cut.npy must be a complete file"))
+    cases.append((tmp_path / "cut.npy", SHAPE, {}, "cut.npy must be a complete"))
     for file, shape, options, text in cases:
         with pytest.raises(ValueError, match=text) as error:
             read_coil_maps(file, shape, **options)

@@ -195,7 +195,7 @@ def test_truncated_arrays_are_refused(files, form, share):
     _, paths = files
     data = paths[form].read_bytes()
     paths[form].write_bytes(data[: int(share * len(data))])
-    with pytest.raises(ValueError, match="must be a complete file, got") as error:
+    with pytest.raises(ValueError, match=r"must be a complete .*file, got") as error:
         read_scan(paths[form])
     assert "\n" not in str(error.value)
 
@@ -258,7 +258,7 @@ def test_options_of_another_format_are_refused(files):
 
 def test_a_pickle_in_a_npy_file_is_never_run(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{"x": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="must be a complete file"):
+    with pytest.raises(ValueError, match="must be a complete"):
         read_scan(tmp_path / "a.npy")
 
 

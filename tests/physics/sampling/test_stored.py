@@ -68,11 +68,13 @@ def test_bad_files(tmp_path, tea):
         StoredMask(tmp_path / "mask.npy", zero_pad=True)
     )
     (tmp_path / "text.npy").write_text("no mask")
-    cases["must hold a mask as .npy or HDF5, got b'no mask'"] = StoredMask(tmp_path / "text.npy")
+    cases["must hold a mask as .npy or HDF5, got content that starts with b'no mask'"] = StoredMask(
+        tmp_path / "text.npy"
+    )
     (tmp_path / "cut.npy").write_bytes((tmp_path / "mask.npy").read_bytes()[:140])
     cases["cut.npy must be a complete"] = StoredMask(tmp_path / "cut.npy")
     (tmp_path / "cut.h5").write_bytes(tea.read_bytes()[:600])
-    cases["cut.h5 must be a complete file"] = StoredMask(tmp_path / "cut.h5")
+    cases["cut.h5 must be a complete"] = StoredMask(tmp_path / "cut.h5")
     for text, mask in cases.items():
         with pytest.raises(ValueError, match=text) as error:
             mask((10, 12))

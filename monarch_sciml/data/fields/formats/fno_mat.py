@@ -6,6 +6,7 @@ Shapes: N samples, T times, then the grid. In MATLAB's order `a` is (N, *grid) a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from monarch_sciml._checks import message
 from monarch_sciml.data.fields.source import FieldLayout, FieldSource
-from monarch_sciml.data.mat import MatArrays
+from monarch_sciml.data.mat import open_mat
 from monarch_sciml.data.reading import real_names, real_part
 
 _PAIRS = (("a", "u"), ("coeff", "sol"))
@@ -47,7 +48,7 @@ class FnoMatFile(FieldSource):
     Notes
     -----
     A complex `u` is read as the two real fields `u.real` and `u.imag`. Windows are read as
-    `MatArrays` says.
+    `open_mat` says.
 
     References
     ----------
@@ -64,7 +65,7 @@ class FnoMatFile(FieldSource):
         domain_extent: tuple[float, ...] | None = None,
     ) -> None:
         path = Path(path)
-        self._arrays = MatArrays(path)
+        self._arrays = open_mat(path)
         shapes = self._arrays.shapes
         names, steady = _contents(path, shapes)
         shape = shapes[names[0]]
@@ -105,7 +106,7 @@ class FnoMatFile(FieldSource):
         return values.movedim(-1, 1)  # (N, *grid, T) -> (N, T, *grid)
 
 
-def _contents(path: Path, shapes: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
+def _contents(path: Path, shapes: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
     """Names of the fields, and whether they are steady."""
     for first, second in _PAIRS:
         if first in shapes and second in shapes:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from monarch_sciml._checks import message
 from monarch_sciml.data.fields.source import FieldLayout, FieldSource
-from monarch_sciml.data.mat import MatArrays
+from monarch_sciml.data.mat import open_mat
 from monarch_sciml.data.reading import real_names, real_part
 
 _TIME, _SPACE = ("t", "tt"), ("x", "y", "z")
@@ -62,7 +62,7 @@ class GridMatFile(FieldSource):
 
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
-        self._arrays = MatArrays(path)
+        self._arrays = open_mat(path)
         shapes = self._arrays.shapes
         found = find_grid(shapes)
         if found is None:

@@ -5,8 +5,7 @@ Shapes: N samples, T times, F fields, then the grid, then components: (N, T, *gr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from monarch_sciml._reading import open_hdf5
 from monarch_sciml.data.fields.source import FieldLayout, FieldSource
-from monarch_sciml.data.reading import is_complex_type, reading, real_names, real_part
+from monarch_sciml.data.reading import is_complex_type, real_names, real_part
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class HDF5Fields(FieldSource):
     def _load_all(self, fields: Sequence[str], samples: slice, times: slice) -> list[Tensor]:
         windows: dict[str, np.ndarray] = {}
         loaded = []
-        with opened(self.path) as file:
+        with open_hdf5(self.path) as file:
             for name in fields:
                 stored = self._table[name]
                 wanted = [other for other in fields if self._table[other].dataset == stored.dataset]
@@ -102,15 +102,6 @@ class HDF5Fields(FieldSource):
         counts = [len(range(part.start, part.stop, part.step)) for part in (samples, times)]
         values = torch.from_numpy(real_part(np.expand_dims(window, lacking), name))
         return values.expand(*counts, *layout.grid_shape)
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """Open an HDF5 file for reading; errors in one line that names it."""
-    import h5py
-
-    with reading(path), h5py.File(path, "r") as file:
-        yield file
 
 
 def components_of(

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message
-from monarch_sciml.data.fields.formats.hdf5_table import opened
+from monarch_sciml._reading import open_hdf5
 from monarch_sciml.data.fields.source import FieldLayout, FieldSource
 
 FORMAT = "monarch_sciml/fields"
@@ -53,7 +53,7 @@ class FieldFile(FieldSource):
 
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
-        with opened(path) as file:
+        with open_hdf5(path) as file:
             attributes = plain_attributes(file)
             _check_attributes(path, attributes)
             names = tuple(json.loads(attributes["fields"]))
@@ -77,7 +77,7 @@ class FieldFile(FieldSource):
         super().__init__(path, layout, about)
 
     def _load(self, field: str, samples: slice, times: slice) -> Tensor:
-        with opened(self.path) as file:
+        with open_hdf5(self.path) as file:
             return torch.from_numpy(file["fields"][field][samples, times])
 
 

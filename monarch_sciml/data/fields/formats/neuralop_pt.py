@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message
+from monarch_sciml._reading import reading
 from monarch_sciml.data.fields.source import FieldLayout, FieldSource
-from monarch_sciml.data.reading import COMPLEX_PARTS, reading, real_names
+from monarch_sciml.data.reading import COMPLEX_PARTS, real_names
 
 
 class NeuralopPtFile(FieldSource):

@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from monarch_sciml._checks import message
+from monarch_sciml._reading import open_hdf5
 from monarch_sciml.data.fields.formats.hdf5_table import (
     HDF5Fields,
     StoredField,
     components_of,
-    opened,
 )
 from monarch_sciml.data.fields.source import FieldLayout
 
@@ -75,7 +75,7 @@ class PDEBenchFile(HDF5Fields):
 
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
-        with opened(path) as file:
+        with open_hdf5(path) as file:
             self._kind = pdebench_layout(file)
             if self._kind is None:
                 rule = f"{path} must be in one of PDEBench's layouts"

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from monarch_sciml._checks import message
+from monarch_sciml._reading import open_hdf5
 from monarch_sciml.data.fields.formats.hdf5_table import (
     HDF5Fields,
     StoredField,
     components_of,
-    opened,
 )
 from monarch_sciml.data.fields.source import FieldLayout
 
@@ -63,7 +63,7 @@ class TheWellFile(HDF5Fields):
 
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
-        with opened(path) as file:
+        with open_hdf5(path) as file:
             if not is_the_well(file):
                 rule = f"{path} must hold `dimensions` and `t0_fields`, `t1_fields` or `t2_fields`"
                 raise ValueError(message(rule, sorted(file)[:8], "Check where it came from."))

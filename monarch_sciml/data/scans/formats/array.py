@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from monarch_sciml._checks import existing_file, message
+from monarch_sciml._checks import message
+from monarch_sciml._reading import FileKind, file_kind, load_npy, start_of
+from monarch_sciml.data.mat import open_mat
+from monarch_sciml.data.reading import complex_values
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.slices import Slices, resolve
 
@@ -54,13 +57,10 @@ def read_array(
         When the file is neither .npy nor .mat, truncated, not complex, when `axes` does not fit the
         array, or when the default axes would mean more than 128 coils.
     """
-    path = existing_file(path)
-    with path.open("rb") as stream:
-        start = stream.read(128)
+    path = Path(path)
+    kind = file_kind(path)
     array, form = (
-        (_load_npy(path), "NumPy")
-        if start.startswith(b"\x93NUMPY")
-        else (_load_mat(path, variable, start), "MATLAB")
+        (load_npy(path), "NumPy") if kind == "npy" else (_load_mat(path, kind, variable), "MATLAB")
     )
     if array.dtype.kind != "c":
         rule = f"{path} must hold complex k-space"
@@ -95,60 +95,16 @@ def _ordered(array: np.ndarray, axes: str | None, path: Path) -> np.ndarray:
     return np.expand_dims(array.transpose(order), tuple(missing))
 
 
-def _load_npy(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise _damaged(path, error) from error
-
-
-def _load_mat(path: Path, variable: str | None, start: bytes) -> np.ndarray:
-    if start.startswith(b"MATLAB 7.3"):
-        arrays = _mat_hdf5(path)
-    elif start.startswith(b"MATLAB 5.0"):
-        arrays = _mat_5(path)
-    else:
+def _load_mat(path: Path, kind: FileKind, variable: str | None) -> np.ndarray:
+    if not kind.startswith("matlab"):
         rule = f"{path} must be a .npy or .mat file"
-        raise ValueError(message(rule, repr(start[:10]), "Convert it to .npy, .cfl or fastMRI."))
-    if variable is None and len(arrays) == 1:
-        return next(iter(arrays.values()))
-    if variable not in arrays:
-        rule = f"`variable` must name one of the arrays of {path}: {', '.join(arrays) or 'none'}"
-        raise ValueError(message(rule, repr(variable), "Pass `variable`."))
-    return arrays[variable]
-
-
-def _mat_5(path: Path) -> dict[str, np.ndarray]:
-    from scipy.io import loadmat
-
-    try:
-        content: dict[str, Any] = loadmat(path)
-    except Exception as error:  # loadmat raises almost anything on a damaged file
-        raise _damaged(path, error) from error
-    return {
-        name: value
-        for name, value in content.items()
-        if isinstance(value, np.ndarray) and value.dtype.kind in "fciu" and value.size > 1
-    }
-
-
-def _mat_hdf5(path: Path) -> dict[str, np.ndarray]:
-    import h5py
-
-    arrays = {}
-    try:
-        with h5py.File(path, "r") as file:
-            for name, value in file.items():
-                if isinstance(value, h5py.Dataset) and value.ndim > 1:
-                    array: Any = np.asarray(value)
-                    if array.dtype.names == ("real", "imag"):
-                        array = array["real"] + 1j * array["imag"]
-                    arrays[name] = array.T  # MATLAB stores column-major: axes come reversed
-    except (OSError, RuntimeError, KeyError) as error:
-        raise _damaged(path, error) from error
-    return arrays
-
-
-def _damaged(path: Path, error: Exception) -> ValueError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return ValueError(message(f"{path} must be a complete file", reason, "Copy it again."))
+        raise ValueError(message(rule, start_of(path), "Convert it to .npy, .cfl or fastMRI."))
+    file = open_mat(path)
+    names = [name for name, shape in file.shapes.items() if math.prod(shape) > 1]
+    if variable is None:
+        if len(names) != 1:
+            held = ", ".join(names) or "none"
+            rule = f"`variable` must name one of the arrays of {path}: {held}"
+            raise ValueError(message(rule, variable, "Pass `variable`."))
+        variable = names[0]
+    return complex_values(file.window(file.find(variable)))

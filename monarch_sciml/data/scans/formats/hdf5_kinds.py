@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from monarch_sciml._checks import message
-from monarch_sciml.data.hdf5 import open_hdf5
+from monarch_sciml._reading import open_hdf5
 
 Hdf5Format = Literal["fastmri", "ismrmrd", "skm-tea", "calgary-campinas"]
 

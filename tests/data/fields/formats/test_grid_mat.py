@@ -90,6 +90,7 @@ def save(path, content, reverse):
         with h5py.File(path, "w") as file:
             for name, array in content.items():
                 file[name] = np.asarray(array).T
+                file[name].attrs["MATLAB_class"] = np.bytes_("double")
     else:
         savemat(path, content)
     return path
@@ -129,6 +130,7 @@ class TestWrittenHere:
             pairs["real"], pairs["imag"] = u.T.real, u.T.imag
             with h5py.File(tmp_path / "a.mat", "w") as file:
                 file["u"], file["t"] = pairs, TIMES[:, None]
+                file["u"].attrs["MATLAB_class"] = np.bytes_("double")
         else:
             savemat(tmp_path / "a.mat", {"u": u, "t": TIMES})
         file = open_fields(tmp_path / "a.mat")

@@ -231,7 +231,7 @@ class TestBadFiles:
     def test_truncated(self, tmp_path, part):
         path = write_seeds(tmp_path / "x.h5", noise(N, T, X, Y, 2))
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
-        with pytest.raises(ValueError, match=r"x\.h5 must be readable, got ") as caught:
+        with pytest.raises(ValueError, match=r"x\.h5 must be a complete ") as caught:
             open_fields(path).read()
         assert "\n" not in str(caught.value)
 

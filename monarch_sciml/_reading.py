@@ -1,0 +1,144 @@
+"""Recognise a file by its content, open it for one read, refuse a bad one in one line."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from monarch_sciml._checks import existing_file, message
+
+FileKind = Literal[
+    "hdf5", "matlab 7.3", "matlab 5", "npy", "npz", "torch", "netcdf 3", "zarr", "unknown"
+]
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_MATLAB_HEADER = 512  # bytes that MATLAB 7.3 puts before the HDF5 file
+_STARTS: dict[bytes, FileKind] = {
+    _HDF5: "hdf5",
+    b"MATLAB 7.3": "matlab 7.3",
+    b"MATLAB 5.0": "matlab 5",
+    b"\x93NUMPY": "npy",
+    b"\x80\x02": "torch",  # written by torch before 1.6: a pickle
+    b"CDF\x01": "netcdf 3",
+    b"CDF\x02": "netcdf 3",
+    b"CDF\x05": "netcdf 3",
+}
+_ZIP = b"PK\x03\x04"
+
+
+def file_kind(path: str | Path) -> FileKind:
+    """Return the kind of a file by its first bytes, whatever its name.
+
+    Parameters
+    ----------
+    path
+        A file, or the folder of a Zarr store.
+
+    Returns
+    -------
+    FileKind
+        "unknown" for a file of another kind and for an empty one. What an HDF5 file holds is not
+        looked at.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    """
+    path = Path(path)
+    if path.is_dir() and is_zarr(path):
+        return "zarr"
+    with existing_file(path).open("rb") as stream:
+        start = stream.read(_MATLAB_HEADER + len(_HDF5))
+    if start[_MATLAB_HEADER:] == _HDF5:
+        return "matlab 7.3"
+    if start.startswith(_ZIP):
+        return _kind_of_zip(path)
+    return next((kind for magic, kind in _STARTS.items() if start.startswith(magic)), "unknown")
+
+
+def is_zarr(folder: Path) -> bool:
+    """Whether a folder is a Zarr store, of version 2 or 3."""
+    return any((folder / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs"))
+
+
+def start_of(path: str | Path) -> str:
+    """Say what a file of no known kind begins with, for an error."""
+    with existing_file(path).open("rb") as stream:
+        start = stream.read(8)
+    return f"content that starts with {start!r}" if start else "an empty file"
+
+
+def _kind_of_zip(path: Path) -> FileKind:
+    """Tell NumPy's archives of arrays from torch's; where the index is cut off, by the name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return "npz" if path.suffix == ".npz" else "torch"
+    return "npz" if names and all(name.endswith(".npy") for name in names) else "torch"
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever a file library raises on a bad file into one line that names the file."""
+    if not is_zarr(path):
+        existing_file(path)
+    try:
+        yield
+    except Exception as error:
+        told = isinstance(error, ValueError) and path.name in str(error)
+        if told or isinstance(error, ImportError):
+            raise  # it says what is wrong
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception, what: str = "file") -> ValueError:
+    """Return the error of a file that a library cannot read: cut off, or not what it seems."""
+    reason = " ".join(str(error).split())[:160].rstrip(".")
+    cause = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    rule = f"{path} must be a complete {what}"
+    return ValueError(message(rule, cause, "Copy, download or export it again."))
+
+
+@contextmanager
+def open_hdf5(path: str | Path) -> Iterator[Any]:
+    """Open an HDF5 file for one read, of MATLAB 7.3 too.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it is no HDF5 file, or truncated or damaged.
+    """
+    import h5py
+
+    path = existing_file(path)
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError) as error:  # h5py, depending on where the damage is
+        raise damaged(path, error, "HDF5 file") from error
+
+
+def load_npy(path: str | Path) -> np.ndarray:
+    """Map the array of a .npy file into memory: only what is used is read.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it is no .npy file, cut off, or holds Python objects.
+    """
+    path = existing_file(path)
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise damaged(path, error, ".npy file") from error
