@@ -49,7 +49,7 @@ class UnitGaussian:
         blocks
             Real fields (N, T, F, *grid) of one F and grid.
         eps
-            As in the class.
+            Smallest deviation, in the unit of the field; see the class.
 
         Raises
         ------

@@ -73,9 +73,9 @@ def samples_table(table: ComparisonTable, rows: Iterable[Row], *, unit: str) -> 
     table
         The comparison over seeds: its networks and metrics, in its order.
     rows
-        Those of `sample_rows` on the test samples, of all seeds.
+        The rows that `sample_rows` returned for the test samples, for all seeds.
     unit
-        Their column that names the sample.
+        The column of `rows` that names the sample.
 
     Notes
     -----

@@ -63,7 +63,7 @@ def synthesise(
     modes, matrices
         The modes, and one matrix per axis.
     dtype
-        Of the result and of the last product, the one at full size.
+        Precision of the result, and of the last product, the only one at full size.
     rows
         Numbers (R m_1 ... m_{d-1},) to add along the last axis.
 

@@ -80,7 +80,7 @@ def real_spectral_convolution(
     Parameters
     ----------
     x, weight, bias
-        As there; x is real and weight complex.
+        The arguments of `spectral_convolution`; x is real and weight complex.
     analysis
         Real and imaginary part of one matrix per axis, (2, K_i, n_i) or (I, 2, K_i, n_i).
     synthesis

@@ -40,7 +40,7 @@ class MonarchLinear(nn.Module):
     rank
         Rank of every slice, at most min(n_out/l, n_in/k), where M is any dense matrix.
     device, dtype
-        Of the parameters, as for nn.Linear.
+        Where the parameters live and their precision, as for nn.Linear.
 
     Attributes
     ----------
@@ -163,7 +163,7 @@ class MonarchLinear(nn.Module):
         linear
             The dense layer; it is left as it is. Its bias, dtype and device are taken over.
         n_blocks, rank
-            As for the constructor.
+            The structure of the new layer; see the constructor.
 
         Returns
         -------

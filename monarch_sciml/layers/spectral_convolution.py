@@ -68,7 +68,7 @@ class MonarchSpectralConv(nn.Module):
         Hold the weights as a product of small tensors: "tucker" (TFNO), "cp" or "tt", at `rank`
         times the dense parameters, as neuralop does; None for dense weights.
     separable, fno_block_precision, implementation
-        As neuralop passes them. `separable=True` or a precision other than "full" is refused;
+        Options that neuralop passes. `separable=True` or a precision other than "full" is refused;
         `implementation` only names how neuralop multiplies and is ignored.
 
     Attributes

@@ -66,7 +66,7 @@ def relative_l2_over_time(prediction: Tensor, target: Tensor, *, check: bool = T
     prediction, target
         Fields (B, T, F, *grid), same unit.
     check
-        As in `relative_l2`.
+        Refuse tensors that are not finite, or whose shapes differ, as `relative_l2` does.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def nrmse(prediction: Tensor, target: Tensor, *, check: bool = True) -> Tensor:
     prediction, target
         Fields (B, T, F, *grid), same unit.
     check
-        As in `relative_l2`.
+        Refuse tensors that are not finite, or whose shapes differ, as `relative_l2` does.
 
     Returns
     -------

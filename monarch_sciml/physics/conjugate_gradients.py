@@ -110,7 +110,7 @@ def solve_regularized(
     start
         First guess (..., H, W); no gradient flows to it.
     n_iterations, tolerance, dims
-        As for `conjugate_gradients`.
+        The arguments of `conjugate_gradients`.
 
     Returns
     -------

@@ -180,7 +180,7 @@ def estimate_coil_maps(
     kspace_volume
         (S, C, H, W), complex centred k-space of S slices, any unit; zero where not sampled.
     calibration, kernel, threshold, crop, n_maps, virtual_coils
-        As in `espirit`.
+        The arguments of `espirit`.
     chunk_size
         Slices calibrated at once; it bounds the memory and does not change the result as long as
         all slices have the same samples.
@@ -194,7 +194,7 @@ def estimate_coil_maps(
     Raises
     ------
     ValueError
-        As `espirit`; the first slices that fail stop the volume.
+        When `espirit` refuses a slice; the first that fails stops the volume.
     """
     positive_int("chunk_size", chunk_size)
     if kspace_volume.dim() != 4:

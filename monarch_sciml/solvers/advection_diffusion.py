@@ -95,7 +95,7 @@ class AdvectionDiffusion:
             Initial concentration (B, N) or (B, N, N) at the nodes; it should vanish at the walls,
             where it is taken as zero for t > 0.
         t_end, n_record, record_times
-            As in `NavierStokes2d.solve`.
+            The arguments of `NavierStokes2d.solve`.
 
         Returns
         -------

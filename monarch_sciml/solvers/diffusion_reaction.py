@@ -103,7 +103,7 @@ class DiffusionReaction2d:
         initial
             Cell means of u and v, (B, 2, H, W), dimensionless.
         t_end, n_record, record_times
-            As in `NavierStokes2d.solve`; a record time 0 gives `initial` itself.
+            The arguments of `NavierStokes2d.solve`; a record time 0 gives `initial` itself.
         progress
             Show a bar that counts samples; or a function, called after each sample with the share
             of the whole that it is.

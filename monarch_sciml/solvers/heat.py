@@ -39,7 +39,7 @@ def heat_neumann(
     x
         Points (X,) in [0, 1].
     t_end, n_record, record_times
-        As in `NavierStokes2d.solve`; time 0 gives the initial state itself.
+        The arguments of `NavierStokes2d.solve`; time 0 gives the initial state itself.
     diffusivity
         κ > 0.
     flux

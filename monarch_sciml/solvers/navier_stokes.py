@@ -265,9 +265,9 @@ def solve_navier_stokes(
     viscosity
         Kinematic viscosity ν ≥ 0, dimensionless.
     t_end, n_record, record_times, dt, progress
-        As in `NavierStokes2d.solve`.
+        The arguments of `NavierStokes2d.solve`.
     forcing
-        As in `NavierStokes2d`.
+        The argument of `NavierStokes2d`.
 
     Returns
     -------
@@ -279,7 +279,7 @@ def solve_navier_stokes(
     Raises
     ------
     ValueError
-        As `NavierStokes2d` and `NavierStokes2d.solve` do.
+        When `NavierStokes2d` or its `solve` refuses an argument.
 
     Examples
     --------

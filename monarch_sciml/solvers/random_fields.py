@@ -43,7 +43,7 @@ def gaussian_random_field(
     generator
         Source of the random numbers; it must live on `device`.
     dtype, device
-        Of the result; torch's defaults when None.
+        Precision and device of the result; torch's defaults when None.
 
     Returns
     -------

@@ -38,7 +38,7 @@ def stokes_second(
     viscosity
         ν > 0, dimensionless.
     t_end, n_record, record_times
-        As in `NavierStokes2d.solve`; time 0 gives the initial state.
+        The arguments of `NavierStokes2d.solve`; time 0 gives the initial state.
     amplitude
         U0, largest velocity of the wall.
 

@@ -33,13 +33,13 @@ def solve_wave(
     Parameters
     ----------
     coefficients
-        Of the initial displacement (B, m1, ..., md), modes from 1 on, dimensionless.
+        Coefficients of the initial displacement (B, m1, ..., md), modes from 1 on, dimensionless.
     points
         Coordinates (p,) in [0, 1] along each of the d axes.
     speed
         c > 0, lengths of the box per unit of time.
     t_end, n_record, record_times
-        As in `NavierStokes2d.solve`.
+        The arguments of `NavierStokes2d.solve`.
 
     Returns
     -------

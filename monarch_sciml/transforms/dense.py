@@ -17,7 +17,7 @@ class DenseTransform(LearnableTransform):
     Parameters
     ----------
     n, n_modes, init, real_input, centered, norm, n_copies
-        As for `MonarchTransform`; "random" is not offered.
+        The arguments of `MonarchTransform`; `init="random"` is not offered.
 
     Attributes
     ----------

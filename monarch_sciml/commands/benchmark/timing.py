@@ -61,7 +61,7 @@ def paired_rounds(
     max_seconds
         Start no further round after this long, but run three.
     seed
-        Of the order within the rounds.
+        Seed of the order of the calls within a round.
 
     Returns
     -------

@@ -55,7 +55,7 @@ def publish(
     baseline
         Network of reference; left out when none of its runs is here.
     title, configuration
-        Of the report.
+        Title and configuration of the report.
     evaluate_on
         The further data sets that the runs were measured on.
     notes

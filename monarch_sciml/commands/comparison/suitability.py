@@ -71,7 +71,7 @@ def check_basis(model: nn.Module, spec: FieldSpec | ScanSpec) -> None:
     model
         The network.
     spec
-        Of the data.
+        Description of the data.
     """
     if not isinstance(spec, FieldSpec) or "periodic" not in spec.boundary:
         return

@@ -90,7 +90,7 @@ class Run:
     Attributes
     ----------
     name, seed
-        Of the network.
+        Name of the network, and seed of its training.
     model
         With the weights of its best checkpoint.
     progress
@@ -172,14 +172,15 @@ def run_network(
 ) -> Run:
     """Train a network in `output`, load its best checkpoint, and measure it on the test samples.
 
-    Those of further data sets are measured after them, without any training.
+    The samples of further data sets are measured afterwards, without any training.
 
     Raises
     ------
     ValueError
         When objective or test samples do not fit the data.
     TrainingDiverged, RunBusy
-        See `train`; the directory of a training that diverged is described as any other.
+        When `train` raises them. The directory of a training that diverged is described like any
+        other.
     """
     _check_objective(objective, data.spec)
     n_samples_of(data.test)  # before the training, not after it

@@ -34,7 +34,7 @@ class Plan:
     jobs
         The scans to reconstruct, and the files that they become.
     done
-        Those that are finished already.
+        The scans that are finished already.
     skipped
         Files of the folders that are no scans, and why.
     """

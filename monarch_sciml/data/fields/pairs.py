@@ -36,7 +36,7 @@ class PairModule(FieldModule):
         Which frames of a trajectory, 0 the first and −1 the last; both or, for steady fields, none.
     input_fields, target_fields
         Names; by default the first field of a steady file is the input, the others are the target.
-        Of a trajectory both are all fields that vary in time.
+        For trajectories the default of both is every field that varies in time.
     subsample
         Keep each n-th grid point along every axis.
     in_memory

@@ -71,7 +71,7 @@ class FieldSamples(Dataset[dict[str, Tensor]]):
     subsample
         Keep each n-th grid point along every axis.
     dtype
-        Of the samples.
+        Precision of the samples.
     in_memory
         Read all the frames now and keep them, for every process forked from this one; or read the
         file for every sample. None: keep them when they take at most `KEPT_BYTES`.

@@ -36,7 +36,7 @@ def spectrum_figure(
         For each network (r, k), one spectrum per seed: the line is their mean, the band reaches
         from the smallest to the largest.
     title
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def boundary_figure(
     errors
         For each network (r, d), `metrics.boundary_profile` of every seed: d = 0 is the boundary.
     title
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def bands_figure(
         For each network (r, b), `metrics.fourier_rmse` of every seed, b the 1 to 3 bands that the
         grid has; the bar is the mean, the whisker reaches from the smallest to the largest seed.
     title
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------

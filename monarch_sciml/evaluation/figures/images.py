@@ -31,8 +31,8 @@ def images_figure(
 ) -> Figure:
     """Draw reconstructions side by side with a zoom, where there is nothing to compare them with.
 
-    Of a volume the middle slice is drawn, and below it mosaics of up to 16 slices. All images share
-    one scale, from 0 to the largest of their 99.8th percentiles.
+    For a volume the middle slice is drawn, and mosaics of up to 16 slices below it. All images
+    share one scale, from 0 to the largest of their 99.8th percentiles.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ def spacetime_figure(
     times
         (t,), time of each step, in units of the simulation.
     length
-        Of the domain, for the horizontal axis.
+        Length of the domain, for the horizontal axis.
     field, unit
         What the field is, for the colour bar.
 
@@ -103,7 +103,7 @@ def lines_figure(
     predictions
         For each network (n, x).
     length
-        Of the domain, for the horizontal axis.
+        Length of the domain, for the horizontal axis.
     n_columns
         Number of samples drawn, the first ones.
     fields, unit

@@ -117,7 +117,7 @@ def magnitudes(name: str, value: Any, *, like: np.ndarray | None = None) -> np.n
     Parameters
     ----------
     name
-        Of the argument, for errors.
+        Name of the argument, used in error messages.
     value
         (h, w) or (s, h, w), real or complex, a tensor or array.
     like

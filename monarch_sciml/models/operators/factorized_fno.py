@@ -60,7 +60,7 @@ class FactorizedFNO(nn.Module):
     transform
         "fourier", "monarch", "dense", "cosine" or "sine".
     init, per_channel, transform_rank, transform_order
-        Of the learnable transforms; see `MonarchSpectralConv`.
+        Options of the learnable transforms; see `MonarchSpectralConv`.
     shared_weights
         One R_i and one pair of transforms for all layers, as the paper has it on Navier-Stokes.
     spectral_gain
@@ -69,7 +69,7 @@ class FactorizedFNO(nn.Module):
     expansion
         Hidden width of the two-layer networks, in units of `hidden_channels`.
     activation
-        Of the two-layer networks and the projection.
+        Activation of the two-layer networks and of the projection.
     weight_norm
         Learn direction and length of the rows of every pointwise layer separately.
     domain_padding
@@ -85,10 +85,9 @@ class FactorizedFNO(nn.Module):
     ValueError
         When n_modes and grid_shape differ in length, or n_modes exceeds the (padded) grid.
 
-    Notes
-    -----
-    As in the authors' code, and unlike eq. 7, no activation follows b_l. The code projects the last
-    layer's increment by two linear maps in a row; here a two-layer network projects z_L.
+    Notes ----- No activation follows b_l. This follows the authors' code and not eq. 7. Their code
+    projects the last layer's increment by two linear maps in a row; here a two-layer network
+    projects z_L.
 
     On Navier-Stokes with viscosity 1e-5 the authors train one step from one frame with width 64,
     n_modes 30, 4 to 24 layers, `weight_norm=True` and `spectral_gain=0.1`.
@@ -201,7 +200,7 @@ class AxisConvolutions(nn.Module):
     gain
         Scale of the initial weights, see `FactorizedFNO`.
     options
-        Of each `MonarchSpectralConv`.
+        Options of each `MonarchSpectralConv`.
     """
 
     def __init__(

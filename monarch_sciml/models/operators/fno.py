@@ -47,7 +47,7 @@ class FNO(nn.Module):
     transform
         "fourier" (neuralop's layer), "monarch", "dense", "cosine" or "sine".
     init, per_channel, transform_rank, transform_order
-        Of the learnable transforms; see `MonarchSpectralConv`.
+        Options of the learnable transforms; see `MonarchSpectralConv`.
     factorization, rank
         Hold the spectral weights as a product of small tensors, with about `rank` times the dense
         parameters: "tucker" with rank 0.1 is neuralop's TFNO. "cp" and "tt" as in neuralop.

@@ -59,7 +59,8 @@ def check_modes(n_modes: Sequence[int], grid: Sequence[int]) -> None:
 def with_coordinates(x: Tensor) -> Tensor:
     """Append d channels with the coordinates j / n_i: (B, C, n_1, ...) -> (B, C + d, n_1, ...).
 
-    As in neuralop, the point at 1 is left out (the domain is periodic, or starts over there).
+    The point at 1 is left out, as neuralop leaves it out, because a periodic domain starts over
+    there.
     """
     grid = x.shape[2:]
     axes = [torch.arange(n, dtype=x.real.dtype, device=x.device) / n for n in grid]

@@ -43,7 +43,7 @@ class SpaceTimeFNO(FNO):
     Raises
     ------
     ValueError
-        As for `FNO`.
+        When `FNO` refuses an argument.
 
     References
     ----------

@@ -164,7 +164,7 @@ def plane_transform(
     init
         What a learnable transform starts from; "random" for Monarch transforms only.
     rank, order
-        Of a Monarch transform.
+        Rank and order of a Monarch transform.
     separable
         One transform for all rows and one for all columns, rather than one for each.
     n_coils

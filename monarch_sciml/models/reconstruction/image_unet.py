@@ -29,7 +29,7 @@ class ImageUNet(nn.Module):
     base
         b: "image", "mean" (as in fastMRI) or "zero".
     hidden_channels, n_levels, dropout
-        Of the `UNet`.
+        Options of the `UNet`.
     """
 
     def __init__(

@@ -44,7 +44,7 @@ class MoDL(nn.Module):
     n_iterations
         Iterations unrolled.
     hidden_channels, n_levels
-        Of the U-Net.
+        Width and depth of the U-Net.
     regularization
         lambda at the start of training, relative to A^H A, whose norm is 1 for maps of unit norm.
     n_cg_iterations
@@ -52,7 +52,7 @@ class MoDL(nn.Module):
     tolerance
         They stop when the residual is below `tolerance` times the right-hand side.
     transform_rank, transform_order, resampling
-        Of the transform; see `SENSE`.
+        Options of the transform; see `SENSE`.
 
     Raises
     ------

@@ -43,7 +43,7 @@ class SENSE(nn.Module):
     kspace_weighting
         Learn D, one real number per k-space position, starting at 1.
     transform_rank, transform_order
-        Of the Monarch transform; see `MonarchTransform`.
+        Rank and order of the Monarch transform; see `MonarchTransform`.
     separable
         One transform for all rows and one for all columns. Otherwise every row and every column
         has its own: with "dense" a two-factor Monarch matrix of the flattened plane of H W points,

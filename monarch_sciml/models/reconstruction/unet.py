@@ -31,7 +31,7 @@ class ReconstructionUNet(nn.Module):
     residual
         Learn the correction x - x_0, from zero on; otherwise the image, as fastMRI does.
     transform_rank, transform_order, resampling
-        Of the transform; see `SENSE`.
+        Options of the transform; see `SENSE`.
 
     Raises
     ------

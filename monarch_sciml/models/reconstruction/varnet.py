@@ -49,9 +49,9 @@ class VarNet(nn.Module):
     n_cascades
         T.
     hidden_channels, n_levels
-        Of the U-Net of each cascade.
+        Width and depth of the U-Net of each cascade.
     transform_rank, transform_order, resampling
-        Of the transforms; see `SENSE`.
+        Options of the transforms; see `SENSE`.
 
     Raises
     ------

@@ -45,8 +45,8 @@ class StoredField:
 class HDF5Fields(FieldSource):
     """Read fields from a table of what is stored where; the file is opened for each read alone.
 
-    Of a data set only the window asked for is read, and once, however many of its components are
-    asked for.
+    Only the window that is asked for is read, and it is read once, however many components of a
+    data set are asked for.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def components_of(
     dataset
         The HDF5 data set (N?, T?, *grid?, *components).
     labels
-        Of the components; [""] for a scalar without an axis of components.
+        Names of the components; [""] for a scalar without an axis of components.
     where
         The field without its component.
     n_axes
