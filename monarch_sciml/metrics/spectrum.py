@@ -43,9 +43,11 @@ def fourier_rmse(prediction: Tensor, target: Tensor, *, bands: tuple[int, int] =
     ValueError
         When the shapes differ or there is no grid axis.
 
-    Notes ----- The wavenumbers of two and more axes are, like those of PDEBench's code, those of
-    the non-negative quadrant without Nyquist. That code also takes the mean over the samples of a
-    batch inside the root; with batches of one sample its figure is the mean of ours.
+    Notes
+    -----
+    The wavenumbers of two and more axes are, like those of PDEBench's code, those of the non-
+    negative quadrant without Nyquist. That code also takes the mean over the samples of a batch
+    inside the root; with batches of one sample its figure is the mean of ours.
 
     References
     ----------

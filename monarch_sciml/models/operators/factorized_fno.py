@@ -85,9 +85,10 @@ class FactorizedFNO(nn.Module):
     ValueError
         When n_modes and grid_shape differ in length, or n_modes exceeds the (padded) grid.
 
-    Notes ----- No activation follows b_l. This follows the authors' code and not eq. 7. Their code
-    projects the last layer's increment by two linear maps in a row; here a two-layer network
-    projects z_L.
+    Notes
+    -----
+    No activation follows b_l. This follows the authors' code and not eq. 7. Their code projects the
+    last layer's increment by two linear maps in a row; here a two-layer network projects z_L.
 
     On Navier-Stokes with viscosity 1e-5 the authors train one step from one frame with width 64,
     n_modes 30, 4 to 24 layers, `weight_norm=True` and `spectral_gain=0.1`.
