@@ -13,7 +13,7 @@ from torch import nn
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml._files import whole_file
 
-Row = Mapping[str, Any]
+ResultRow = Mapping[str, Any]
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -43,7 +43,7 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() * (2 if parameter.is_complex() else 1) for parameter in learnable)
 
 
-def write_rows(rows: Iterable[Row], path: str | Path, *, overwrite: bool = False) -> None:
+def write_rows(rows: Iterable[ResultRow], path: str | Path, *, overwrite: bool = False) -> None:
     """Write long rows as CSV: the columns are those of all rows, in order of first appearance.
 
     Floats are written with every digit they have, a missing value as an empty cell.

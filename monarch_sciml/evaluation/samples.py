@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from monarch_sciml.evaluation.rendering import header, laid_out, summary_text
-from monarch_sciml.evaluation.results import Row
+from monarch_sciml.evaluation.results import ResultRow
 from monarch_sciml.evaluation.summary import Summary
 from monarch_sciml.evaluation.tables import ComparisonTable
 
@@ -60,7 +60,7 @@ def sample_rows(
     ]
 
 
-def samples_table(table: ComparisonTable, rows: Iterable[Row], *, unit: str) -> str:
+def samples_table(table: ComparisonTable, rows: Iterable[ResultRow], *, unit: str) -> str:
     r"""Return, as GitHub Markdown, mean ± standard error over the test samples of each network.
 
     .. math:: \bar m = \frac1n \sum_v m_v, \qquad
@@ -82,7 +82,7 @@ def samples_table(table: ComparisonTable, rows: Iterable[Row], *, unit: str) -> 
     The standard error tells what other test samples would change; the spread over seeds, in
     `table`, what other initial weights would. A seed whose value is not finite is left out.
     """
-    values: dict[str, dict[Any, list[Row]]] = {}
+    values: dict[str, dict[Any, list[ResultRow]]] = {}
     for row in rows:
         values.setdefault(str(row["network"]), {}).setdefault(row[unit], []).append(row)
     lines, n_most = [], 0
@@ -99,7 +99,7 @@ def samples_table(table: ComparisonTable, rows: Iterable[Row], *, unit: str) -> 
     return f"{laid_out(headers, lines, markdown=True)}\n\n{note}"
 
 
-def _over_units(units: Iterable[Sequence[Row]], metric: str) -> Summary:
+def _over_units(units: Iterable[Sequence[ResultRow]], metric: str) -> Summary:
     """Return the mean over units, and its standard error as spread, of means over seeds."""
     means = []
     for rows in units:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from monarch_sciml._checks import message
-from monarch_sciml.evaluation.results import Row, as_float
+from monarch_sciml.evaluation.results import ResultRow, as_float
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class NetworkResult:
     seconds: float | None
 
     @classmethod
-    def of(cls, network: str, rows: Sequence[Row], metrics: Sequence[str]) -> NetworkResult:
+    def of(cls, network: str, rows: Sequence[ResultRow], metrics: Sequence[str]) -> NetworkResult:
         """Gather the rows of one network."""
         seeds = tuple(None if row.get("seed") in ("", None) else row["seed"] for row in rows)
         if len(set(seeds)) < len(seeds):
@@ -112,6 +112,6 @@ def _of(row: Mapping[str, object], column: str) -> float:
     return as_float(row.get(column))
 
 
-def _mean(rows: Sequence[Row], column: str) -> float | None:
+def _mean(rows: Sequence[ResultRow], column: str) -> float | None:
     values = [value for row in rows if math.isfinite(value := _of(row, column))]
     return fmean(values) if values else None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from monarch_sciml._checks import message, one_of
 from monarch_sciml.evaluation.rendering import render_table, result_cells
-from monarch_sciml.evaluation.results import Row, write_rows
+from monarch_sciml.evaluation.results import ResultRow, write_rows
 from monarch_sciml.evaluation.summary import NetworkResult, Summary
 
 
@@ -54,7 +54,7 @@ class ComparisonTable:
     @classmethod
     def from_rows(
         cls,
-        rows: Iterable[Row],
+        rows: Iterable[ResultRow],
         metrics: Sequence[str],
         *,
         baseline: str | None = None,
@@ -88,7 +88,7 @@ class ComparisonTable:
         columns = dict.fromkeys(column for row in rows for column in row)
         for metric in metrics:
             one_of("metrics", metric, columns)
-        groups: dict[str, list[Row]] = {}
+        groups: dict[str, list[ResultRow]] = {}
         for row in rows:
             groups.setdefault(str(row["network"]), []).append(row)
         if baseline is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file
 
-Row = dict[str, float]
+LoggedRow = dict[str, float]
 """One epoch: `epoch`, `step`, `seconds`, `train_loss`, learning rates, `validation_*` metrics."""
 
 

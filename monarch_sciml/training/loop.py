@@ -20,7 +20,7 @@ from monarch_sciml.training.records import (
     TrainingResult,
     check_output,
 )
-from monarch_sciml.training.training_run import Run
+from monarch_sciml.training.training_run import TrainingRun
 
 
 def train(
@@ -126,7 +126,7 @@ def train(
                 save_checkpoint(result.last, model)
             accelerator.wait_for_everyone()
             return result
-        run = Run(
+        run = TrainingRun(
             model,
             objective,
             data,

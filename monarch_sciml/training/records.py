@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.training.checkpoint import find_checkpoint
 from monarch_sciml.training.lock import is_finished
-from monarch_sciml.training.loggers import Row
+from monarch_sciml.training.loggers import LoggedRow
 from monarch_sciml.training.objective import Objective
 from monarch_sciml.training.optimisation import Optimisation
 
@@ -80,7 +80,7 @@ class Progress:
     seconds: float = 0.0
     best_epoch: int = 0
     best_value: float = math.nan
-    history: list[Row] = field(default_factory=list)
+    history: list[LoggedRow] = field(default_factory=list)
 
     def note_best(self, value: float, *, mode: Literal["min", "max"] | None = None) -> bool:
         """Return whether this epoch, with its monitored value, is the best so far; keep it if so.

@@ -33,7 +33,7 @@ LOSS_CHECK_EVERY = 16
 """Steps between two looks at the loss; each look makes the CPU wait for the GPU."""
 
 
-class Run:
+class TrainingRun:
     """One run: the prepared parts, and how far it has come."""
 
     def __init__(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monarch_sciml.commands.benchmark import Effort
-from monarch_sciml.commands.benchmark.measure import Row
+from monarch_sciml.commands.benchmark.measure import MeasuredRow
 from monarch_sciml.commands.benchmark.results import run_benchmark
 
 
@@ -72,7 +72,7 @@ def benchmark_layer(
     cases += [("channels", base, modes[0], c, batch[0]) for c in channels if len(channels) > 1]
     cases += [("batch", base, modes[0], channels[0], b) for b in batch if len(batch) > 1]
 
-    def measure(effort: Effort, device: str) -> Iterator[Row]:
+    def measure(effort: Effort, device: str) -> Iterator[MeasuredRow]:
         names = with_triton(LAYERS, device) if chosen is None else chosen
         for scan, n, m, width, samples in cases:
             yield from benchmark_layer_case(
@@ -118,7 +118,7 @@ def benchmark_transform(
         with_triton,
     )
 
-    def measure(effort: Effort, device: str) -> Iterator[Row]:
+    def measure(effort: Effort, device: str) -> Iterator[MeasuredRow]:
         names = with_triton(TRANSFORMS, device) if candidates is None else candidates
         for n in sizes:
             rows = benchmark_transform_case(
@@ -166,7 +166,7 @@ def benchmark_model(
 
     cases = [(n, batch[0]) for n in sizes] + [(sizes[0], b) for b in batch[1:]]
 
-    def measure(effort: Effort, device: str) -> Iterator[Row]:
+    def measure(effort: Effort, device: str) -> Iterator[MeasuredRow]:
         for n, samples in cases:
             yield from benchmark_model_case(
                 (n, n), (modes, modes), channels, samples,
@@ -202,7 +202,7 @@ def benchmark_mri(
     """
     from monarch_sciml.commands.benchmark.models import benchmark_mri_case
 
-    def measure(effort: Effort, device: str) -> Iterator[Row]:
+    def measure(effort: Effort, device: str) -> Iterator[MeasuredRow]:
         for matrix in matrices:
             yield from benchmark_mri_case(matrix, coils, effort=effort, device=device)
 
@@ -247,7 +247,7 @@ def benchmark_generate(
     """
     from monarch_sciml.commands.benchmark.pipelines import benchmark_generate_case
 
-    def measure(effort: Effort, _: str) -> Iterator[Row]:
+    def measure(effort: Effort, _: str) -> Iterator[MeasuredRow]:
         for n in sizes:
             yield from benchmark_generate_case(
                 n, batch, viscosity=viscosity, t_end=t_end, effort=effort
@@ -291,7 +291,7 @@ def benchmark_load(
     """
     from monarch_sciml.commands.benchmark.pipelines import benchmark_load_case
 
-    def measure(effort: Effort, _: str) -> Iterator[Row]:
+    def measure(effort: Effort, _: str) -> Iterator[MeasuredRow]:
         for n in sizes:
             yield from benchmark_load_case(
                 n, batch, n_modes=(modes, modes), channels=channels, effort=effort

@@ -20,7 +20,13 @@ from monarch_sciml.commands.benchmark.baselines import (
     TwoProductConvolution,
     two_products,
 )
-from monarch_sciml.commands.benchmark.measure import Effort, Pass, Row, Work, compare_modules
+from monarch_sciml.commands.benchmark.measure import (
+    Effort,
+    MeasuredRow,
+    Pass,
+    Work,
+    compare_modules,
+)
 from monarch_sciml.kernels import runs_triton, use_triton
 from monarch_sciml.layers import MonarchSpectralConv
 from monarch_sciml.layers.spectral_convolution import TransformName
@@ -143,7 +149,7 @@ def benchmark_layer_case(
     names: Sequence[str] = LAYERS,
     device: str = "cpu",
     case: Mapping[str, object] | None = None,
-) -> list[Row]:
+) -> list[MeasuredRow]:
     """Time spectral layers of equal weights on one shape."""
     layers = {k: v.to(device) for k, v in spectral_layers(grid, n_modes, channels, names).items()}
     x = torch.randn(batch, channels, *grid, device=device)
@@ -218,7 +224,7 @@ def benchmark_transform_case(
     effort: Effort,
     names: Sequence[str] = TRANSFORMS,
     device: str = "cpu",
-) -> list[Row]:
+) -> list[MeasuredRow]:
     """Time full transforms of the coil images of one slice, single precision."""
     x = torch.randn(coils, *grid, dtype=torch.complex64, device=device)
     size = 8.0 * x.numel()

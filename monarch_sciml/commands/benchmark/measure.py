@@ -24,7 +24,7 @@ from monarch_sciml.commands.benchmark.timing import (
 
 Pass = Literal["forward", "forward+backward"]
 PASSES: tuple[Pass, ...] = ("forward", "forward+backward")
-Row = dict[str, Any]
+MeasuredRow = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def compare_modules(
     effort: Effort,
     work: Mapping[Pass, Work] | None = None,
     passes: Sequence[Pass] = PASSES,
-) -> list[Row]:
+) -> list[MeasuredRow]:
     """Time modules on the same inputs, forward without gradients and forward with backward."""
     make = {"forward": forward_call, "forward+backward": forward_backward_call}
     rows = []
@@ -88,7 +88,7 @@ def compare_calls(
     effort: Effort,
     work: Work | None = None,
     device: torch.device | str = "cpu",
-) -> list[Row]:
+) -> list[MeasuredRow]:
     """Time functions against a baseline; return one row for each."""
     times = paired_rounds(calls, rounds=effort.rounds, max_seconds=effort.max_seconds)
     peaks = (

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from monarch_sciml.commands.benchmark.measure import Effort, Row, compare_calls
+from monarch_sciml.commands.benchmark.measure import Effort, MeasuredRow, compare_calls
 from monarch_sciml.commands.benchmark.timing import Call, forward_call
 from monarch_sciml.models import FNO, SENSE
 from monarch_sciml.physics.sense_operator import SenseOperator, combine, fft2c, ifft2c
@@ -78,7 +78,7 @@ def benchmark_model_case(
     n_layers: int = 4,
     effort: Effort,
     device: str = "cpu",
-) -> list[Row]:
+) -> list[MeasuredRow]:
     """Time a training step and inference of both networks."""
     models = {k: m.to(device) for k, m in operators(grid, n_modes, channels, n_layers).items()}
     x = torch.randn(batch, 1, *grid, device=device)
@@ -98,7 +98,7 @@ def benchmark_model_case(
 
 def benchmark_mri_case(
     matrix: Sequence[int], coils: int, *, effort: Effort, device: str = "cpu"
-) -> list[Row]:
+) -> list[MeasuredRow]:
     """Time zero-filled reconstruction and data consistency of one slice, in slices per second."""
     torch.manual_seed(0)
     shape = (1, coils, *matrix)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from monarch_sciml.commands.benchmark.measure import Effort, Row, compare_calls
+from monarch_sciml.commands.benchmark.measure import Effort, MeasuredRow, compare_calls
 from monarch_sciml.commands.benchmark.models import training_step
 from monarch_sciml.data.fields.source import FieldLayout
 from monarch_sciml.data.fields.trajectories import TrajectoryModule
@@ -81,7 +81,7 @@ def benchmark_generate_case(
     dt: float = 1e-2,
     original_dt: float = 1e-4,
     effort: Effort,
-) -> list[Row]:
+) -> list[MeasuredRow]:
     """Time Navier-Stokes trajectories with either scheme, and tell its error in time.
 
     The error is that of the time step, relative in L2, in double precision: the difference to half
@@ -122,7 +122,7 @@ def benchmark_load_case(
     channels: int,
     n_samples: int = 64,
     effort: Effort,
-) -> list[Row]:
+) -> list[MeasuredRow]:
     """Time fetching one batch of trajectories against the training step that it feeds.
 
     The file is a temporary one of random fields, ten frames in and ten out; it is read once and

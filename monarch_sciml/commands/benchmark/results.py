@@ -15,14 +15,14 @@ from monarch_sciml._checks import message, positive_int, present_device
 from monarch_sciml._files import write_text
 from monarch_sciml.commands.benchmark import Machine, measure_machine
 from monarch_sciml.commands.benchmark.figures import roofline_figure, scaling_figure
-from monarch_sciml.commands.benchmark.measure import Effort, Row
+from monarch_sciml.commands.benchmark.measure import Effort, MeasuredRow
 from monarch_sciml.evaluation import save, write_rows
 from monarch_sciml.evaluation.environment import environment
 
 
 def run_benchmark(
     output: Path,
-    measure: Callable[[Effort, str], Iterator[Row]],
+    measure: Callable[[Effort, str], Iterator[MeasuredRow]],
     *,
     scans: Sequence[str] | dict[str, None],
     memory: bool,
@@ -99,7 +99,7 @@ _CASE = ("grid", "size", "matrix", "dims", "modes", "channels", "coils", "batch"
 _EXTRA = ("error", "slices_per_second", "trajectories_per_minute", "samples_per_second")
 
 
-def table(rows: Sequence[Row], *, style: str = "github") -> str:
+def table(rows: Sequence[MeasuredRow], *, style: str = "github") -> str:
     """Return rows as text: the case, milliseconds with quartiles, ratio, memory."""
     from tabulate import tabulate
 

@@ -16,7 +16,7 @@ from monarch_sciml.commands.comparison.suitability import check_transfer
 from monarch_sciml.commands.comparison.trained_run import (
     Contender,
     LoopOptions,
-    Run,
+    TrainedRun,
     build,
     diverged_run,
     run_network,
@@ -160,7 +160,7 @@ class _Work:
     evaluate_on: dict[str, DataModule]
     notes: dict[Key, str] = field(default_factory=dict)
 
-    def train(self, keys: Sequence[Key]) -> dict[Key, Run]:
+    def train(self, keys: Sequence[Key]) -> dict[Key, TrainedRun]:
         """Train, or go on with, the runs of this call; those in other hands are left out."""
         runs = {}
         for key in keys:
@@ -170,7 +170,7 @@ class _Work:
                 self._leave_out(key, "another process is training it")
         return runs
 
-    def collect(self, done: dict[Key, Run]) -> dict[Key, Run]:
+    def collect(self, done: dict[Key, TrainedRun]) -> dict[Key, TrainedRun]:
         """Measure the finished runs of other calls; say which ones are not finished."""
         runs = {}
         others = [key for key in from_main_process(list(self._on_disk())) if key not in done]
@@ -191,7 +191,7 @@ class _Work:
         model = build(self.networks[name].network, self.data, seed=0)
         return seeds if any(p.requires_grad for p in model.parameters()) else seeds[:1]
 
-    def _run(self, key: Key, options: LoopOptions) -> Run:
+    def _run(self, key: Key, options: LoopOptions) -> TrainedRun:
         name, seed = key
         try:
             return run_network(

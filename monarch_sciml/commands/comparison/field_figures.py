@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from monarch_sciml.commands.comparison.trained_run import Run
+from monarch_sciml.commands.comparison.trained_run import TrainedRun
 from monarch_sciml.data.spec import DataModule, FieldSpec
 from monarch_sciml.evaluation import (
     bands_figure,
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 N_SHOWN = 4
 """Samples that are drawn."""
 
-Predict = Callable[[Run, dict[str, Tensor]], Tensor]
+Predict = Callable[[TrainedRun, dict[str, Tensor]], Tensor]
 
 
 def field_figures(
-    runs: Sequence[Run], data: DataModule, predict: Predict, *, batch_size: int
+    runs: Sequence[TrainedRun], data: DataModule, predict: Predict, *, batch_size: int
 ) -> dict[str, Figure]:
     """Return the figures of the fields that networks predict, by file name.
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from monarch_sciml.commands.comparison.field_figures import field_figures
-from monarch_sciml.commands.comparison.trained_run import Run, on
+from monarch_sciml.commands.comparison.trained_run import TrainedRun, metric_on
 from monarch_sciml.data.spec import DataModule, FieldSpec
 from monarch_sciml.evaluation import (
     reconstruction_figure,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def gallery(
-    runs: Sequence[Run],
+    runs: Sequence[TrainedRun],
     data: DataModule,
     objective: Objective,
     *,
@@ -69,7 +69,7 @@ def gallery(
     return figures
 
 
-def _transforms(runs: Sequence[Run]) -> dict[str, Figure]:
+def _transforms(runs: Sequence[TrainedRun]) -> dict[str, Figure]:
     """Return the first learned transform of each network against where it started."""
     figures = {}
     for run in _first_runs(runs):
@@ -89,11 +89,11 @@ def _transforms(runs: Sequence[Run]) -> dict[str, Figure]:
 
 
 def _transfer(
-    runs: Sequence[Run], data: DataModule, metric: str, evaluate_on: Mapping[str, DataModule]
+    runs: Sequence[TrainedRun], data: DataModule, metric: str, evaluate_on: Mapping[str, DataModule]
 ) -> Figure:
     """Return the error on every data set that the runs were measured on."""
     errors: dict[str, list[list[float]]] = defaultdict(list)
-    columns = [metric, *(on(metric, name) for name in evaluate_on)]
+    columns = [metric, *(metric_on(metric, name) for name in evaluate_on)]
     for run in runs:
         errors[run.name].append([run.means.get(column, math.nan) for column in columns])
     grids = [data.spec.grid_shape, *(further.spec.grid_shape for further in evaluate_on.values())]
@@ -103,7 +103,7 @@ def _transfer(
     return transfer_figure(stacked, names, sizes=[max(grid) for grid in grids], metric=metric)
 
 
-def _reconstructions(runs: Sequence[Run], data: DataModule, objective: Objective) -> Figure:
+def _reconstructions(runs: Sequence[TrainedRun], data: DataModule, objective: Objective) -> Figure:
     samples: Any = data.test
     volume = int(samples[0]["volume"])
     slices = [i for i in range(len(samples)) if int(samples[i]["volume"]) == volume]
@@ -128,7 +128,9 @@ def _predict(model: nn.Module, objective: Objective, batch: dict[str, Tensor]) -
     return objective.predict(model.eval(), batch).cpu()
 
 
-def _curves(runs: Sequence[Run], column: str) -> dict[str, list[tuple[list[float], list[float]]]]:
+def _curves(
+    runs: Sequence[TrainedRun], column: str
+) -> dict[str, list[tuple[list[float], list[float]]]]:
     curves: dict[str, list[tuple[list[float], list[float]]]] = defaultdict(list)
     for run in runs:
         rows = [row for row in run.progress.history if column in row]
@@ -137,7 +139,7 @@ def _curves(runs: Sequence[Run], column: str) -> dict[str, list[tuple[list[float
     return dict(curves)
 
 
-def _first_runs(runs: Sequence[Run]) -> list[Run]:
+def _first_runs(runs: Sequence[TrainedRun]) -> list[TrainedRun]:
     """One run per network, in order."""
     return list({run.name: run for run in reversed(runs)}.values())[::-1]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from monarch_sciml._files import write_text
 from monarch_sciml.commands.comparison.figures import caption, gallery
-from monarch_sciml.commands.comparison.trained_run import Run, describe_run, on
+from monarch_sciml.commands.comparison.trained_run import TrainedRun, describe_run, metric_on
 from monarch_sciml.data.spec import DataModule, ScanSpec
 from monarch_sciml.evaluation import (
     ELSEWHERE,
@@ -29,7 +29,7 @@ from monarch_sciml.training import Budget, Objective
 
 
 def publish(
-    runs: Sequence[Run],
+    runs: Sequence[TrainedRun],
     data: DataModule,
     objective: Objective,
     budget: Budget,
@@ -106,7 +106,7 @@ def publish(
 
 
 def _tables(
-    runs: Sequence[Run],
+    runs: Sequence[TrainedRun],
     rows: Sequence[dict],
     monitor: str,
     baseline: str,
@@ -118,7 +118,7 @@ def _tables(
     metrics = list(dict.fromkeys(name for run in runs for name in run.metrics)) or [monitor]
     tables = {"Test results": ComparisonTable.from_rows(rows, metrics, baseline=reference)}
     if evaluate_on and any(run.elsewhere for run in runs):
-        further = [monitor, *(on(monitor, name) for name in evaluate_on)]
+        further = [monitor, *(metric_on(monitor, name) for name in evaluate_on)]
         shape = " x ".join(map(str, data.spec.grid_shape))
         caption = f"On other data without retraining (trained on {shape})"
         tables[caption] = ComparisonTable.from_rows(rows, further, baseline=reference)
@@ -126,7 +126,7 @@ def _tables(
 
 
 def _over_samples(
-    runs: Sequence[Run],
+    runs: Sequence[TrainedRun],
     data: DataModule,
     evaluate_on: Mapping[str, DataModule],
     table: ComparisonTable,
@@ -158,7 +158,7 @@ def _volume_names(data: DataModule, metrics: Mapping[str, Tensor]) -> list[str] 
     return names if names and metrics and alike else None
 
 
-def _summary(data: DataModule, runs: Sequence[Run], seeds: Sequence[int]) -> str:
+def _summary(data: DataModule, runs: Sequence[TrainedRun], seeds: Sequence[int]) -> str:
     sizes = asdict(data.spec).items()
     spec = ", ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"

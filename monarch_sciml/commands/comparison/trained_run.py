@@ -84,7 +84,7 @@ class LoopOptions:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainedRun:
     """A trained network with its test metrics, one value per trajectory or volume.
 
     Attributes
@@ -115,7 +115,7 @@ class Run:
     def means(self) -> dict[str, float]:
         """Mean of every metric; "relative_l2 on 64x64" is that on the further set 64x64."""
         further = {
-            on(metric, name): value
+            metric_on(metric, name): value
             for name, metrics in self.elsewhere.items()
             for metric, value in mean_metrics(metrics).items()
         }
@@ -169,7 +169,7 @@ def run_network(
     configuration: str,
     options: LoopOptions,
     evaluate_on: Mapping[str, DataModule] | None = None,
-) -> Run:
+) -> TrainedRun:
     """Train a network in `output`, load its best checkpoint, and measure it on the test samples.
 
     The samples of further data sets are measured afterwards, without any training.
@@ -209,19 +209,21 @@ def run_network(
         evaluate_model(model, objective, samples.test, batch_size=budget.batch_size)
         for samples in (data, *(evaluate_on or {}).values())
     )
-    return Run(name, seed, model, result.progress, metrics, dict(zip(evaluate_on or {}, further)))
+    return TrainedRun(
+        name, seed, model, result.progress, metrics, dict(zip(evaluate_on or {}, further))
+    )
 
 
 def diverged_run(
     name: str, contender: Contender, *, data: DataModule, seed: int, output: Path, failure: str
-) -> Run:
+) -> TrainedRun:
     """Return a run whose training diverged: how far it came, and no metrics."""
     model = build(contender.network, data, seed=seed)
     progress = Progress(**load_state(output / "checkpoints" / "last")["progress"])
-    return Run(name, seed, model, progress, {}, failure=failure)
+    return TrainedRun(name, seed, model, progress, {}, failure=failure)
 
 
-def on(metric: str, name: str) -> str:
+def metric_on(metric: str, name: str) -> str:
     """Return the column of a metric on a further data set."""
     return f"{metric} on {name}"
 

@@ -11,8 +11,9 @@ import torch
 
 from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.data.scans.scan import Scan
-from monarch_sciml.data.scans.source import ScanFile, Window
+from monarch_sciml.data.scans.source import ScanFile
 from monarch_sciml.physics.coil_compression import coil_compression, compress_coils
+from monarch_sciml.physics.sampling.base import IndexRange
 
 Resize = Literal["image", "kspace"]
 
@@ -67,7 +68,7 @@ class SizeRules:
         height = height // 2 if self.remove_oversampling else height
         return (self.coils or coils, *(self.matrix or (height, width)))
 
-    def encoded(self, file: ScanFile) -> tuple[Window, Window]:
+    def encoded(self, file: ScanFile) -> tuple[IndexRange, IndexRange]:
         """Return rows and columns of k-space that were encoded at all, after the rules."""
         rows, columns = file.rows, file.columns
         _, _, height, width = file.shape
@@ -190,7 +191,7 @@ def _resized(
     return replace(scan, kspace=kspace, mask=mask, target=target, header=header), maps
 
 
-def _window(window: Window, old: int, n: int, resize: Resize) -> Window:
+def _window(window: IndexRange, old: int, n: int, resize: Resize) -> IndexRange:
     """Return which of n points were encoded, when of `old` points those in the window were."""
     if resize == "kspace":
         shift = n // 2 - old // 2

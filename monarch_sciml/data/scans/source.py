@@ -15,14 +15,13 @@ from monarch_sciml._checks import message, one_of
 from monarch_sciml.data.scans.recognise import OPTIONS, read_scan
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.slices import middle
+from monarch_sciml.physics.sampling.base import IndexRange
 
 SUFFIXES = (".h5", ".hdf5", ".mrd", ".cfl", ".npy", ".mat", ".dat")
 """Names that files of scans end in; what they hold is recognised by content."""
 
 READER_OPTIONS = ("format", *OPTIONS)
 """Names that the options of a reader may have."""
-
-Window = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class ScanFile:
 
     path: Path
     shape: tuple[int, int, int, int]
-    rows: Window
-    columns: Window
+    rows: IndexRange
+    columns: IndexRange
     subject: str
     transformed: tuple[str, ...] = ()
     reader: Mapping[str, Any] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of, positive_int
 
-Norm = Literal["instance", "batch", "group", "none"]
+NormLayer = Literal["instance", "batch", "group", "none"]
 Activation = Literal["leaky_relu", "relu", "gelu", "silu", "tanh"]
 PaddingMode = Literal["zeros", "circular"]
 
@@ -45,12 +45,12 @@ def activation_layer(name: Activation, slope: float = 0.2) -> nn.Module:
     return nn.LeakyReLU(slope) if name == "leaky_relu" else _ACTIVATIONS[name]()
 
 
-def norm_layer(name: Norm, channels: int, dims: int) -> nn.Module:
+def norm_layer(name: NormLayer, channels: int, dims: int) -> nn.Module:
     """Return a normalisation: instance norm without weights, or one with a weight and a bias.
 
     Group norm takes eight groups, or the most below that divide the channels.
     """
-    one_of("norm", name, get_args(Norm))
+    one_of("norm", name, get_args(NormLayer))
     if name == "none":
         return nn.Identity()
     if name == "group":
@@ -64,7 +64,7 @@ def convolution_block(
     n_out: int,
     dims: int,
     *,
-    norm: Norm,
+    norm: NormLayer,
     activation: Activation,
     padding_mode: PaddingMode,
     slope: float = 0.2,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.models.operators.convolution_blocks import (
     Activation,
-    Norm,
+    NormLayer,
     PaddingMode,
     check_field,
     convolution_block,
@@ -71,7 +71,7 @@ class ResNet(nn.Module):
         *,
         hidden_channels: int = 16,
         n_blocks: tuple[int, ...] = (2, 3, 3),
-        norm: Norm = "batch",
+        norm: NormLayer = "batch",
         activation: Activation = "leaky_relu",
         dropout: float = 0.0,
         padding_mode: PaddingMode = "zeros",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.models.operators.convolution_blocks import (
     Activation,
-    Norm,
+    NormLayer,
     PaddingMode,
     activation_layer,
     check_field,
@@ -100,7 +100,7 @@ class TFNet(nn.Module):
         time_window: int = 4,
         hidden_channels: int = 64,
         n_levels: int = 4,
-        norm: Norm = "batch",
+        norm: NormLayer = "batch",
         activation: Activation = "leaky_relu",
         dropout: float = 0.0,
         padding_mode: PaddingMode = "zeros",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from monarch_sciml._checks import one_of, positive_int
 from monarch_sciml.models.operators.convolution_blocks import (
     Activation,
-    Norm,
+    NormLayer,
     PaddingMode,
     activation_layer,
     check_field,
@@ -85,7 +85,7 @@ class UNet(nn.Module):
         *,
         hidden_channels: int = 32,
         n_levels: int = 4,
-        norm: Norm = "instance",
+        norm: NormLayer = "instance",
         activation: Activation = "leaky_relu",
         dropout: float = 0.0,
         padding_mode: PaddingMode = "zeros",

@@ -11,7 +11,7 @@ import torch
 
 from monarch_sciml._checks import message
 
-Window = tuple[int, int]
+IndexRange = tuple[int, int]
 """First and one past the last row or column of k-space that a scan encodes."""
 
 
@@ -27,7 +27,7 @@ class SamplingMask(ABC):
         shape: Sequence[int],
         seed: int | Sequence[int] = 0,
         *,
-        encoded: tuple[Window, Window] | None = None,
+        encoded: tuple[IndexRange, IndexRange] | None = None,
     ) -> torch.Tensor:
         """Return the mask for k-space of `shape`.
 
@@ -82,8 +82,8 @@ class SamplingMask(ABC):
         height: int,
         width: int,
         seed: int | Sequence[int],
-        rows: Window,
-        columns: Window,
+        rows: IndexRange,
+        columns: IndexRange,
     ) -> np.ndarray:
         """Return the mask as `draw` does, for a scan that encodes these rows and columns only.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monarch_sciml._checks import message, positive_int, positive_number
-from monarch_sciml.physics.sampling.base import SamplingMask, Window
+from monarch_sciml.physics.sampling.base import IndexRange, SamplingMask
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class PoissonDiscMask(SamplingMask):
         height: int,
         width: int,
         seed: int | Sequence[int],
-        rows: Window,
-        columns: Window,
+        rows: IndexRange,
+        columns: IndexRange,
     ) -> np.ndarray:
         """Return the mask (H, W), drawn on the encoded rows and columns, zero outside."""
         mask = np.zeros((height, width), dtype=bool)

@@ -11,7 +11,7 @@ from torch import nn
 from monarch_sciml.commands.comparison.compare import compare_networks
 from monarch_sciml.commands.comparison.field_figures import field_figures
 from monarch_sciml.commands.comparison.publish import publish
-from monarch_sciml.commands.comparison.trained_run import Contender, LoopOptions, Run
+from monarch_sciml.commands.comparison.trained_run import Contender, LoopOptions, TrainedRun
 from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec
 from monarch_sciml.training import (
     Budget,
@@ -155,7 +155,7 @@ def test_every_kind_of_fields_has_its_figures(data, expected, tmp_path):
     ("dt", "times", "unit"), [(0.5, [0.5, 1.0, 1.5], "dimensionless"), (None, [1, 2, 3], "frames")]
 )
 def test_time_counts_from_the_last_frame_given(dt, times, unit):
-    run = Run("FNO", 0, nn.Identity(), Progress(), {})
+    run = TrainedRun("FNO", 0, nn.Identity(), Progress(), {})
     figures = field_figures(
         [run], Fields(dt=dt), lambda _, batch: 1.1 * batch["target"], batch_size=2
     )
@@ -170,7 +170,7 @@ def test_x_is_drawn_to_the_right_and_y_upwards(n_out, name):
     data = Fields((4, 6), n_out=n_out)
     x, y = torch.meshgrid(torch.arange(4.0), torch.arange(6.0), indexing="ij")
     data.waves = [(10 * x + y).expand(2 + n_out, 1, 4, 6)]
-    run = Run("FNO", 0, nn.Identity(), Progress(), {})
+    run = TrainedRun("FNO", 0, nn.Identity(), Progress(), {})
     figures = field_figures([run], data, lambda _, batch: 1.1 * batch["target"], batch_size=1)
     (shown, *_) = [axes.images[0] for axes in figures[name].axes if axes.images]
     image = shown.get_array()
@@ -241,7 +241,9 @@ def test_every_test_sample_is_kept_also_when_finished_runs_are_collected_again(u
 
 @pytest.mark.usefixtures("unrendered")
 def test_the_report_of_one_run_speaks_of_one(tmp_path):
-    run = Run("FNO", 0, Linear((12,), 2, 1), Progress(), {"relative_l2": torch.tensor([0.5, 1.0])})
+    run = TrainedRun(
+        "FNO", 0, Linear((12,), 2, 1), Progress(), {"relative_l2": torch.tensor([0.5, 1.0])}
+    )
     publish(
         [run], Fields(), RolloutObjective(), Budget(epochs=1, batch_size=1), tmp_path,
         baseline="", title="", configuration="", command="monarch-sciml train",
@@ -257,8 +259,10 @@ def test_volumes_are_named_by_their_files(undrawn, tmp_path):
     paths = [f"scans/{name}.h5" for name in "abc"]
     parts = SimpleNamespace(spec=spec, test=SimpleNamespace(paths=paths))
     runs = [
-        Run("U-Net", 0, nn.Identity(), Progress(), {"psnr": torch.tensor([30.0, 31.0, 35.0])}),
-        Run("VarNet", 0, nn.Identity(), Progress(), {}, failure="diverged"),
+        TrainedRun(
+            "U-Net", 0, nn.Identity(), Progress(), {"psnr": torch.tensor([30.0, 31.0, 35.0])}
+        ),
+        TrainedRun("VarNet", 0, nn.Identity(), Progress(), {}, failure="diverged"),
     ]
     publish(
         runs, parts, RolloutObjective(), Budget(epochs=1, batch_size=1), tmp_path,
