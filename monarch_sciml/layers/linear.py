@@ -1,29 +1,34 @@
 """A linear layer whose weight is a Monarch matrix.
 
-Letters: k, l number of blocks of `right`, `left`; p, s inputs and outputs of one slice; t rank;
-n_in = k·p and n_out = l·s the padded sizes.
+Letters: N vectors; k, l number of blocks of `right`, `left`; p, s inputs and outputs of one slice;
+t rank; n_in = k·p and n_out = l·s the padded sizes.
 """
 
 from __future__ import annotations
 
+import warnings
 from math import sqrt
-from typing import Self
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from monarch_sciml._checks import message, positive_int
-from monarch_sciml.monarch import multiply, project, to_dense
+from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.layers.structured_linear import StructuredLinear, column_scale
+from monarch_sciml.monarch import project, to_dense
 from monarch_sciml.monarch.block_sizes import block_counts
 
+Order = Literal["strided", "contiguous"]
 
-class MonarchLinear(nn.Module):
+
+class MonarchLinear(StructuredLinear):
     r"""Apply y = M x + b with a Monarch matrix M: a drop-in for nn.Linear.
 
     .. math:: M = P L P^T R, \qquad R: k \text{ blocks of } lt \times p, \quad
               L: l \text{ blocks of } s \times kt
 
     Every s x p slice of M (outputs j, j + l, … against one group of p inputs) has rank t = `rank`.
+    The default is the paper's: 4 blocks and the rank that holds half of the dense parameters.
 
     Parameters
     ----------
@@ -36,9 +41,14 @@ class MonarchLinear(nn.Module):
     n_blocks
         Number of blocks of either factor, or the pair (k, l). A size that it does not divide is
         padded: the input with zeros up to n_in = k·ceil(in_features/k), and the output, of n_out =
-        l·ceil(out_features/l) entries, is cropped.
+        l·ceil(out_features/l) entries, is cropped. One block is a low-rank matrix.
     rank
-        Rank of every slice, at most min(n_out/l, n_in/k), where M is any dense matrix.
+        Rank of every slice, at most min(n_out/l, n_in/k), where M is any dense matrix. None takes
+        the largest that holds at most half of the dense parameters, or 1 where none does.
+    order
+        "strided" is the paper's order, where slice j holds the outputs j, j + l, …. "contiguous"
+        leaves out the last permutation: slices are the blocks of M in natural order. The latter is
+        a little faster; for weights that are learned from scratch the two differ by a permutation.
     device, dtype
         Where the parameters live and their precision, as for nn.Linear.
 
@@ -56,30 +66,36 @@ class MonarchLinear(nn.Module):
     TypeError, ValueError
         When a size, `n_blocks` or `rank` is no positive whole number, or `rank` is too large.
 
+    Warns
+    -----
+    UserWarning
+        When the factors hold more numbers than the dense matrix.
+
     Notes
     -----
-    Holds and multiplies t·(l·n_in + k·n_out) numbers instead of n_in·n_out. The paper's
-    square blocks of n/b x n/b (its "4 blocks", half of the dense parameters for b = 4) are
-    ``n_blocks=b, rank=n // b**2``; ``n_blocks=sqrt(n), rank=1`` is its smallest matrix.
+    Holds and multiplies t·(l·n_in + k·n_out) numbers instead of n_in·n_out.
 
     The factors are uniform with variances 1/p (right) and p/(3·in_features·t) (left), so that
     every entry of M has nn.Linear's variance 1/(3·in_features); two factors each initialised like
     nn.Linear would give a third of it or less. Dense entries of one slice are not independent.
 
+    On a CPU a batch of 16 to 256 vectors is multiplied as columns (factor times vectors), so that
+    the gradients of the factors come out in the layout of the factors; torch would copy them, as
+    large as the layer, out of any other. Larger batches are rows, unless order is "contiguous".
+
     References
     ----------
     Dao et al., "Monarch", ICML 2022, arXiv 2204.00595, section 3.1; the initialisation is ours.
+    Learning rates: Qiu et al., "Compute Better Spent", ICML 2024, arXiv 2406.06248, section 3.
 
     Examples
     --------
-    >>> layer = MonarchLinear(64, 48, n_blocks=8)
+    >>> layer = MonarchLinear(64, 48)
     >>> layer(torch.randn(5, 64)).shape
     torch.Size([5, 48])
     >>> sum(p.numel() for p in layer.parameters()), 64 * 48 + 48
-    (944, 3120)
+    (1392, 3120)
     """
-
-    bias: nn.Parameter | None
 
     def __init__(
         self,
@@ -87,136 +103,145 @@ class MonarchLinear(nn.Module):
         out_features: int,
         bias: bool = True,
         n_blocks: int | tuple[int, int] = 4,
-        rank: int = 1,
+        rank: int | None = None,
         *,
+        order: Order = "strided",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.in_features = positive_int("in_features", in_features)
-        self.out_features = positive_int("out_features", out_features)
+        super().__init__(in_features, out_features)
         self.n_blocks = n_right, n_left = block_counts(n_blocks)
-        self.rank = positive_int("rank", rank)
+        self.order = one_of("order", order, ("strided", "contiguous"))
         n_p, n_s = -(-self.in_features // n_right), -(-self.out_features // n_left)
+        if rank is None:
+            found = self.options_for(in_features, out_features, 0.5, n_blocks=n_blocks)
+            rank = found["rank"] if found else 1
+        self.rank = positive_int("rank", rank)
         if self.rank > min(n_p, n_s):
             rule = f"`rank` must be at most {min(n_p, n_s)} for slices of {n_s} x {n_p}"
             raise ValueError(message(rule, rank, "Lower `rank` or `n_blocks`."))
-        empty = {"device": device, "dtype": dtype}
-        self.left = nn.Parameter(torch.empty(n_left, n_s, n_right * self.rank, **empty))
-        self.right = nn.Parameter(torch.empty(n_right, n_left * self.rank, n_p, **empty))
-        if bias:
-            self.bias = nn.Parameter(torch.empty(self.out_features, **empty))
-        else:
-            self.register_parameter("bias", None)
+        place: Any = {"device": device, "dtype": dtype}
+        self.left = nn.Parameter(torch.empty(n_left, n_s, n_right * self.rank, **place))
+        self.right = nn.Parameter(torch.empty(n_right, n_left * self.rank, n_p, **place))
+        self._add_bias(bias, place)
+        fan_in = {"left": n_right * self.rank, "right": n_p}
+        self.learning_rate_factors = {k: self.in_features / fan_in[k] for k in fan_in}
+        self._warn_if_larger()
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw new factors, and a bias as nn.Linear does."""
+    @classmethod
+    def options_for(
+        cls, in_features: int, out_features: int, share: float, **given: Any
+    ) -> dict[str, Any] | None:
+        """Return `n_blocks` and the largest `rank` that fits; see `StructuredLinear`."""
+        n_blocks = given.get("n_blocks", 4)
+        n_right, n_left = block_counts(n_blocks)
+        n_p, n_s = -(-in_features // n_right), -(-out_features // n_left)
+        # one rank holds l·n_in + k·n_out = k·l·(p + s) numbers
+        rank = int(share * in_features * out_features / (n_right * n_left * (n_p + n_s)))
+        rank = given.get("rank") or min(rank, n_p, n_s)
+        return None if rank < 1 else {**given, "n_blocks": n_blocks, "rank": min(rank, n_p, n_s)}
+
+    def options(self) -> dict[str, Any]:
+        """Return `n_blocks`, `rank` and `order`."""
+        return {"n_blocks": self.n_blocks, "rank": self.rank, "order": self.order}
+
+    def reset_factors(self) -> None:
+        """Draw factors whose product has the variance of nn.Linear."""
         n_p = self.right.shape[-1]
         bound_right = sqrt(3 / n_p)  # a uniform number in ±b has variance b²/3
         bound_left = sqrt(n_p / (self.in_features * self.rank))
         nn.init.uniform_(self.right, -bound_right, bound_right)
         nn.init.uniform_(self.left, -bound_left, bound_left)
-        if self.bias is not None:
-            bound = 1 / sqrt(self.in_features)
-            nn.init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return M x + b.
-
-        Parameters
-        ----------
-        x
-            Input, shape (..., in_features).
-
-        Returns
-        -------
-        Output, shape (..., out_features).
-
-        Raises
-        ------
-        ValueError
-            When the last axis of `x` is not in_features.
-        """
-        if x.ndim == 0 or x.shape[-1] != self.in_features:
-            rule = f"`x` must have {self.in_features} entries along its last axis"
-            raise ValueError(message(rule, f"shape {tuple(x.shape)}", "Check `in_features`."))
-        n_padding = self.right.shape[0] * self.right.shape[2] - self.in_features
+    def product(self, x: Tensor) -> Tensor:
+        """Return M x by two batched matrix products."""
+        n_right, n_q, n_p = self.right.shape
+        n_left, _, n_r = self.left.shape
+        if n_right == n_left == 1:
+            return nn.functional.linear(nn.functional.linear(x, self.right[0]), self.left[0])
+        n_padding = n_right * n_p - self.in_features
         if n_padding:
-            x = nn.functional.pad(x, (0, n_padding))  # (..., n_in)
-        y = multiply(x, self.left, self.right)[..., : self.out_features]  # (..., out_features)
-        return y if self.bias is None else y + self.bias
+            x = nn.functional.pad(x, (0, n_padding))  # (N, n_in)
+        groups = x.unflatten(-1, (n_right, n_p))  # (N, k·p) -> (N, k, p)
+        strided = self.order == "strided"
+        if self._as_columns(x):
+            z = torch.bmm(self.right, groups.permute(1, 2, 0))  # (k, t·l, N)
+            z = z.unflatten(1, (n_q // n_left, n_left)).permute(2, 0, 1, 3)  # -> (l, k, t, N)
+            y = torch.bmm(self.left, z.reshape(n_left, n_r, -1))  # (l, k·t, N) -> (l, s, N)
+            axes = (2, 1, 0) if strided else (2, 0, 1)  # (N, s, l) or (N, l, s)
+        else:
+            z = torch.bmm(groups.transpose(0, 1), self.right.mT)  # (k, N, t·l)
+            z = z.unflatten(-1, (n_q // n_left, n_left)).permute(3, 1, 0, 2)  # -> (l, N, k, t)
+            y = torch.bmm(z.reshape(n_left, -1, n_r), self.left.mT)  # (l, N, k·t) -> (l, N, s)
+            axes = (1, 2, 0) if strided else (1, 0, 2)  # (N, s, l) or (N, l, s)
+        return y.permute(axes).flatten(1)[:, : self.out_features]
 
-    @property
-    def weight(self) -> Tensor:
-        """Return M as a dense matrix, shape (out_features, in_features): computed, not stored."""
-        return to_dense(self.left, self.right)[: self.out_features, : self.in_features]
+    def _as_columns(self, x: Tensor) -> bool:
+        """Whether the vectors x (N, n_in) are multiplied as columns, which is a matter of speed."""
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return False
+        return len(x) >= 16 and (self.order == "contiguous" or len(x) <= 256)
 
-    @classmethod
-    def from_linear(
-        cls, linear: nn.Linear, n_blocks: int | tuple[int, int] = 4, rank: int = 1
-    ) -> Self:
-        """Return the layer whose Monarch matrix is nearest the weight of `linear`.
+    def dense_weight(self) -> Tensor:
+        """Return M, shape (out_features, in_features)."""
+        dense = to_dense(self.left, self.right)  # (s·l, k·p)
+        if self.order == "contiguous":
+            n_left, n_s, _ = self.left.shape
+            dense = dense.unflatten(0, (n_s, n_left)).transpose(0, 1).flatten(0, 1)  # (l·s, k·p)
+        return dense[: self.out_features, : self.in_features]
 
-        Parameters
-        ----------
-        linear
-            The dense layer; it is left as it is. Its bias, dtype and device are taken over.
-        n_blocks, rank
-            The structure of the new layer; see the constructor.
+    def fit(self, weight: Tensor, second_moments: Tensor | None) -> None:
+        """Set the Monarch matrix nearest to `weight`.
 
-        Returns
-        -------
-        A new layer. Where sizes are padded, M is the nearest to the weight padded with zeros.
-
-        Raises
-        ------
-        ValueError
-            When `rank` is too large for the slices.
-
-        Notes
-        -----
-        The projection is computed in at least float32.
-
-        References
-        ----------
-        Dao et al., "Monarch", ICML 2022, arXiv 2204.00595, Theorem 1 (dense-to-sparse).
+        Without moments, or with those of x², by Theorem 1 of the paper: globally optimal. With
+        E[x xᵀ] `left` is then solved for by least squares: optimal for the `right` found.
         """
-        weight = linear.weight.detach()
-        has_bias = linear.bias is not None
-        options = {"device": weight.device, "dtype": weight.dtype}
-        layer = cls(linear.in_features, linear.out_features, has_bias, n_blocks, rank, **options)
-        n_in = layer.right.shape[0] * layer.right.shape[2]
-        n_out = layer.left.shape[0] * layer.left.shape[1]
-        padding = (0, n_in - layer.in_features, 0, n_out - layer.out_features)
-        dense = nn.functional.pad(weight, padding)  # (n_out, n_in)
-        dense = dense.to(torch.promote_types(weight.dtype, torch.float32))
-        left, right = project(dense, layer.n_blocks, layer.rank)
-        with torch.no_grad():
-            layer.left.copy_(left)
-            layer.right.copy_(right)
-            if layer.bias is not None:
-                layer.bias.copy_(linear.bias)
-        return layer
+        n_right, _, n_p = self.right.shape
+        n_left, n_s, _ = self.left.shape
+        scale = column_scale(second_moments, weight)
+        padding = (0, n_right * n_p - self.in_features, 0, n_left * n_s - self.out_features)
+        dense = nn.functional.pad(weight * scale, padding)  # (n_out, n_in)
+        if self.order == "contiguous":
+            dense = dense.unflatten(0, (n_left, n_s)).transpose(0, 1).flatten(0, 1)  # (s·l, n_in)
+        left, right = project(dense, self.n_blocks, self.rank)
+        scale = nn.functional.pad(scale, padding[:2], value=1.0)
+        right = right / scale.unflatten(0, (n_right, 1, n_p))  # (k, t·l, p)
+        self.right.copy_(right)
+        self.left.copy_(left)
+        if second_moments is not None and second_moments.ndim == 2:
+            self._refit_left(weight, second_moments, padding)
 
-    def to_linear(self) -> nn.Linear:
-        """Return the nn.Linear of the same function, with parameters of its own.
+    def _refit_left(self, weight: Tensor, moments: Tensor, padding: tuple[int, ...]) -> None:
+        """Set `left` to the least-squares solution for inputs of these moments."""
+        n_left, n_s, n_r = self.left.shape
+        n_right, n_q, n_p = self.right.shape
+        dense = nn.functional.pad(weight, padding)
+        moments = nn.functional.pad(moments, (*padding[:2], *padding[:2]))
+        shape = (n_s, n_left) if self.order == "strided" else (n_left, n_s)
+        rows = dense.unflatten(0, shape)
+        rows = rows.movedim(1, 0) if self.order == "strided" else rows  # (l, s, n_in)
+        right = self.right.to(weight.dtype)
+        # row (k, t) of the matrix that makes the inputs of left block j: right[k, (t, j)]
+        inner = right.unflatten(1, (n_q // n_left, n_left)).movedim(2, 0)  # (l, k, t, p)
+        made = weight.new_zeros(n_left, n_right, n_q // n_left, n_right, n_p)
+        made[:, range(n_right), :, range(n_right)] = inner.movedim(1, 0)  # block-diagonal in k
+        made = made.reshape(n_left, n_r, n_right * n_p)  # (l, k·t, n_in)
+        gram = made @ moments @ made.mT  # (l, k·t, k·t)
+        ridge = torch.finfo(gram.dtype).eps * n_r * gram.diagonal(dim1=-2, dim2=-1).amax(-1)
+        gram = gram + ridge[:, None, None] * torch.eye(n_r, dtype=gram.dtype, device=gram.device)
+        right_side = made @ moments @ rows.mT  # (l, k·t, s)
+        self.left.copy_(torch.linalg.solve(gram, right_side).mT)
 
-        Returns
-        -------
-        The dense layer, in the dtype and on the device of this one; training goes on densely.
-        """
-        has_bias, dtype = self.bias is not None, self.right.dtype
-        linear = nn.Linear(self.in_features, self.out_features, has_bias, "meta", dtype)
-        linear = linear.to_empty(device=self.right.device)
-        with torch.no_grad():
-            linear.weight.copy_(self.weight)
-            if self.bias is not None:
-                linear.bias.copy_(self.bias)
-        return linear
+    def _warn_if_larger(self) -> None:
+        dense = self.in_features * self.out_features
+        if self.n_weights > dense:
+            rule = f"a {self.out_features} x {self.in_features} layer should hold fewer numbers"
+            got = f"{self.n_weights} in the Monarch factors and {dense} in the dense matrix"
+            remedy = "Lower `n_blocks` or `rank`, or leave it dense."
+            warnings.warn(message(rule, got, remedy), UserWarning, stacklevel=3)
 
     def extra_repr(self) -> str:
         """Return the arguments for print(layer)."""
-        sizes = f"in_features={self.in_features}, out_features={self.out_features}"
-        bias = self.bias is not None
-        return f"{sizes}, bias={bias}, n_blocks={self.n_blocks}, rank={self.rank}"
+        order = "" if self.order == "strided" else f", order='{self.order}'"
+        return f"{self._sizes_text()}, n_blocks={self.n_blocks}, rank={self.rank}{order}"

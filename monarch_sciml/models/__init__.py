@@ -1,5 +1,13 @@
 """Networks that take their transform as an argument."""
 
+from monarch_sciml.models.conversion.plan import LinearConversion
+from monarch_sciml.models.conversion.record import (
+    ConversionTable,
+    conversion_record,
+    conversion_table,
+    restore_conversion,
+)
+from monarch_sciml.models.conversion.transformers_plugin import register_transformers
 from monarch_sciml.models.convert import densify, monarchize
 from monarch_sciml.models.normalized import Normalized
 from monarch_sciml.models.operators.factorized_fno import FactorizedFNO
@@ -19,8 +27,10 @@ __all__ = [
     "CGSENSE",
     "FNO",
     "SENSE",
+    "ConversionTable",
     "FactorizedFNO",
     "L1Wavelet",
+    "LinearConversion",
     "MoDL",
     "Normalized",
     "ReconstructionUNet",
@@ -29,6 +39,10 @@ __all__ = [
     "TFNet",
     "UNet",
     "VarNet",
+    "conversion_record",
+    "conversion_table",
     "densify",
     "monarchize",
+    "register_transformers",
+    "restore_conversion",
 ]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 from torch import nn
+from torch.optim import Optimizer
 
-from monarch_sciml._checks import finite, message, positive_int
-from monarch_sciml.layers import MonarchLinear, MonarchSpectralConv
+from monarch_sciml._checks import message
+from monarch_sciml.layers import MonarchSpectralConv, StructuredLinear
 from monarch_sciml.layers.spectral_conversion import (
     fixed_or_dense,
     has_fixed_basis,
@@ -17,7 +20,23 @@ from monarch_sciml.layers.spectral_conversion import (
     learnable_from_fixed,
     learnable_from_neuralop,
 )
-from monarch_sciml.monarch.block_sizes import block_counts
+from monarch_sciml.models.conversion.dense_layers import matrix_of
+from monarch_sciml.models.conversion.moments import carry_state, check_not_live
+from monarch_sciml.models.conversion.plan import (
+    NOT_ASKED,
+    Blocks,
+    Choice,
+    LinearConversion,
+    PlannedLayer,
+    Structure,
+)
+from monarch_sciml.models.conversion.replacements import (
+    Pairs,
+    dense_pairs,
+    hand_on,
+    structured_pairs,
+)
+from monarch_sciml.models.conversion.transformers_plugin import note_conversion
 from monarch_sciml.transforms import FixedTransform, MonarchTransform
 from monarch_sciml.transforms.conversion import fixed_or_dense_transform, learnable_transform
 
@@ -31,9 +50,19 @@ def monarchize(
     per_channel: bool = False,
     transform_rank: int = 1,
     transform_order: int = 2,
-    n_blocks: int | tuple[int, int] = 4,
-    rank: int | None = None,
+    structure: Structure = "monarch",
+    parameters: float = 0.5,
+    n_blocks: Blocks | Mapping[str, Blocks] | None = None,
+    rank: int | Mapping[str, int] | None = None,
+    order: Literal["strided", "contiguous"] = "strided",
+    include: Choice | None = None,
+    exclude: Choice = (),
+    min_features: int = 1,
+    start: Literal["project", "random"] = "project",
+    faster_at: int | None = None,
+    calibration: Iterable[Any] | None = None,
     inplace: bool = False,
+    optimizer: Optimizer | None = None,
 ) -> nn.Module:
     """Replace spectral convolutions and transforms, on request linear layers, by Monarch ones.
 
@@ -52,7 +81,8 @@ def monarchize(
     spectral
         Convert the spectral convolutions and transforms.
     linear
-        Convert every nn.Linear.
+        Convert dense layers as well: nn.Linear, the Conv1D of `transformers`, convolutions of size
+        1 (the channel MLPs of an FNO), and the projections of nn.MultiheadAttention.
     grid_shape
         Grid on which the learned transforms live, the one the layers see: after domain padding.
         Give the grid you train on. By default the layer's own, or for a layer of neuralop's the
@@ -60,14 +90,17 @@ def monarchize(
     per_channel, transform_rank, transform_order
         Of the learned transforms; see `MonarchSpectralConv`. A transform outside of one stays on
         its grid and is one for all channels.
-    n_blocks
-        Blocks of the factors of every `MonarchLinear`.
-    rank
-        Rank of their slices, lowered to the size of the slices where a layer is smaller. By
-        default the largest that holds at most half of the dense parameters (the paper's 4 blocks),
-        or 1 where none does.
+    structure, parameters, n_blocks, rank, order, include, exclude, min_features, start, faster_at
+        Which dense layers are converted, and to what; see `LinearConversion`. By default all but
+        heads and tied layers, to Monarch matrices of 4 blocks with half of the parameters.
+    calibration
+        Inputs of the model, a batch each (a tensor, a tuple of arguments or a mapping). The
+        projection then minimises the error of every layer's output on them, not of its matrix.
     inplace
         Change `model` rather than a copy of it. A model that is a layer itself is never changed.
+    optimizer
+        The optimiser of `model`, with inplace=True: its groups get the new parameters, and its
+        moments are projected; a warning names layers whose state starts afresh.
 
     Returns
     -------
@@ -79,14 +112,18 @@ def monarchize(
     TypeError
         When `model` is no nn.Module.
     ValueError
-        When nothing in the model is to be converted, or a layer cannot be: neuralop's spherical
-        convolution, its half or mixed precision, a subclass with another function, a grid too
-        small for the modes, an nn.Linear with NaN. The message names the layer.
+        When nothing in the model is to be converted, a pattern matches nothing, one side of a tied
+        pair is asked for, or another optimiser updates a model that is converted in place. When a
+        layer cannot be converted: neuralop's spherical convolution, its half or mixed precision, a
+        subclass with another function, a grid too small for the modes, a dense layer with NaN. The
+        message names the layer.
 
     Notes
     -----
-    A module that stands in several places is converted once and stays shared; different modules
-    that share a parameter come apart. Forward hooks of a replaced layer are lost. Factorised
+    A module that stands in several places is converted once and stays shared. Layers that share
+    their weight, as an embedding and the head of a language model, stay dense, or are converted
+    together when `include` names both; they then share their factors, and `densify` ties them
+    again. Hooks and buffers stay. `conversion_table` lists what was done. Factorised spectral
     weights are multiplied out, and a separable layer gets diagonal mixing matrices, so that both
     have more parameters than before.
 
@@ -95,7 +132,9 @@ def monarchize(
     (`layer.placement`). Unlike neuralop's they refuse a grid with fewer points than modes. To
     give the levels of a UNO a grid each, convert its blocks one by one with `inplace=True`.
 
-    A state dict of a converted model is loaded into a model built and converted alike.
+    A state dict of a converted model is loaded into a model built and converted alike, or prepared
+    by `restore_conversion`. For a model of `transformers` the conversion is written into its
+    configuration, so that `save_pretrained` and `from_pretrained` work.
 
     References
     ----------
@@ -114,23 +153,28 @@ def monarchize(
     >>> sum(p.numel() for p in layer.parameters()), 256 * 256 + 256
     (33024, 65792)
     """
-    rank = None if rank is None else positive_int("rank", rank)
-    block_counts(n_blocks)
+    conversion = None
+    if linear:
+        conversion = LinearConversion(
+            structure=structure, parameters=parameters, n_blocks=n_blocks, rank=rank, order=order,
+            include=include, exclude=exclude, min_features=min_features, start=start,
+            faster_at=faster_at,
+        )  # fmt: skip
+    elif include is not None or exclude:
+        rule = "`include` and `exclude` choose linear layers and need linear=True"
+        raise ValueError(message(rule, "linear=False", "Set `linear=True`."))
     if not (spectral or linear):
         rule = "`spectral` or `linear` must be True"
         raise ValueError(message(rule, "False for both", "Set what to convert."))
+    given, model = model, _own(model, inplace, optimizer)
+    options: dict[str, Any] = {
+        "grid_shape": grid_shape,
+        "per_channel": per_channel,
+        "transform_rank": transform_rank,
+        "transform_order": transform_order,
+    }
 
     def replacement(module: nn.Module) -> nn.Module | None:
-        options = {
-            "grid_shape": grid_shape,
-            "per_channel": per_channel,
-            "transform_rank": transform_rank,
-            "transform_order": transform_order,
-        }
-        if linear and type(module) is nn.Linear:
-            return _monarch_linear(module, n_blocks, rank)
-        if not spectral:
-            return None
         if isinstance(module, MonarchSpectralConv):
             return learnable_from_fixed(module, **options) if has_fixed_basis(module) else None
         if isinstance(module, FixedTransform):
@@ -139,17 +183,19 @@ def monarchize(
             return learnable_from_neuralop(module, **options)
         return None
 
-    wanted = []
-    if spectral:
-        wanted.append("neuralop's SpectralConv, a FixedTransform")
-        wanted.append("a MonarchSpectralConv with a fixed basis")
-    if linear:
-        wanted.append("nn.Linear")
-    remedy = "Set `linear=True` to convert every nn.Linear." if not linear else "Check the model."
-    return _replaced(model, replacement, " or ".join(wanted), remedy, inplace)
+    pairs = _spectral_pairs(model, replacement) if spectral else {}
+    plan: list[PlannedLayer] = []
+    if conversion is not None:
+        linear_pairs, plan = structured_pairs(model, conversion, calibration)
+        pairs |= linear_pairs
+    if not pairs:
+        raise ValueError(_nothing(model, plan, spectral=spectral, linear=linear))
+    return _put(given, model, pairs, optimizer, inplace=inplace)
 
 
-def densify(model: nn.Module, inplace: bool = False) -> nn.Module:
+def densify(
+    model: nn.Module, inplace: bool = False, optimizer: Optimizer | None = None
+) -> nn.Module:
     """Multiply every Monarch layer of a model out: the same function without Monarch matrices.
 
     The end of the paper's sparse-to-dense schedule: train Monarch, multiply out, go on dense.
@@ -157,13 +203,16 @@ def densify(model: nn.Module, inplace: bool = False) -> nn.Module:
     Parameters
     ----------
     model
-        Any module, also a layer itself. A `MonarchLinear` becomes an nn.Linear. A
+        Any module, also a layer itself. A structured linear layer becomes the dense layer that it
+        came from, nn.Linear if none; weights that were tied are tied again. A
         `MonarchSpectralConv` with Monarch transforms becomes one with transform="dense", or,
         while no transform has moved, with the fixed "fourier", "cosine" or "sine" basis; a
         `MonarchTransform` outside of one becomes a `DenseTransform` or a fixed one likewise. Layers
         with dense or fixed transforms are left as they are.
     inplace
         Change `model` rather than a copy of it. A model that is a layer itself is never changed.
+    optimizer
+        The optimiser of `model`, with inplace=True: its state goes over to the dense weights.
 
     Returns
     -------
@@ -188,6 +237,7 @@ def densify(model: nn.Module, inplace: bool = False) -> nn.Module:
     Examples
     --------
     >>> import torch
+    >>> from monarch_sciml.layers import MonarchLinear
     >>> model = torch.nn.Sequential(MonarchLinear(8, 6, n_blocks=2), torch.nn.ReLU())
     >>> dense = densify(model)
     >>> dense[0]
@@ -196,33 +246,39 @@ def densify(model: nn.Module, inplace: bool = False) -> nn.Module:
     >>> torch.allclose(dense(x), model(x), atol=1e-6)
     True
     """
+    given, model = model, _own(model, inplace, optimizer)
 
     def replacement(module: nn.Module) -> nn.Module | None:
-        if isinstance(module, MonarchLinear):
-            return _as_before(module.to_linear(), module)
         if isinstance(module, MonarchSpectralConv) and has_monarch_basis(module):
             return fixed_or_dense(module)
         if isinstance(module, MonarchTransform):
             return fixed_or_dense_transform(module)
         return None
 
-    wanted = "a MonarchLinear, a MonarchTransform or a MonarchSpectralConv that holds some"
-    return _replaced(model, replacement, wanted, "Call monarchize first.", inplace)
+    pairs = _spectral_pairs(model, replacement) | dense_pairs(model)
+    if not pairs:
+        rule = "`model` must hold a MonarchLinear, a MonarchTransform or a MonarchSpectralConv that"
+        got = f"{type(model).__name__} without any"
+        raise ValueError(message(f"{rule} holds some", got, "Call monarchize first."))
+    return _put(given, model, pairs, optimizer, inplace=inplace)
 
 
-def _replaced(
-    model: nn.Module,
-    replacement: Callable[[nn.Module], nn.Module | None],
-    wanted: str,
-    remedy: str,
-    inplace: bool,
-) -> nn.Module:
-    """Replace every module for which `replacement` returns one; shared modules stay shared."""
+def _own(model: nn.Module, inplace: bool, optimizer: Optimizer | None) -> nn.Module:
+    """Return the model to change: a copy, or the model itself."""
     if not isinstance(model, nn.Module):
         got = type(model).__name__
         raise TypeError(message("`model` must be an nn.Module", got, "Pass the network."))
-    model = model if inplace else copy.deepcopy(model)
-    new: dict[nn.Module, nn.Module] = {}
+    if optimizer is not None and not inplace:
+        rule = "an optimiser can be carried over to the model it updates only"
+        raise ValueError(message(rule, "inplace=False", "Pass inplace=True."))
+    return model if inplace else copy.deepcopy(model)
+
+
+def _spectral_pairs(
+    model: nn.Module, replacement: Callable[[nn.Module], nn.Module | None]
+) -> Pairs:
+    """Return every spectral module for which `replacement` returns another, with that."""
+    pairs: Pairs = {}
     layers = (module for module in model.modules() if isinstance(module, MonarchSpectralConv))
     inside = {part for layer in layers for part in layer.modules() if part is not layer}
     for name, module in model.named_modules():
@@ -233,17 +289,67 @@ def _replaced(
         except ValueError as error:
             raise ValueError(f"{name or type(module).__name__}: {error}") from error
         if found is not None:
-            new[module] = found
-    if not new:
-        rule = f"`model` must hold {wanted}"
-        raise ValueError(message(rule, f"{type(model).__name__} without any", remedy))
-    if model in new:
-        return new[model]
+            pairs[module] = found
+    return pairs
+
+
+def _put(
+    given: nn.Module,
+    model: nn.Module,
+    pairs: Pairs,
+    optimizer: Optimizer | None,
+    *,
+    inplace: bool,
+) -> nn.Module:
+    """Put every new module in the places of the old one; return the model."""
+    names = {module: name for name, module in model.named_modules()}
+    if inplace and model not in pairs:
+        kept = {id(p) for new in pairs.values() for p in new.parameters()}
+        gone = [p for old in pairs for p in old.parameters() if id(p) not in kept]
+        check_not_live(gone, optimizer)
+    for old, new in pairs.items():
+        hand_on(old, new)
+    if model in pairs:
+        if model is given:  # it keeps its bias for itself
+            return copy.deepcopy(pairs[model])
+        return pairs[model]
+    if optimizer is not None:
+        dropped = carry_state(optimizer, pairs, names)
+        if dropped:
+            rule = "the optimiser's state of some layers cannot be carried over and starts afresh"
+            remedy = "Their step sizes settle within some steps."
+            warnings.warn(message(rule, ", ".join(dropped[:3]), remedy), UserWarning, stacklevel=3)
     for parent in list(model.modules()):
         for name, child in parent._modules.items():
-            if child in new:
-                parent._modules[name] = new[child]
+            if child in pairs:
+                parent._modules[name] = pairs[child]
+    note_conversion(model)
     return model
+
+
+def _nothing(
+    model: nn.Module, plan: Sequence[PlannedLayer], *, spectral: bool, linear: bool
+) -> str:
+    """Say why nothing can be converted."""
+    wanted = []
+    if spectral:
+        wanted.append("neuralop's SpectralConv, a FixedTransform")
+        wanted.append("a MonarchSpectralConv with a fixed basis")
+    if linear:
+        wanted.append("a dense layer to convert (nn.Linear, Conv1D, a convolution of size 1)")
+    got = f"{type(model).__name__} without any"
+    remedy = "Check the model." if linear else "Set `linear=True` to convert every nn.Linear."
+    n_structured = sum(isinstance(m, StructuredLinear) for m in model.modules())
+    if linear and n_structured:
+        got = f"{type(model).__name__} with {n_structured} structured layers already"
+        remedy = "It is converted: call densify first to convert it otherwise."
+    elif plan:
+        layer = next((one for one in plan if one.reason != NOT_ASKED), plan[0])
+        shape = " x ".join(map(str, matrix_of(layer.module).shape))
+        where = f"`{layer.name}` ({shape})" if layer.name else f"a layer of {shape}"
+        got = f"{len(plan)} that stay dense, as {where}: {layer.reason}"
+        remedy = "Name layers by `include`, lower `n_blocks` or raise `parameters`."
+    return message(f"`model` must hold {' or '.join(wanted)}", got, remedy)
 
 
 def _is_neuralops(module: nn.Module) -> bool:
@@ -258,28 +364,3 @@ def _is_neuralops(module: nn.Module) -> bool:
         remedy = "Convert the other parts of the model with inplace=True."
         raise ValueError(message(rule, type(module).__name__, remedy))
     return True
-
-
-def _monarch_linear(
-    linear: nn.Linear, n_blocks: int | tuple[int, int], rank: int | None
-) -> nn.Module:
-    """Project a linear layer; half of its parameters by default."""
-    finite("weight", linear.weight, remedy="Train it again.")
-    n_right, n_left = block_counts(n_blocks)
-    n_p, n_s = -(-linear.in_features // n_right), -(-linear.out_features // n_left)
-    if rank is None:
-        # a rank holds l n_in + k n_out = k l (p + s) numbers
-        rank = linear.weight.numel() // (2 * n_right * n_left * (n_p + n_s))
-    layer = MonarchLinear.from_linear(linear, n_blocks, max(1, min(rank, n_p, n_s)))
-    return _as_before(layer, linear)
-
-
-def _as_before(new: nn.Module, old: nn.Linear | MonarchLinear) -> nn.Module:
-    """Hand on what is frozen and the training mode."""
-    frozen = not any(p.requires_grad for name, p in old.named_parameters() if name != "bias")
-    for name, parameter in new.named_parameters():
-        if name == "bias" and old.bias is not None:
-            parameter.requires_grad_(old.bias.requires_grad)
-        else:
-            parameter.requires_grad_(not frozen)
-    return new.train(old.training)

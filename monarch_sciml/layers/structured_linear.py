@@ -1,0 +1,305 @@
+"""What every linear layer with a structured weight matrix shares.
+
+Letters: N vectors, n_in and n_out sizes of input and output.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from math import sqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monarch_sciml._checks import finite, message, positive_int
+
+
+class ComputedWeight(Tensor):
+    """A weight matrix that is computed from factors: to be read, never written in place.
+
+    Every operation returns plain tensors. One that writes raises TypeError, because the write would
+    be lost; `.data` and `.detach()` keep the protection.
+    """
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run an operation on the plain matrix; refuse one that writes."""
+        name = getattr(func, "__name__", "")
+        in_place = name.endswith("_") and not name.endswith("__")
+        if in_place or name in _WRITES:
+            rule = "the `weight` of a structured layer is computed from its factors: read it only"
+            remedy = "Assign a matrix, layer.weight = matrix, to take the nearest structured one."
+            raise TypeError(message(rule, name, remedy))
+        with torch._C.DisableTorchFunctionSubclass():
+            result = func(*args, **(kwargs or {}))
+        # the attribute `data` is reached by its descriptor, whose name is __get__
+        protected = func in (Tensor.detach, Tensor.data.__get__)  # pyright: ignore[reportAttributeAccessIssue]
+        if not protected and isinstance(result, ComputedWeight):
+            return result.as_subclass(Tensor)
+        return result.as_subclass(cls) if protected else result
+
+
+_LOADED = "_is_hf_initialized"
+"""The mark by which transformers tells parameters that are loaded, and not to be drawn again."""
+_WRITES = ("__setitem__", "__set__")
+
+
+class StructuredLinear(nn.Module, ABC):
+    """Apply y = M x + b with a structured matrix M that is multiplied without being formed.
+
+    A subclass says how M is held (`product`, `dense_weight`), how it starts (`reset_factors`) and
+    how a dense matrix is approximated (`fit`).
+
+    Parameters
+    ----------
+    in_features, out_features
+        Sizes of input and output along the channel axis.
+
+    Attributes
+    ----------
+    channel_axis
+        Axis of the input that is multiplied: -1 as in nn.Linear; -1 - d in place of a convolution
+        of size 1 over d axes.
+    origin
+        Class name of the dense layer that this one replaced; `densify` builds it again.
+    projection_error
+        Relative error ||W - M|| / ||W|| of the projection that made the layer, in the norm that was
+        minimised; None for a layer that was not projected.
+    learning_rate_factors
+        Name of a factor and what to multiply the learning rate of a dense layer by. A step of Adam
+        moves every entry by the same amount, so a factor with fan-in f moves the output f / n_in
+        times as far as the dense matrix does. The default n_in / f makes up for it (Qiu et al.,
+        2024). `layers.parameter_groups` and the training loop apply them on request.
+    """
+
+    bias: nn.Parameter | None
+    learning_rate_factors: dict[str, float]
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.in_features = positive_int("in_features", in_features)
+        self.out_features = positive_int("out_features", out_features)
+        self.channel_axis = -1
+        self.origin = "Linear"
+        self.projection_error: float | None = None
+
+    @classmethod
+    @abstractmethod
+    def options_for(
+        cls, in_features: int, out_features: int, share: float, **given: Any
+    ) -> dict[str, Any] | None:
+        """Return the arguments whose matrix holds at most `share` of the n_in n_out numbers.
+
+        `given` holds arguments that are chosen already. None where not even the smallest fits.
+        """
+
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """Return the keyword arguments that build a layer of the same structure."""
+
+    @abstractmethod
+    def product(self, x: Tensor) -> Tensor:
+        """Return M x for x (N, n_in), shape (N, n_out)."""
+
+    @abstractmethod
+    def dense_weight(self) -> Tensor:
+        """Return M, shape (n_out, n_in), as a differentiable function of the factors."""
+
+    @abstractmethod
+    def reset_factors(self) -> None:
+        """Draw factors whose product has the variance of nn.Linear, 1 / (3 n_in) an entry."""
+
+    @abstractmethod
+    def fit(self, weight: Tensor, second_moments: Tensor | None) -> None:
+        """Set the factors nearest to `weight` (n_out, n_in), weighted by E[x xᵀ] where given."""
+
+    def factors(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that make M, by name."""
+        return {k: p for k, p in self.named_parameters(recurse=False) if k != "bias"}
+
+    @property
+    def n_weights(self) -> int:
+        """Count the numbers that hold M, the bias left out."""
+        return sum(factor.numel() for factor in self.factors().values())
+
+    @property
+    def in_channels(self) -> int:
+        """Return n_in by the name that convolutions have for it."""
+        return self.in_features
+
+    @property
+    def out_channels(self) -> int:
+        """Return n_out by the name that convolutions have for it."""
+        return self.out_features
+
+    def reset_parameters(self) -> None:
+        """Draw new factors, and a bias as nn.Linear does."""
+        self.reset_factors()
+        if self.bias is not None:
+            bound = 1 / sqrt(self.in_features)
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return M x + b along the channel axis.
+
+        Parameters
+        ----------
+        x
+            Input, shape (..., n_in), or with n_in entries along `channel_axis`.
+
+        Returns
+        -------
+        Output, of the shape of x with n_out entries there.
+
+        Raises
+        ------
+        ValueError
+            When x has not n_in entries along that axis.
+        """
+        axis = self.channel_axis
+        if x.ndim < -axis or x.shape[axis] != self.in_features:
+            where = "last axis" if axis == -1 else f"axis {axis}"
+            rule = f"`x` must have {self.in_features} entries along its {where}"
+            raise ValueError(message(rule, f"shape {tuple(x.shape)}", "Check `in_features`."))
+        x = x if axis == -1 else x.movedim(axis, -1)
+        y = self.product(x.reshape(-1, self.in_features))  # (..., n_in) -> (N, n_in) -> (N, n_out)
+        if self.bias is not None:
+            y = y + self.bias.to(y.dtype)  # under autocast the product is in half precision
+        y = y.reshape(*x.shape[:-1], self.out_features)
+        return y if axis == -1 else y.movedim(-1, axis)
+
+    @property
+    def weight(self) -> Tensor:
+        """Return M, shape (n_out, n_in): computed at every call, differentiable, read-only."""
+        matrix = self.dense_weight().as_subclass(ComputedWeight)
+        if all(getattr(p, _LOADED, False) for p in self.factors().values()):
+            setattr(matrix, _LOADED, True)
+        return matrix
+
+    @weight.setter
+    def weight(self, matrix: Tensor) -> None:
+        """Set M to the structured matrix nearest to this one."""
+        self._project(matrix, None)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "weight":
+            if isinstance(value, nn.Parameter):
+                rule = f"the `weight` of {type(self).__name__} cannot be a parameter or be tied"
+                remedy = "Assign its values, layer.weight = parameter.detach(), or leave it dense."
+                raise TypeError(message(rule, "nn.Parameter", remedy))
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    @classmethod
+    def from_linear(
+        cls, linear: nn.Linear, *args: Any, second_moments: Tensor | None = None, **options: Any
+    ) -> Any:
+        """Return the layer whose matrix is nearest to the weight of a dense one.
+
+        Parameters
+        ----------
+        linear
+            The dense layer; it is left as it is. Bias, dtype and device are taken over.
+        *args, **options
+            Of the constructor, after `bias`.
+        second_moments
+            Mean of x xᵀ over inputs x of the layer, shape (n_in, n_in), or of x² (n_in,). With them
+            the mean squared error of the output is minimised instead of that of the matrix.
+
+        Returns
+        -------
+        A new layer; `projection_error` says how far it is from the dense one.
+
+        Raises
+        ------
+        ValueError
+            When the options do not fit the sizes, or weight or second moments are not finite.
+
+        Notes
+        -----
+        The projection is computed in at least float32.
+
+        References
+        ----------
+        Dao et al., "Monarch", ICML 2022, arXiv 2204.00595, Theorem 1 (dense-to-sparse).
+        """
+        weight, bias = linear.weight.detach(), linear.bias
+        place = {"device": weight.device, "dtype": weight.dtype}
+        sizes = (linear.in_features, linear.out_features, bias is not None)
+        layer: Any = cls(*sizes, *args, **options, **place)  # pyright: ignore[reportCallIssue]
+        layer._project(weight, second_moments)
+        if bias is not None:
+            with torch.no_grad():
+                layer.bias.copy_(bias)
+        return layer
+
+    def to_linear(self) -> nn.Linear:
+        """Return the nn.Linear of the same function, with parameters of its own."""
+        factor = next(iter(self.factors().values()))
+        has_bias = self.bias is not None
+        linear = nn.Linear(self.in_features, self.out_features, has_bias, "meta", factor.dtype)
+        linear = linear.to_empty(device=factor.device)
+        with torch.no_grad():
+            linear.weight.copy_(self.dense_weight())
+            if self.bias is not None:
+                linear.bias.copy_(self.bias)
+        return linear
+
+    def _project(self, weight: Tensor, second_moments: Tensor | None) -> None:
+        shape = (self.out_features, self.in_features)
+        if tuple(weight.shape) != shape:
+            rule = f"`weight` must be a matrix of shape {shape}"
+            raise ValueError(message(rule, tuple(weight.shape), "Check the sizes of the layer."))
+        finite("weight", weight, remedy="Train the dense layer again.")
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        weight = weight.detach().to(dtype)
+        if second_moments is not None:
+            second_moments = _checked_moments(second_moments, self.in_features).to(weight)
+        with torch.no_grad():
+            self.fit(weight, second_moments)
+            gap = weight - self.dense_weight().to(dtype)
+            size = _norm(weight, second_moments)
+            self.projection_error = float(_norm(gap, second_moments) / size) if size > 0 else 0.0
+
+    def _add_bias(self, bias: bool, place: Mapping[str, Any]) -> None:
+        empty = torch.empty(self.out_features, **place) if bias else None
+        self.register_parameter("bias", None if empty is None else nn.Parameter(empty))
+
+    def _sizes_text(self) -> str:
+        sizes = f"in_features={self.in_features}, out_features={self.out_features}"
+        axis = "" if self.channel_axis == -1 else f", channel_axis={self.channel_axis}"
+        return f"{sizes}, bias={self.bias is not None}{axis}"
+
+
+def column_scale(second_moments: Tensor | None, weight: Tensor) -> Tensor:
+    """Return the root mean square of every input (n_in,), ones without moments, never zero."""
+    if second_moments is None:
+        return weight.new_ones(weight.shape[1])
+    squares = second_moments if second_moments.ndim == 1 else second_moments.diagonal()
+    scale = squares.clamp_min(0).sqrt()
+    floor = torch.finfo(scale.dtype).eps * scale.max()
+    return scale.clamp_min(floor if floor > 0 else 1.0)
+
+
+def _checked_moments(moments: Tensor, n_in: int) -> Tensor:
+    if tuple(moments.shape) not in ((n_in,), (n_in, n_in)):
+        rule = f"`second_moments` must have shape ({n_in},) or ({n_in}, {n_in})"
+        raise ValueError(message(rule, tuple(moments.shape), "Average x² or x xᵀ over inputs."))
+    return finite("second_moments", moments.detach(), remedy="Check the calibration inputs.")
+
+
+def _norm(matrix: Tensor, moments: Tensor | None) -> Tensor:
+    """Return the Frobenius norm, or the root mean square output for inputs of these moments."""
+    if moments is None:
+        return torch.linalg.norm(matrix)
+    weighted = matrix * moments if moments.ndim == 1 else matrix @ moments
+    return (weighted * matrix).sum().clamp_min(0).sqrt()

@@ -1,0 +1,263 @@
+"""Which dense layers of a module tree are converted, and what is said where none is."""
+
+import copy
+import gc
+
+import pytest
+import torch
+from neuralop.models import FNO as NeuralopFNO
+from neuralop.models import UNO
+from torch import nn
+
+from monarch_sciml.layers import MonarchLinear, StructuredLinear
+from monarch_sciml.models import (
+    FNO,
+    LinearConversion,
+    conversion_table,
+    densify,
+    monarchize,
+)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def network():
+    return nn.ModuleDict(
+        {
+            "encoder": nn.Sequential(nn.Linear(32, 64), nn.GELU(), nn.Linear(64, 32)),
+            "mix": nn.Conv2d(32, 32, 1, bias=False),
+            "stem": nn.Conv2d(32, 32, 3),
+            "attention": nn.MultiheadAttention(32, 4, batch_first=True),
+            "classifier": nn.Linear(32, 32),
+            "small": nn.Linear(3, 2),
+        }
+    )
+
+
+def converted_names(model):
+    return [name for name, m in model.named_modules() if isinstance(m, StructuredLinear)]
+
+
+PROJECTIONS = [f"attention.{letter}_proj" for letter in ("q", "k", "v", "out")]
+ALL = ["encoder.0", "encoder.2", "mix", *PROJECTIONS]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ALL),
+        ({"include": "*"}, [*ALL, "classifier"]),
+        ({"include": ["encoder.*", "classifier"]}, ["encoder.0", "encoder.2", "classifier"]),
+        ({"include": lambda name, m: isinstance(m, nn.Conv2d)}, ["mix"]),
+        ({"exclude": ["attention.*", "mix"]}, ["encoder.0", "encoder.2"]),
+        ({"exclude": lambda name, m: name.startswith("enc")}, ALL[2:]),
+        ({"min_features": 33}, []),
+        ({"include": "attention.v_proj"}, ["attention.v_proj"]),
+    ],
+)
+def test_layers_are_chosen_by_pattern_predicate_and_size(options, expected):
+    model = network()
+    if not expected:
+        with pytest.raises(ValueError, match=r"as `encoder\.0` \(64 x 32\): below min"):
+            monarchize(model, linear=True, **options)
+        return
+    monarch = monarchize(model, linear=True, **options)
+    assert converted_names(monarch) == expected
+    assert {type(m) for m in densify(monarch).modules()} == {type(m) for m in model.modules()}
+
+
+def test_blocks_and_ranks_by_layer():
+    monarch = monarchize(
+        network(), linear=True, n_blocks={"encoder.*": 2, "*": 4}, rank={"encoder.0": 3}
+    )
+    found = {name: monarch.get_submodule(name) for name in ("encoder.0", "encoder.2", "mix")}
+    assert {n: (m.n_blocks, m.rank) for n, m in found.items()} == {
+        "encoder.0": ((2, 2), 3), "encoder.2": ((2, 2), 5), "mix": ((4, 4), 2),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("structure", ["monarch", "low_rank", "block_diagonal", "kronecker"])
+def test_every_structure_by_one_argument(structure):
+    model = network()
+    monarch = monarchize(model, linear=True, structure=structure, parameters=0.3)
+    rows = conversion_table(monarch)
+    assert all(row.after <= 0.3 * row.before and 0 < row.error < 1 for row in rows)
+    assert [row.layer for row in rows] == ALL
+    x = torch.randn(2, 32, 5, 5)
+    torch.testing.assert_close(densify(monarch)["mix"](x), monarch["mix"](x))
+    plan = conversion_table(model, LinearConversion(structure=structure, parameters=0.3))
+    assert {r.layer: r.after for r in plan if r.layer in ALL} == {r.layer: r.after for r in rows}
+
+
+def test_random_start_and_butterfly():
+    model = network()
+    options = {"structure": "butterfly", "start": "random", "include": "encoder.*"}
+    butterfly = monarchize(model, linear=True, parameters=0.5, **options)
+    assert converted_names(butterfly) == ["encoder.0", "encoder.2"]
+    assert butterfly["encoder"][0].projection_error is None
+    assert torch.equal(butterfly["encoder"][0].bias, model["encoder"][0].bias)
+
+
+def test_the_table_says_why_layers_stay_dense():
+    text = str(conversion_table(network(), LinearConversion()))
+    assert "dense: head" in text and "dense: too small for 0.5 of the parameters" in text
+    assert text.splitlines()[-1].split()[:3] == ["all", "10,246", "5,126"]
+
+
+def test_unprofitable_layers_are_measured_and_left_dense(monkeypatch):
+    from monarch_sciml.models.conversion import plan, speed
+
+    linear = nn.Linear(32, 32)
+    assert speed.is_faster(nn.Linear(32, 1), nn.Linear(32, 2000), 64)
+    assert not speed.is_faster(nn.Linear(32, 2000), linear, 64)
+    assert isinstance(speed.is_faster(MonarchLinear(32, 32), nn.Linear(32, 32), 8), bool)
+    conv = monarchize(nn.Conv1d(32, 32, 1), linear=True)
+    assert isinstance(speed.is_faster(conv, nn.Conv1d(32, 32, 1), 8), bool)
+    asked = []
+    monkeypatch.setattr(plan, "is_faster", lambda *a: asked.append(a) or a[0].in_features == 64)
+    monarch = monarchize(network(), linear=True, faster_at=64)
+    assert converted_names(monarch) == ["encoder.2"]
+    assert len(asked) == 4  # one for each shape and kind
+    assert all(call[2] == 64 for call in asked)
+
+
+def test_hooks_and_buffers_stay():
+    model = network()
+    calls = []
+    for name in ("encoder", "mix"):
+        layer = model[name][0] if name == "encoder" else model[name]
+        layer.register_forward_hook(lambda *_, name=name: calls.append(name))
+        layer.register_buffer("seen", torch.tensor(3.0))
+    model["encoder"][0].register_full_backward_hook(lambda *_: calls.append("backward"))
+    monarch = monarchize(model, linear=True)
+    monarch["mix"](torch.randn(1, 32, 2, 2))
+    monarch["encoder"][0](torch.randn(2, 32, requires_grad=True)).sum().backward()
+    assert calls == ["mix", "encoder", "backward"]
+    assert float(monarch["mix"].seen) == float(densify(monarch)["encoder"][0].seen) == 3
+
+
+@pytest.mark.parametrize("make", [
+    lambda: NeuralopFNO((8, 8), 1, 1, 32, n_layers=2, use_channel_mlp=True),
+    lambda: FNO((16, 16), 1, 1, n_modes=(8, 8), hidden_channels=32, n_layers=2),
+    lambda: UNO(1, 1, 32, 32, 32, n_layers=2, uno_out_channels=[32, 32], channel_mlp_skip="linear",
+        uno_n_modes=[[4, 4], [4, 4]], uno_scalings=[[1, 1], [1, 1]]),
+], ids=["neuralop FNO", "FNO", "UNO"])  # fmt: skip
+def test_channel_networks_of_neural_operators(make):
+    model = make().eval()
+    monarch = monarchize(model, spectral=False, linear=True)
+    names = converted_names(monarch)
+    assert len(names) >= 4 and any("channel_mlp" in name for name in names)
+    x = torch.randn(2, 1, 16, 16)
+    dense = densify(monarch)
+    torch.testing.assert_close(dense(x), monarch(x), rtol=1e-5, atol=1e-5)
+    assert {n: type(m) for n, m in dense.named_modules()} == {
+        n: type(m) for n, m in model.named_modules()
+    }
+
+
+def test_calibration_inputs_lower_the_error_of_the_outputs():
+    model = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 32))
+    inputs = torch.randn(200, 4) @ torch.randn(4, 32)  # of a low-dimensional space
+    plain = monarchize(model, linear=True)
+    fitted = monarchize(model, linear=True, calibration=inputs.split(50))
+    target = model(inputs).detach()
+    errors = [float((m(inputs) - target).square().mean().detach()) for m in (plain, fitted)]
+    assert errors[1] < 0.3 * errors[0]
+    with pytest.raises(ValueError, match="`calibration` must hold inputs of the model, got none"):
+        monarchize(model, linear=True, calibration=[])
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(40, 16)
+        self.inner = nn.Linear(16, 16)
+        self.lm_head = nn.Linear(16, 40, bias=False)
+        self.lm_head.weight = self.words.weight
+
+    def forward(self, x):
+        return self.lm_head(self.inner(self.words(x)))
+
+
+def test_tied_weights_stay_or_are_converted_and_tied_again_together():
+    model, x = Tied(), torch.arange(12).view(2, 6)
+    assert converted_names(monarchize(model, linear=True)) == ["inner"]
+    both = monarchize(model, linear=True, include=["lm_head", "words"])
+    assert both.words.left is both.lm_head.left
+    both(x).sum().backward()
+    assert both.words.right.grad is both.lm_head.right.grad is not None
+    dense = densify(both)
+    assert dense.lm_head.weight is dense.words.weight
+    torch.testing.assert_close(dense(x), both(x))
+    words = ["lm_head", "words"]
+    low_rank = monarchize(model, linear=True, include=words, structure="low_rank", parameters=0.7)
+    assert low_rank.words.left is low_rank.lm_head.left
+    torch.testing.assert_close(low_rank.words.weight, low_rank.lm_head.weight)
+    for include in ("lm_head", "words"):
+        with pytest.raises(ValueError, match=f"got '{include}' alone. Add"):
+            monarchize(model, linear=True, include=include)
+    with pytest.raises(ValueError, match="tied to an embedding, which can be Monarch or of low"):
+        monarchize(model, linear=True, include="*", structure="kronecker")
+
+
+def test_two_tied_linear_layers_share_their_factors():
+    model = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16))
+    model[1].weight = model[0].weight
+    with pytest.raises(ValueError, match="`0` shares its weight with `1`: both must be"):
+        monarchize(model, linear=True, include="0")
+    monarch = monarchize(model, linear=True, include="*")
+    assert monarch[0].left is monarch[1].left and monarch[0].bias is not monarch[1].bias
+    dense = densify(monarch)
+    assert dense[0].weight is dense[1].weight
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda m: monarchize(m, linear=True, include="decoder.*"),
+         "every pattern of `include` must match the name of a dense layer, got 'decoder.*'"),
+        (lambda m: monarchize(m, linear=True, exclude=["encoder.9"]), "pattern of `exclude`"),
+        (lambda m: monarchize(m, linear=True, rank={"x": 2}), "pattern of `rank` must match"),
+        (lambda m: monarchize(m, linear=True, include="small"), "too small for 0.5 of the param"),
+        (lambda m: monarchize(monarchize(m, linear=True, include="mix"), linear=True,
+                              include="mix"), "The layers are: encoder.0, encoder.2"),
+        (lambda m: monarchize(monarchize(m["encoder"], linear=True), linear=True),
+         "got Sequential with 2 structured layers already. It is converted: call densify first"),
+        (lambda m: monarchize(m, include="mix"), "need linear=True, got linear=False"),
+        (lambda m: monarchize(m, linear=True, structure="butterfly", parameters=1.0,
+                              include="encoder.*"), "0: a dense layer can be projected to"),
+        (lambda m: monarchize(m, linear=True, parameters=0), "`parameters` must be positive"),
+        (lambda m: densify(m), "got ModuleDict without any. Call monarchize first."),
+        (lambda m: monarchize(m, linear=True, optimizer=torch.optim.SGD(m.parameters())),
+         "carried over to the model it updates only, got inplace=False"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said_in_one_line(call, text):
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=text.replace("*", r"\*")) as caught:
+        call(model)
+    assert "\n" not in str(caught.value)
+    assert model.state_dict().keys() == before.keys()
+
+
+def test_prime_sizes_are_padded():
+    model = nn.Sequential(nn.Linear(61, 127), nn.Linear(127, 61))
+    monarch = monarchize(model, linear=True)
+    assert monarch(torch.randn(3, 61)).shape == (3, 61)
+    assert all(0.3 < row.after / row.before <= 0.5 for row in conversion_table(monarch))
+
+
+def test_a_conversion_in_place_refuses_a_live_optimiser():
+    model = nn.Sequential(nn.Linear(16, 16))
+    optimizer = torch.optim.Adam(model.parameters())
+    with pytest.raises(ValueError, match="while an optimiser updates it, got Adam"):
+        monarchize(model, linear=True, inplace=True)
+    assert type(model[0]) is nn.Linear
+    del optimizer
+    gc.collect()
+    monarchize(model, linear=True, inplace=True)
+    assert isinstance(model[0], MonarchLinear)
