@@ -23,7 +23,7 @@ class BlockDiagonalLinear(StructuredLinear):
     Parameters
     ----------
     in_features, out_features, bias
-        As for nn.Linear.
+        Sizes and bias, as for nn.Linear.
     n_blocks
         Number of blocks, which hold one n_blocks-th of the dense parameters. Sizes that it does not
         divide are padded.
@@ -116,7 +116,7 @@ class KroneckerLinear(StructuredLinear):
     Parameters
     ----------
     in_features, out_features, bias
-        As for nn.Linear.
+        Sizes and bias, as for nn.Linear.
     n_blocks
         Sizes (k, l) of A, or one number for both. Sizes that they do not divide are padded.
     rank
@@ -245,7 +245,8 @@ class ButterflyLinear(StructuredLinear):
     Parameters
     ----------
     in_features, out_features, bias
-        As for nn.Linear. The input is padded to the power of two that holds input and output.
+        Sizes and bias, as for nn.Linear. The input is padded to the power of two that holds both
+        sizes.
     n_butterflies
         How many butterflies are multiplied.
     device, dtype

@@ -210,7 +210,7 @@ class StructuredLinear(nn.Module, ABC):
         linear
             The dense layer; it is left as it is. Bias, dtype and device are taken over.
         *args, **options
-            Of the constructor, after `bias`.
+            Arguments of the constructor that follow `bias`.
         second_moments
             Mean of x xᵀ over inputs x of the layer, shape (n_in, n_in), or of x² (n_in,). With them
             the mean squared error of the output is minimised instead of that of the matrix.

@@ -46,7 +46,7 @@ class LinearConversion:
         Rank of the slices (Monarch), rank (low rank) or number of terms (Kronecker), or a mapping
         from name pattern to that; lowered where a layer is smaller. None follows from `parameters`.
     order
-        Of Monarch layers: "strided" or "contiguous"; see `MonarchLinear`.
+        Order of the outputs of Monarch layers, "strided" or "contiguous"; see `MonarchLinear`.
     include
         Which layers: a pattern of names as "*.mlp.*", several of them, or a function of name and
         module. None takes all but heads and tied layers, which are converted only on request.
