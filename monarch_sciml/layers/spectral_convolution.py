@@ -22,10 +22,14 @@ from monarch_sciml.layers.neuralop_arguments import (
 )
 from monarch_sciml.layers.neuralop_placement import place_as_neuralop
 from monarch_sciml.layers.spectral_weights import mixing_weight, multiplied_out
-from monarch_sciml.transforms import MonarchTransform, Transform
-from monarch_sciml.transforms.named import axis_transform
-
-TransformName = Literal["fourier", "cosine", "sine", "monarch", "dense"]
+from monarch_sciml.layers.corrected_convolution import corrected_convolution
+from monarch_sciml.transforms import CorrectedTransform, MonarchTransform, Transform
+from monarch_sciml.transforms.named import (
+    TRANSFORMS,
+    TransformName,
+    TransformOptions,
+    axis_kind,
+)
 
 
 class MonarchSpectralConv(nn.Module):
@@ -126,6 +130,9 @@ class MonarchSpectralConv(nn.Module):
         per_channel: bool = False,
         transform_rank: int = 1,
         transform_order: int = 2,
+        grid_blocks: int | Sequence[int] | None = None,
+        mode_blocks: int | Sequence[int] | None = None,
+        per_axis: bool = False,
     ) -> None:
         super().__init__()
         refuse("separable", separable, (False,))
@@ -141,26 +148,35 @@ class MonarchSpectralConv(nn.Module):
         self.order = len(limits)
         self.n_modes = self._n_modes  # checks it against max_n_modes
         self.resolution_scaling_factor = scaling_factors(resolution_scaling_factor, self.order)
-        fixed = {"fourier": "dft", "cosine": "dct", "sine": "dst"}
-        start: str = fixed.get(transform, init)
+        start = axis_kind(transform, init, 2, None).family
         self._real_basis = start in ("dct", "dst")
         self._half = not (complex_data or self._real_basis)  # last axis keeps half of the spectrum
         grid = home_grid(limits, grid_shape)
+        named = TRANSFORMS[transform]
+        self._over_grid = named.over_grid is not None and not per_axis
 
         def build(name: str, n_copies: int) -> nn.ModuleList:
-            return nn.ModuleList(
-                axis_transform(
+            options = TransformOptions(
+                n_copies if per_channel else 1,
+                transform_rank,
+                transform_order,
+                grid_blocks,
+                mode_blocks,
+            )
+            kinds = [
+                axis_kind(
                     transform,
                     name,
                     n,
                     self._rows(axis, limits[axis]),
                     real_input=self._half and axis == self.order - 1,
-                    n_copies=n_copies if per_channel else 1,
-                    rank=transform_rank,
-                    order=transform_order,
+                    norm="forward",
                 )
                 for axis, n in enumerate(grid)
-            )
+            ]
+            if named.over_grid is not None and not per_axis:
+                return nn.ModuleList([named.over_grid(kinds, options)])
+            return nn.ModuleList(named.build(kind, options) for kind in kinds)
 
         self.analysis = build(start, in_channels)
         self.synthesis = build("i" + start, out_channels)
@@ -175,7 +191,7 @@ class MonarchSpectralConv(nn.Module):
         )
         std, ones = (2 / (in_channels + out_channels)) ** 0.5, (1,) * self.order
         self.bias = nn.Parameter(std * torch.randn(out_channels, *ones)) if bias else None
-        self._resampled: dict[tuple[str, int, int], Transform] = {}
+        self._resampled: dict[tuple[str | int, ...], Transform] = {}
 
     @property
     def n_modes(self) -> list[int]:
@@ -203,6 +219,26 @@ class MonarchSpectralConv(nn.Module):
         if key not in self._resampled:
             self._resampled[key] = transform.resampled(n)
         return self._resampled[key].to(next(self.parameters()))
+
+    def _joint(self, which: str, grid: Sequence[int]) -> CorrectedTransform:
+        """Transform of the whole grid."""
+        transform: CorrectedTransform = getattr(self, which)[0]
+        grid = tuple(grid)
+        if transform.patches.sizes == grid:
+            return transform
+        if (which, *grid) not in self._resampled:
+            self._resampled[(which, *grid)] = transform.resampled(grid, keep_modes=True)
+        return self._resampled[(which, *grid)].to(next(self.parameters()))  # type: ignore
+
+    def _padded_weight(self) -> Tensor:
+        """Weights (K_1, ..., K_d, I, O) of all modes, zero for those not in use."""
+        kept = self._kept_weight()
+        most = [self._rows(axis, limit) for axis, limit in enumerate(self.max_n_modes)]
+        pads: list[int] = [0, 0, 0, 0]  # of the channels; torch counts from the last axis
+        for axis in reversed(range(self.order)):
+            before = most[axis] // 2 - kept.shape[axis] // 2 if self._signed(axis) else 0
+            pads += [before, most[axis] - kept.shape[axis] - before]
+        return nn.functional.pad(kept, pads) if any(pads) else kept
 
     def _planes(self, which: str, axis: int, n: int) -> Tensor:
         """Real and imaginary part of `_matrix`, (2, K, n) with modes first for synthesis too."""
@@ -275,6 +311,9 @@ class MonarchSpectralConv(nn.Module):
         check_modes(self._n_modes, grid)
         check_modes(self._n_modes, target)
         bias = None if self.bias is None else self.bias.flatten()
+        if self._over_grid:
+            transforms = self._joint("analysis", grid), self._joint("synthesis", target)
+            return corrected_convolution(x, self._padded_weight(), *transforms, bias)
         # neuralop misplaces frequencies on odd or resized axes only, and for real data never on
         # the last
         even = all(n == m and n % 2 == 0 for n, m in zip(grid[:-1], target[:-1]))

@@ -2,6 +2,7 @@
 
 from monarch_sciml.transforms.base import Transform
 from monarch_sciml.transforms.basis import Init, Norm
+from monarch_sciml.transforms.corrected import CorrectedTransform
 from monarch_sciml.transforms.cosine import CosineTransform, SineTransform
 from monarch_sciml.transforms.dense import DenseTransform
 from monarch_sciml.transforms.fourier import FixedTransform, FourierTransform
@@ -10,6 +11,7 @@ from monarch_sciml.transforms.monarch import MonarchTransform
 from monarch_sciml.transforms.separable import SeparableTransform
 
 __all__ = [
+    "CorrectedTransform",
     "CosineTransform",
     "DenseTransform",
     "FixedTransform",

@@ -92,6 +92,10 @@ class Transform(nn.Module, ABC):
         Costs one dense factorisation of the matrix, O(n^3).
         """
         self._check(y, self.n if self.kind.synthesis else self.n_modes)
+        return self._pseudo_inverse(y)
+
+    def _pseudo_inverse(self, y: Tensor) -> Tensor:
+        """Apply the Moore-Penrose inverse of the matrix along the last axis."""
         matrix = self.matrix()
         if not self.real_input:
             return apply_matrix(torch.linalg.pinv(matrix), y)

@@ -33,10 +33,11 @@ class FixedTransform(Transform):
 
     def resampled(self, n: int) -> Transform:
         """Return the same transform on a grid of n points."""
-        return type(self)._from_kind(self.kind.on_grid(n)).to(self._like)
+        return self.from_kind(self.kind.on_grid(n)).to(self._like)
 
     @classmethod
-    def _from_kind(cls, kind: Kind) -> FixedTransform:
+    def from_kind(cls, kind: Kind) -> FixedTransform:
+        """Return the transform of a kind."""
         transform = cls.__new__(cls)
         FixedTransform.__init__(transform, kind)
         return transform

@@ -1,39 +1,193 @@
-"""Transforms by name."""
+"""The list of transforms that networks know by name: what each is, and what it starts from.
+
+A new transform is one class, one entry here and its tests: layers, networks, conversions and the
+command line read this list.
+
+Letters: n grid size, K modes, d axes.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from monarch_sciml.transforms import (
-    CosineTransform,
-    DenseTransform,
-    FourierTransform,
-    MonarchTransform,
-    SineTransform,
-    Transform,
-)
+from monarch_sciml._checks import message, one_of
+from monarch_sciml.transforms.basis import Init, Kind, Norm
+from monarch_sciml.transforms.corrected import CorrectedTransform
+from monarch_sciml.transforms.cosine import CosineTransform, SineTransform
+from monarch_sciml.transforms.dense import DenseTransform
+from monarch_sciml.transforms.fourier import FixedTransform, FourierTransform
+from monarch_sciml.transforms.monarch import MonarchTransform
+from monarch_sciml.transforms.base import Transform
+from monarch_sciml.transforms.separable import SeparableTransform
+
+TransformName = Literal["fourier", "cosine", "sine", "monarch", "dense", "corrected"]
+"""Names for fields."""
+
+ImageTransformName = Literal["fourier", "monarch", "dense", "corrected"]
+"""Names for images, whose transform is the centred complex DFT or starts there."""
+
+
+@dataclass(frozen=True)
+class TransformOptions:
+    """Hold what only some transforms take; each takes what it knows.
+
+    Attributes
+    ----------
+    n_copies
+        Matrices, one per channel, or 1 for all channels.
+    rank, order
+        Of a `MonarchTransform`; the rank also of a `CorrectedTransform`.
+    grid_blocks, mode_blocks
+        Of a `CorrectedTransform`.
+    """
+
+    n_copies: int = 1
+    rank: int = 1
+    order: int = 2
+    grid_blocks: int | Sequence[int] | None = None
+    mode_blocks: int | Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
+class NamedTransform:
+    """Describe one entry of the list.
+
+    Attributes
+    ----------
+    build
+        Makes the transform of one axis.
+    family
+        What a fixed transform is: "dft", "dct" or "dst". None for a learnable one, which starts
+        from any of them.
+    over_grid
+        Makes one transform of several axes, where the whole grid can have one.
+    """
+
+    build: Callable[[Kind, TransformOptions], Transform]
+    family: str | None = None
+    over_grid: Callable[[Sequence[Kind], TransformOptions], CorrectedTransform] | None = None
+
+
+def fixed_transform(kind: Kind) -> Transform:
+    """Return the fixed transform of a kind.
+
+    Raises
+    ------
+    ValueError
+        When there is none, as for "random".
+    """
+    name = FIXED_NAMES[one_of("init", kind.family, tuple(FIXED_NAMES))]
+    return TRANSFORMS[name].build(kind, TransformOptions())
 
 
 def axis_transform(
-    transform: str,
-    init: Any,
+    name: str,
+    init: Init,
     n: int,
-    n_modes: int,
+    n_modes: int | None = None,
+    options: TransformOptions | None = None,
     *,
-    real_input: bool,
-    n_copies: int,
-    rank: int,
-    order: int,
+    real_input: bool = False,
+    centered: bool = False,
+    norm: Norm = "ortho",
 ) -> Transform:
-    """Build one axis' transform with neuralop's normalisation."""
-    inverse = init.startswith("i")
-    if transform == "fourier":
-        return FourierTransform(n, n_modes, real_input=real_input, norm="forward", inverse=inverse)
-    if transform in ("cosine", "sine"):
-        fixed = CosineTransform if transform == "cosine" else SineTransform
-        return fixed(n, n_modes, norm="forward", inverse=inverse)
-    if transform == "dense":
-        return DenseTransform(n, n_modes, init, real_input, norm="forward", n_copies=n_copies)
+    """Build the transform of one axis by its name.
+
+    Parameters
+    ----------
+    name
+        One of `TRANSFORMS`.
+    init
+        What a learnable transform starts from. A fixed one takes its direction alone from it:
+        "dft" for grid to modes, "idft" for modes to grid.
+    n, n_modes, real_input, centered, norm
+        As for `FourierTransform`.
+    options
+        What only some transforms take.
+    """
+    kind = axis_kind(name, init, n, n_modes, real_input, centered, norm)
+    return TRANSFORMS[name].build(kind, options or TransformOptions())
+
+
+def axis_kind(
+    name: str,
+    init: str,
+    n: int,
+    n_modes: int | None,
+    real_input: bool = False,
+    centered: bool = False,
+    norm: str = "ortho",
+) -> Kind:
+    """Return the kind of the transform of one axis, see `axis_transform`."""
+    one_of("transform", name, tuple(TRANSFORMS))
+    family = TRANSFORMS[name].family
+    if family is not None:
+        init = ("i" if init.startswith("i") else "") + family
+    return Kind.create(init, n, n_modes, real_input=real_input, centered=centered, norm=norm)
+
+
+def _fixed(cls: type[FixedTransform]) -> Callable[[Kind, TransformOptions], Transform]:
+    return lambda kind, _: cls.from_kind(kind)
+
+
+def _monarch(kind: Kind, options: TransformOptions) -> Transform:
     return MonarchTransform(
-        n, n_modes, init, real_input, norm="forward", rank=rank, n_copies=n_copies, order=order
+        kind.n,
+        kind.n_modes,
+        kind.init,  # type: ignore[arg-type]
+        kind.real_input,
+        kind.centered,
+        kind.norm,  # type: ignore[arg-type]
+        rank=options.rank,
+        n_copies=options.n_copies,
+        order=options.order,
     )
+
+
+def _dense(kind: Kind, options: TransformOptions) -> Transform:
+    return DenseTransform(
+        kind.n,
+        kind.n_modes,
+        kind.init,  # type: ignore[arg-type]
+        kind.real_input,
+        kind.centered,
+        kind.norm,  # type: ignore[arg-type]
+        n_copies=options.n_copies,
+    )
+
+
+def _check_shared(options: TransformOptions) -> None:
+    if options.n_copies > 1:
+        rule = "a corrected transform must be one for all channels"
+        got = f"{options.n_copies} copies"
+        raise ValueError(message(rule, got, "Use transform='monarch', or share it."))
+
+
+def _corrected(kind: Kind, options: TransformOptions) -> CorrectedTransform:
+    _check_shared(options)
+    blocks = options.grid_blocks, options.mode_blocks
+    return CorrectedTransform(fixed_transform(kind), options.rank, *blocks)
+
+
+def _corrected_over_grid(kinds: Sequence[Kind], options: TransformOptions) -> CorrectedTransform:
+    if len(kinds) == 1:
+        return _corrected(kinds[0], options)
+    _check_shared(options)
+    start = SeparableTransform([fixed_transform(kind) for kind in kinds])
+    return CorrectedTransform(start, options.rank, options.grid_blocks, options.mode_blocks)
+
+
+TRANSFORMS: dict[str, NamedTransform] = {
+    "fourier": NamedTransform(_fixed(FourierTransform), "dft"),
+    "cosine": NamedTransform(_fixed(CosineTransform), "dct"),
+    "sine": NamedTransform(_fixed(SineTransform), "dst"),
+    "monarch": NamedTransform(_monarch),
+    "dense": NamedTransform(_dense),
+    "corrected": NamedTransform(_corrected, over_grid=_corrected_over_grid),
+}
+FIXED_NAMES: dict[str, str] = {
+    named.family: name for name, named in TRANSFORMS.items() if named.family
+}
+"""Name of the fixed transform of each family."""

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.layers import MonarchSpectralConv
-from monarch_sciml.layers.spectral_convolution import TransformName
 from monarch_sciml.models.operators.convolution_blocks import check_field
 from monarch_sciml.models.operators.operator_grid import (
     DomainPadding,
@@ -19,6 +18,7 @@ from monarch_sciml.models.operators.operator_grid import (
     padded_grid,
     padding_fractions,
 )
+from monarch_sciml.transforms.named import TransformName
 
 
 class FNO(nn.Module):
@@ -95,6 +95,9 @@ class FNO(nn.Module):
         per_channel: bool = False,
         transform_rank: int = 1,
         transform_order: int = 2,
+        grid_blocks: int | tuple[int, ...] | None = None,
+        mode_blocks: int | tuple[int, ...] | None = None,
+        per_axis: bool = False,
         factorization: Literal["tucker", "cp", "tt"] | None = None,
         rank: float = 1.0,
         domain_padding: DomainPadding = None,
@@ -129,6 +132,9 @@ class FNO(nn.Module):
             per_channel=per_channel,
             transform_rank=transform_rank,
             transform_order=transform_order,
+            grid_blocks=grid_blocks,
+            mode_blocks=mode_blocks,
+            per_axis=per_axis,
         )
         misplaced = any(n % 2 for n in padded[:-1])
         self.grid_shape = tuple(grid_shape)

@@ -1,0 +1,188 @@
+"""The real products of a contiguous Monarch matrix between fields and modes, a few rows at a time.
+
+Letters: R rows (batch times channels), d axes, n_i grid sizes, P patches of s points, F blocks of q
+modes, r rank; J = 2 r F and H = 2 r P, real and imaginary parts of what lies between the products.
+
+A field x (R, n_1, ..., n_d) becomes patches (P, R, s), these become (P, J, R) by one batched
+product, and these modes (F, 2 q, R) by another. J runs over (rank, part, block), so that for each
+block the entries (P, rank, part) of all patches have one stride: nothing is permuted between the
+products. What lies between is larger than the modes, so it is made for a few rows at a time, stays
+in the cache, and is made again in the backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from monarch_sciml.monarch.contiguous import Blocks
+
+_CHUNK = 1 << 19  # numbers of a field taken at a time
+_FEWEST_ROWS = 32  # taken together
+
+
+@dataclass(frozen=True)
+class BlockMatrix:
+    """Hold a contiguous Monarch matrix as the real matrices of its two products.
+
+    Attributes
+    ----------
+    rows
+        (P, J, s): from the points of a patch to what lies between.
+    columns
+        (F, 2 q, H): from there to the modes of a block, real parts first.
+    patches, modes
+        How the grid is cut into P patches and the modes into F blocks.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    patches: Blocks
+    modes: Blocks
+
+    def to_modes(self, x: Tensor) -> Tensor:
+        """Transform fields (R, n_1, ..., n_d) to modes (2, K, R), real part first."""
+        z = self._empty_blocks(x.shape[0])
+        for some in self._chunks(x.shape[0]):
+            between = torch.bmm(self.rows, self._patches(x[some]).mT)
+            z[..., some] = torch.bmm(self.columns, self._by_block(between))
+        return self.joined(z)
+
+    def add_field(self, modes: Tensor, y: Tensor) -> None:
+        """Add the transposed transform of modes (2, K, R) to fields y (R, m_1, ..., m_d).
+
+        The imaginary part of the modes is that of their conjugates.
+        """
+        blocks = self.cut(modes)
+        for some in self._chunks(y.shape[0]):
+            self._add_patches(self._from_blocks(blocks[..., some]), y[some])
+
+    def gradients(
+        self, x: Tensor, modes: Tensor, y: Tensor | None = None, *, to_modes: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the gradients of `rows` and `columns` of the sum over <modes, to_modes(x)>.
+
+        Parameters
+        ----------
+        x
+            Fields (R, n_1, ..., n_d).
+        modes
+            (2, K, R).
+        y
+            Fields to which the transposed transform of `modes` is added.
+        to_modes
+            Return `to_modes(x)` as well.
+        """
+        blocks = self.cut(modes)
+        z = self._empty_blocks(x.shape[0]) if to_modes else None
+        grad_rows, grad_columns = torch.zeros_like(self.rows), torch.zeros_like(self.columns)
+        for some in self._chunks(x.shape[0]):
+            patches = self._patches(x[some])  # (P, R, s)
+            between = self._by_block(torch.bmm(self.rows, patches.mT))  # (F, H, R)
+            if z is not None:
+                z[..., some] = torch.bmm(self.columns, between)
+            grad_columns.baddbmm_(blocks[..., some], between.mT)
+            back = self._from_blocks(blocks[..., some])  # (P, J, R)
+            grad_rows.baddbmm_(back, patches)
+            if y is not None:
+                self._add_patches(back, y[some])
+        return grad_rows, grad_columns, None if z is None else self.joined(z)
+
+    def plain_to_modes(self, x: Tensor) -> Tensor:
+        """Compute `to_modes` by differentiable operations of torch."""
+        patches = self.patches.split(x).transpose(0, 1)  # (P, R, s)
+        return self.joined(self.columns @ self._by_block(self.rows @ patches.mT))
+
+    def plain_to_field(self, modes: Tensor) -> Tensor:
+        """Compute the fields that `add_field` adds by differentiable operations of torch."""
+        between = self.columns.mT @ self.cut(modes)  # (F, H, R)
+        # (F, P r 2, R) -> (P, r 2 F, R)
+        between = between.transpose(0, 1).reshape(*self.rows.shape[:2], -1)
+        return self.patches.join((between.mT @ self.rows).transpose(0, 1))
+
+    def cut(self, modes: Tensor) -> Tensor:
+        """Cut modes (2, K, R) into padded blocks (F, 2 q, R)."""
+        if not self.modes.is_regular:
+            modes = torch.cat([modes, modes.new_zeros(2, 1, modes.shape[-1])], dim=1)
+        index = self.modes.index.to(modes.device)[:, None]  # (F, 1, q), K for padding
+        parts = torch.arange(2, device=modes.device)[:, None] * modes.shape[1]
+        rows = (index + parts).flatten()  # (F 2 q,)
+        blocks = modes.flatten(0, 1).index_select(0, rows)
+        return blocks.view(self.modes.n_blocks, -1, modes.shape[-1])
+
+    def joined(self, blocks: Tensor) -> Tensor:
+        """Put blocks (F, 2 q, R) together to modes (2, K, R)."""
+        size = self.modes.block_size
+        place = self.modes.position.to(blocks.device)  # (K,), in (F, q)
+        first = place // size * 2 * size + place % size
+        rows = torch.cat([first, first + size])
+        return blocks.flatten(0, 1).index_select(0, rows).view(2, -1, blocks.shape[-1])
+
+    def _empty_blocks(self, n_rows: int) -> Tensor:
+        return self.columns.new_empty(*self.columns.shape[:2], n_rows)
+
+    def _chunks(self, n_rows: int) -> Iterator[slice]:
+        """Cut the rows into slices of nearly equal size whose fields stay in the cache."""
+        points = self.rows.shape[0] * self.rows.shape[2]
+        count = max(1, min(n_rows // _FEWEST_ROWS, round(n_rows * points / _CHUNK)))
+        for j in range(count):
+            yield slice(j * n_rows // count, (j + 1) * n_rows // count)
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """Cut fields (R, n_1, ..., n_d) into patches (P, R, s) in the precision of the matrix."""
+        if self.patches.is_regular:
+            n_patches, _, size = self.rows.shape
+            # (R, b_1, w_1, ..., b_d, w_d) -> (b_1 .. b_d, R, w_1 .. w_d)
+            return self._view(x).to(self.rows.dtype).reshape(n_patches, x.shape[0], size)
+        return self.patches.split(x.to(self.rows.dtype)).transpose(0, 1)
+
+    def _view(self, x: Tensor) -> Tensor:
+        """View fields (R, n_1, ..., n_d) as (b_1, ..., b_d, R, w_1, ..., w_d)."""
+        dims = len(self.patches.sizes)
+        pairs = [size for pair in zip(self.patches.counts, self.patches.widths) for size in pair]
+        x = x.view(x.shape[0], *pairs)
+        return x.permute(*range(1, 2 * dims, 2), 0, *range(2, 2 * dims + 1, 2))
+
+    def _add_patches(self, between: Tensor, y: Tensor) -> None:
+        """Add the patches that (P, J, R) makes to fields y (R, m_1, ..., m_d)."""
+        patches = torch.bmm(between.mT, self.rows).to(y.dtype)  # (P, R, s)
+        if self.patches.is_regular:
+            view = self._view(y)
+            view.add_(patches.view(view.shape))
+        else:
+            y.add_(self.patches.join(patches.transpose(0, 1)))
+
+    def _by_block(self, between: Tensor) -> Tensor:
+        """View (P, J, R) as (F, H, R)."""
+        n_blocks, n_rows = self.columns.shape[0], between.shape[-1]
+        return between.view(-1, n_blocks, n_rows).transpose(0, 1)
+
+    def _from_blocks(self, blocks: Tensor) -> Tensor:
+        """Return what lies between, (P, J, R), from modes (F, 2 q, R)."""
+        n_blocks, n_rows = blocks.shape[0], blocks.shape[-1]
+        between = blocks.new_empty(self.rows.shape[0], self.rows.shape[1], n_rows)
+        torch.bmm(self.columns.mT, blocks, out=self._by_block(between))
+        return between
+
+
+def block_matrices(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the real matrices `rows` and `columns` of a `BlockMatrix`.
+
+    Parameters
+    ----------
+    left
+        Factor (F, P, q, r), complex.
+    right
+        Factor (P, F, r, s), complex.
+    """
+    parts = torch.view_as_real(right)  # (P, F, r, s, 2)
+    # (P, r, 2, F, s) -> (P, J, s)
+    rows = parts.permute(0, 2, 4, 1, 3).reshape(parts.shape[0], -1, parts.shape[3])
+    real, imag = left.real, left.imag
+    both = torch.stack([torch.stack([real, -imag], -1), torch.stack([imag, real], -1)], dim=1)
+    # (F, 2, P, q, r, 2) -> (F, 2, q, P, r, 2) -> (F, 2 q, H)
+    columns = both.transpose(2, 3).flatten(3).flatten(1, 2)
+    return rows, columns

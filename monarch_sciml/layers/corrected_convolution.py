@@ -1,0 +1,132 @@
+"""The spectral convolution with one corrected transform over the whole grid.
+
+Letters: B batch, I and O channels in and out, d axes, n_i and m_i grid sizes in and out, K_i kept
+modes, K = K_1 ... K_d.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from monarch_sciml.kernels import needs_plain_operations, real_spectral_convolution
+from monarch_sciml.kernels.contiguous import block_matrices
+from monarch_sciml.kernels.corrected import (
+    CorrectedConvolution,
+    CorrectedShape,
+    plain_corrected_convolution,
+)
+from monarch_sciml.kernels.dispatch import without_autocast
+from monarch_sciml.transforms import CorrectedTransform
+
+_DENSE_PAYS = 1.5  # multiplications of one dense product that take the time of one in blocks
+
+
+def corrected_convolution(
+    x: Tensor,
+    weight: Tensor,
+    analysis: CorrectedTransform,
+    synthesis: CorrectedTransform,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Transform the whole grid, mix the channels mode by mode, transform back.
+
+    Parameters
+    ----------
+    x
+        Field (B, I, n_1, ..., n_d), real or complex; the result is real when it is.
+    weight
+        Mixing matrices of ascending modes, (K_1, ..., K_d, I, O).
+    analysis, synthesis
+        From the grid to the modes, and from there to the output grid.
+    bias
+        One number per output channel, (O,).
+
+    Returns
+    -------
+    Field (B, O, m_1, ..., m_d).
+
+    Notes
+    -----
+    Real data and a complex basis take `CorrectedConvolution`, or the dense matrices of both
+    transforms where these cost no more. Everything else takes plain products.
+    """
+    if x.is_complex() or not weight.is_complex():
+        return _plain_products(x, weight, analysis, synthesis, bias)
+    if _dense_pays(analysis) and _dense_pays(synthesis):
+        planes = [_dense_planes(analysis), _dense_planes(synthesis)]
+        dims = analysis.n_axes
+        mixing = weight.flatten(0, dims - 1)
+        y = real_spectral_convolution(x.flatten(2), mixing, planes[:1], planes[1:], bias)
+        return y.unflatten(-1, synthesis.patches.sizes)
+    return _in_blocks(x, weight, analysis, synthesis, bias)
+
+
+def _in_blocks(
+    x: Tensor,
+    weight: Tensor,
+    analysis: CorrectedTransform,
+    synthesis: CorrectedTransform,
+    bias: Tensor | None,
+) -> Tensor:
+    """Apply both corrections as batched products of blocks."""
+    matrices = [
+        matrix
+        for transform in (analysis, synthesis)
+        for matrix in block_matrices(*transform.factors())
+    ]
+    dtype = matrices[0].dtype
+    if torch.is_autocast_enabled(x.device.type):
+        x = x.to(torch.get_autocast_dtype(x.device.type))
+    if x.dtype not in (torch.bfloat16, torch.float16):
+        dtype = torch.promote_types(dtype, x.dtype)
+        x = x.to(dtype)
+    planes = [plane.to(dtype) for plane in (*analysis.planes(), *synthesis.planes())]
+    shape = CorrectedShape(
+        planes,
+        (analysis.patches, analysis.mode_blocks),
+        (synthesis.patches, synthesis.mode_blocks),
+    )
+    matrices = [matrix.to(dtype) for matrix in matrices]
+    weight = weight.to(torch.promote_types(dtype, torch.complex64))
+    bias = None if bias is None else bias.to(dtype)
+    with without_autocast(x.device):
+        if needs_plain_operations(x, weight, *matrices):
+            return plain_corrected_convolution(shape, x, weight, bias, *matrices)
+        return CorrectedConvolution.apply(shape, x.contiguous(), weight, bias, *matrices)
+
+
+def _plain_products(
+    x: Tensor,
+    weight: Tensor,
+    analysis: CorrectedTransform,
+    synthesis: CorrectedTransform,
+    bias: Tensor | None,
+) -> Tensor:
+    """Apply the transforms themselves: complex fields and real bases."""
+    dims = analysis.n_axes
+    axes = range(-dims, 0)
+    z = analysis.ascending(analysis(x), axes)  # (B, I, K_1, ..., K_d)
+    dtype = torch.promote_types(z.dtype, weight.dtype)
+    mixed = z.flatten(2).movedim(-1, 0).to(dtype) @ weight.flatten(0, dims - 1).to(dtype)
+    mixed = mixed.movedim(0, -1).unflatten(-1, weight.shape[:dims])  # (B, O, K_1, ..., K_d)
+    y = synthesis(synthesis.in_order(mixed, axes))
+    y = y.real if y.is_complex() and not x.is_complex() else y
+    return y if bias is None else y + bias.view(-1, *(1,) * dims)
+
+
+def _dense_pays(transform: CorrectedTransform) -> bool:
+    """Whether one dense product is faster than the fixed transform and the blocks."""
+    patches, blocks = transform.patches, transform.mode_blocks
+    n, modes = math.prod(patches.sizes), math.prod(blocks.sizes)
+    between = patches.n_blocks * blocks.n_blocks * transform.rank
+    in_blocks = between * (2 * patches.block_size + 4 * blocks.block_size)
+    return 2 * n * modes <= _DENSE_PAYS * in_blocks
+
+
+def _dense_planes(transform: CorrectedTransform) -> Tensor:
+    """Return real and imaginary part of the rows (2, K, N) of a transform, modes ascending."""
+    rows = transform.rows()
+    return torch.stack([rows.real, rows.imag])

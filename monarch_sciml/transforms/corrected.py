@@ -1,0 +1,333 @@
+"""A fixed transform plus a learned correction over the whole grid.
+
+Letters: d axes, n_i grid sizes, K_i modes, N = n_1 ... n_d, K = K_1 ... K_d; P patches of at most s
+points, F blocks of at most q neighbouring modes, r rank of a slice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monarch_sciml._checks import message, positive_int
+from monarch_sciml.monarch.contiguous import Blocks, dense_contiguous, multiply_contiguous
+from monarch_sciml.transforms.base import Transform
+from monarch_sciml.transforms.basis import Kind
+from monarch_sciml.transforms.fourier import FixedTransform
+from monarch_sciml.transforms.initial_slices import initial_rows
+from monarch_sciml.transforms.learnable import ExactInitial, LearnableTransform
+from monarch_sciml.transforms.separable import SeparableTransform
+
+_OSCILLATIONS = 0.625  # of the fastest mode of a block against its middle one, within a patch
+
+
+class CorrectedTransform(LearnableTransform):
+    r"""Add a learned contiguous Monarch matrix to a fixed transform, T = T_0 + ΔT.
+
+    .. math:: \Delta T_{(a κ), (p ξ)} = σ \sum_{ρ=1}^{r} L_{a p κ ρ} R_{p a ρ ξ}
+
+    Each patch p of the grid meets each block a of neighbouring modes through a slice of rank r. The
+    axes of the grid are corrected jointly: what is learned is not separable, as the modes of a
+    medium that varies in two directions are not. L is zero at the start, so the transform is
+    exactly T_0.
+
+    Parameters
+    ----------
+    start
+        The fixed transform T_0: of one axis, or `SeparableTransform` of several.
+    rank
+        Rank r of every slice.
+    grid_blocks
+        Patches along each axis of the grid, one number for all axes or one per axis. By default 8
+        from 32 points on, 16 from 256 points on, 32 from 1024 points on.
+    mode_blocks
+        Blocks along each axis of the modes. By default so many that a block's modes differ by at
+        most about half an oscillation within a patch, where rank 1 to 4 is enough.
+
+    Attributes
+    ----------
+    left
+        L, (F, P, q, r, 2), real and imaginary parts on the last axis (none for a real transform).
+        Zero at the start.
+    right
+        Deviation (P, F, r, s, 2) of R from orthonormal combinations of the rows of T_0 themselves.
+        Zero at the start.
+
+    Raises
+    ------
+    ValueError
+        When the blocks do not fit the sizes, or the rank exceeds the smaller side of a slice.
+
+    Notes
+    -----
+    Costs r (F N + P K) multiplications a field beside those of T_0, where a dense matrix takes N K.
+    Blocks that do not divide the sizes are padded. The scale σ is the root mean square of the
+    entries of T_0, so that one learning rate serves every size. Every parameter starts at zero:
+    decay on them pulls ΔT to zero and R back to its initial rows.
+
+    References
+    ----------
+    Candès, Demanet and Ying, "A fast butterfly algorithm for the computation of Fourier integral
+    operators", Multiscale Model. Simul. 7 (2009); Li, Yang and Ying, "Multidimensional butterfly
+    factorization", ACHA 44 (2018): one level of it. Dao et al., arXiv 2204.00595, section 3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from monarch_sciml.transforms import FourierTransform
+    >>> transform = CorrectedTransform(SeparableTransform([FourierTransform(16)] * 2), rank=2)
+    >>> x = torch.randn(3, 16, 16)
+    >>> torch.allclose(transform(x), torch.fft.fft2(x, norm="ortho"), atol=1e-5)
+    True
+    """
+
+    def __init__(
+        self,
+        start: Transform | SeparableTransform,
+        rank: int = 2,
+        grid_blocks: int | Sequence[int] | None = None,
+        mode_blocks: int | Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.rank = positive_int("rank", rank)
+        axes = axes_of(start)
+        sizes, modes = [t.n for t in axes], [t.n_modes for t in axes]
+        default = [default_grid_blocks(n) for n in sizes]
+        patches = Blocks.create("grid_blocks", sizes, grid_blocks or default)
+        default = [default_mode_blocks(k, p) for k, p in zip(modes, patches.counts)]
+        blocks = Blocks.create("mode_blocks", modes, mode_blocks or default)
+        largest = min(patches.block_size, blocks.block_size)
+        if rank > largest:
+            rule = f"`rank` must be at most {largest}, the smaller side of a slice"
+            remedy = "Lower `rank`, or use fewer `grid_blocks` or `mode_blocks`."
+            raise ValueError(message(rule, rank, remedy))
+        rows = self._set_start(start, patches, blocks)
+        initial = initial_rows(rows, patches, blocks, rank)  # (P, F, r, s)
+        stored = torch.view_as_real(initial) if initial.is_complex() else initial
+        self._initial = ExactInitial([stored])
+        pair = (2,) if initial.is_complex() else ()
+        left = (blocks.n_blocks, patches.n_blocks, blocks.block_size, rank)
+        self.left = nn.Parameter(torch.zeros(*left, *pair))
+        self.right = nn.Parameter(torch.zeros(stored.shape))
+
+    def _set_start(
+        self, start: Transform | SeparableTransform, patches: Blocks, mode_blocks: Blocks
+    ) -> list[Tensor]:
+        """Set T_0, what is computed of it, and the blocks; return its rows along every axis."""
+        self.start, self.patches, self.mode_blocks = start, patches, mode_blocks
+        rows = [ascending_rows(axis) for axis in axes_of(start)]
+        self._scale = math.prod(float(matrix.abs().square().mean().sqrt()) for matrix in rows)
+        self._planes = ExactInitial(
+            [torch.stack([m.real, m.imag]) if m.is_complex() else m[None] for m in rows]
+        )
+        self._fixed_rows: tuple[torch.dtype, torch.device, Tensor] | None = None
+        return rows
+
+    @property
+    def axes(self) -> list[Transform]:
+        """The fixed transform of each axis."""
+        return axes_of(self.start)
+
+    @property
+    def n_axes(self) -> int:
+        """Number of axes d that are corrected jointly."""
+        return len(self.axes)
+
+    @property
+    def kind(self) -> Kind:  # type: ignore[override]
+        """Kind of the fixed transform along the last axis."""
+        return self.axes[-1].kind
+
+    @property
+    def n(self) -> Any:
+        """Number of grid points, one per axis where there are several."""
+        return self.start.n
+
+    @property
+    def n_modes(self) -> Any:
+        """Number of modes, one per axis where there are several."""
+        return self.start.n_modes
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return σ L (F, P, q, r) and R (P, F, r, s); the modes of a block ascend."""
+        (initial,) = self._initial.like(self.left)
+        left, right = self._scale * self.left, initial + self.right
+        if not self._is_real:
+            left, right = torch.view_as_complex(left), torch.view_as_complex(right)
+        return left, right
+
+    @property
+    def _is_real(self) -> bool:
+        return self.left.ndim == 4
+
+    def matrix(self) -> Tensor:
+        """Return the dense matrix, (K, N) for analysis and (N, K) for synthesis: for tests and
+        small grids.
+        """
+        return self.initial_matrix() + self.deviation()
+
+    def initial_matrix(self) -> Tensor:
+        """Return the matrix of T_0."""
+        return self.start.matrix()
+
+    def deviation(self) -> Tensor:
+        """Return the matrix of ΔT, in the order of the modes of T_0."""
+        rows = dense_contiguous(*self.factors(), self.patches, self.mode_blocks)  # (K, N)
+        rows = self.in_order(rows.unflatten(0, self.mode_blocks.sizes), range(-self.n_axes - 1, -1))
+        rows = rows.flatten(0, self.n_axes - 1)
+        return rows.mT if self.kind.synthesis else rows
+
+    def planes(self) -> list[Tensor]:
+        """Return real and imaginary part of the rows of T_0 along each axis, (2, K_i, n_i), modes
+        ascending, in the dtype and on the device of the parameters.
+        """
+        return self._planes.like(self.left)
+
+    def rows(self) -> Tensor:
+        """Return the rows (K, N) of T, of the transposed T for synthesis, with modes ascending."""
+        like = self.left
+        if self._fixed_rows is None or self._fixed_rows[:2] != (like.dtype, like.device):
+            fixed = torch.ones(1, 1, dtype=like.dtype, device=like.device)
+            for parts in self.planes():
+                axis = parts[0] if self._is_real else torch.complex(*parts)
+                fixed = torch.kron(fixed.to(axis.dtype), axis)
+            self._fixed_rows = (like.dtype, like.device, fixed)
+        learned = dense_contiguous(*self.factors(), self.patches, self.mode_blocks)
+        return self._fixed_rows[2] + learned
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the transform: x (..., n_1 .. n_d) -> (..., K_1 .. K_d), reversed for synthesis."""
+        self._check_sizes(x, analysis=not self.kind.synthesis)
+        y = self.start(x) + self._correct(x, *self.factors(), to_modes=not self.kind.synthesis)
+        return y.real if self._real_output(forward=True) and y.is_complex() else y
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Apply the conjugate transpose, so that <forward(x), y> = <x, adjoint(y)>."""
+        self._check_sizes(y, analysis=self.kind.synthesis)
+        factors = (factor.conj() for factor in self.factors())
+        x = self.start.adjoint(y) + self._correct(y, *factors, to_modes=self.kind.synthesis)
+        return x.real if self._real_output(forward=False) and x.is_complex() else x
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Apply the Moore-Penrose inverse, O(N^3): for tests and small grids."""
+        self._check_sizes(y, analysis=self.kind.synthesis)
+        x = self._pseudo_inverse(y.flatten(-self.n_axes))
+        sizes = self.mode_blocks.sizes if self.kind.synthesis else self.patches.sizes
+        return x.unflatten(-1, sizes)
+
+    def resampled(self, n: Any, *, keep_modes: bool = False) -> CorrectedTransform:
+        """Return the transform on another grid of the same domain, with the same parameters.
+
+        See `ResampledCorrection`.
+
+        Parameters
+        ----------
+        n
+            Points of the new grid, one int for a single axis.
+        keep_modes
+            Keep the modes of a transform that has all modes of its grid, where a finer grid has
+            more of them.
+        """
+        from monarch_sciml.transforms.corrected_resampled import ResampledCorrection
+
+        sizes = (n,) if isinstance(n, int) else tuple(n)
+        if len(sizes) != self.n_axes:
+            rule = f"`n` must have {self.n_axes} sizes, one per axis"
+            raise ValueError(message(rule, sizes, "Give the grid shape."))
+        if sizes == self.patches.sizes:
+            return self
+        axes = [axis.resampled(m) for axis, m in zip(self.axes, sizes)]
+        if keep_modes:
+            axes = [
+                _with_modes(new, min(new.n_modes, old.n_modes))
+                for new, old in zip(axes, self.axes)
+            ]
+        joint = isinstance(self.start, SeparableTransform)
+        start = SeparableTransform(axes) if joint else axes[0]
+        return ResampledCorrection(self, start.to(self.left))
+
+    def _correct(self, x: Tensor, left: Tensor, right: Tensor, *, to_modes: bool) -> Tensor:
+        """Apply the factors from grid to modes, or their transpose from modes to grid."""
+        axes = range(-self.n_axes, 0)
+        if to_modes:
+            y = multiply_contiguous(x, left, right, self.patches, self.mode_blocks)
+            return self.in_order(y, axes)
+        x = self.ascending(x, axes)
+        return multiply_contiguous(x, right.mT, left.mT, self.mode_blocks, self.patches)
+
+    def ascending(self, y: Tensor, axes: range) -> Tensor:
+        """Bring modes from the order of T_0 into ascending order."""
+        for axis, transform in zip(axes, self.axes):
+            shift = n_leading(transform)
+            y = y.roll(-shift, axis) if shift else y
+        return y
+
+    def in_order(self, y: Tensor, axes: range) -> Tensor:
+        """Bring modes from ascending order into the order of T_0."""
+        for axis, transform in zip(axes, self.axes):
+            shift = n_leading(transform)
+            y = y.roll(shift, axis) if shift else y
+        return y
+
+    def _check_sizes(self, x: Tensor, *, analysis: bool) -> None:
+        sizes = self.patches.sizes if analysis else self.mode_blocks.sizes
+        if tuple(x.shape[max(x.ndim - self.n_axes, 0) :]) != sizes:
+            rule = f"the last {self.n_axes} axes must have {sizes} entries"
+            raise ValueError(message(rule, tuple(x.shape), "Build the transform for that size."))
+
+    def extra_repr(self) -> str:
+        """Show the structure of the correction."""
+        return (
+            f"rank={self.rank}, grid_blocks={self.patches.counts}, "
+            f"mode_blocks={self.mode_blocks.counts}"
+        )
+
+
+def axes_of(start: Transform | SeparableTransform) -> list[Transform]:
+    """Return the transform of each axis."""
+    if isinstance(start, SeparableTransform):
+        return [start[axis] for axis in range(len(start))]
+    return [start]
+
+
+def _with_modes(transform: Transform, n_modes: int) -> Transform:
+    """Return a fixed transform with so many of its modes."""
+    if not isinstance(transform, FixedTransform) or n_modes == transform.n_modes:
+        return transform
+    return transform.from_kind(replace(transform.kind, n_modes=n_modes))
+
+
+def default_grid_blocks(n: int) -> int:
+    """Return the patches along an axis of n points: about 8 up to 255 points, twice that per 4 n.
+
+    A divisor of n is taken where one is near, since equal patches are faster.
+    """
+    wanted, size = (8, n) if n >= 32 else (max(1, n // 4), n)
+    while size >= 256:
+        wanted, size = 2 * wanted, size // 4
+    near = [b for b in range(1, n + 1) if n % b == 0 and wanted / 1.5 < b < wanted * 1.5]
+    return min(near, key=lambda b: abs(b - wanted), default=wanted)
+
+
+def default_mode_blocks(n_modes: int, n_patches: int) -> int:
+    """Return the blocks along an axis of modes that keep the rank of a slice low, of at
+    least two modes each."""
+    return max(1, min(n_modes // 2, math.ceil(n_modes / (_OSCILLATIONS * n_patches))))
+
+
+def n_leading(transform: Transform) -> int:
+    """Return how many modes of non-negative frequency stand before the negative ones."""
+    modes = transform.modes
+    negative = int((modes < 0).sum())
+    return len(modes) - negative if negative and int(modes[0]) >= 0 else 0
+
+
+def ascending_rows(transform: Transform) -> Tensor:
+    """Return the rows (K, n) of a fixed transform in float64, its modes ascending."""
+    rows = transform.kind.dense_rows()
+    return rows.roll(-n_leading(transform), 0)
