@@ -162,8 +162,7 @@ class BlockMatrix:
 
     def _from_blocks(self, blocks: Tensor) -> Tensor:
         """Return what lies between, (P, J, R), from modes (F, 2 q, R)."""
-        n_blocks, n_rows = blocks.shape[0], blocks.shape[-1]
-        between = blocks.new_empty(self.rows.shape[0], self.rows.shape[1], n_rows)
+        between = blocks.new_empty(*self.rows.shape[:2], blocks.shape[-1])
         torch.bmm(self.columns.mT, blocks, out=self._by_block(between))
         return between
 

@@ -1,8 +1,8 @@
-"""The spectral convolution of real data in a corrected basis: fixed transforms along the axes plus a
-contiguous Monarch matrix over the whole grid.
+"""The spectral convolution of real data in a corrected basis: fixed transforms along the axes plus
+a contiguous Monarch matrix over the whole grid.
 
-Letters: B batch, I and O channels in and out, R = B I or B O rows, d axes, n_i and m_i grid sizes in
-and out, K_i kept modes, K = K_1 ... K_d.
+Letters: B batch, I and O channels in and out, R = B I or B O rows, d axes, n_i and m_i grid sizes
+in and out, K_i kept modes, K = K_1 ... K_d.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _gradients(
     planes = stages[-1].view(2, len(mixing), -1)
     mixed = _conjugate_planes(torch.bmm(modes, mixing).flatten(1))
     grads[2], grads[3], correction = synthesis.gradients(field, mixed, to_modes=True)
-    planes = planes + correction
+    planes = planes if correction is None else planes + correction
     mixed = torch.complex(*planes.unbind()).view(len(mixing), batch, -1)  # (K, B, O)
     if needs_weight:
         grad_weight = torch.bmm(modes.mH, mixed.conj_physical()).view_as(weight)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.kernels import monarch_planes, real_spectral_convolution, spectral_convolution
+from monarch_sciml.layers.corrected_convolution import corrected_convolution
 from monarch_sciml.layers.neuralop_arguments import (
     check_modes,
     home_grid,
@@ -22,7 +23,6 @@ from monarch_sciml.layers.neuralop_arguments import (
 )
 from monarch_sciml.layers.neuralop_placement import place_as_neuralop
 from monarch_sciml.layers.spectral_weights import mixing_weight, multiplied_out
-from monarch_sciml.layers.corrected_convolution import corrected_convolution
 from monarch_sciml.transforms import CorrectedTransform, MonarchTransform, Transform
 from monarch_sciml.transforms.named import (
     TRANSFORMS,

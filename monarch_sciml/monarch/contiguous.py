@@ -11,6 +11,7 @@ is one level of the butterfly factorisation, and in several dimensions the block
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ class Blocks:
     @cached_property
     def widths(self) -> tuple[int, ...]:
         """Points of the largest block along each axis."""
-        return tuple(max(b - a for a, b in zip(edges, edges[1:])) for edges in self.edges)
+        return tuple(max(b - a for a, b in itertools.pairwise(edges)) for edges in self.edges)
 
     @property
     def n_blocks(self) -> int:

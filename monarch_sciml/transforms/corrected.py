@@ -244,8 +244,7 @@ class CorrectedTransform(LearnableTransform):
         axes = [axis.resampled(m) for axis, m in zip(self.axes, sizes)]
         if keep_modes:
             axes = [
-                _with_modes(new, min(new.n_modes, old.n_modes))
-                for new, old in zip(axes, self.axes)
+                _with_modes(new, min(new.n_modes, old.n_modes)) for new, old in zip(axes, self.axes)
             ]
         joint = isinstance(self.start, SeparableTransform)
         start = SeparableTransform(axes) if joint else axes[0]
@@ -316,7 +315,8 @@ def default_grid_blocks(n: int) -> int:
 
 def default_mode_blocks(n_modes: int, n_patches: int) -> int:
     """Return the blocks along an axis of modes that keep the rank of a slice low, of at
-    least two modes each."""
+    least two modes each.
+    """
     return max(1, min(n_modes // 2, math.ceil(n_modes / (_OSCILLATIONS * n_patches))))
 
 

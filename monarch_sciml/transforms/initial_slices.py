@@ -1,6 +1,7 @@
 """Rows that the slices of a corrected transform start from: those of the fixed transform.
 
-Letters: d axes, n_i grid sizes, K_i modes, P patches of at most s points, F blocks of modes, r rank.
+Letters: d axes, n_i grid sizes, K_i modes, P patches of at most s points,
+F blocks of modes, r rank.
 """
 
 from __future__ import annotations

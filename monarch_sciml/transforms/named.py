@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from monarch_sciml._checks import message, one_of
+from monarch_sciml.transforms.base import Transform
 from monarch_sciml.transforms.basis import Init, Kind, Norm
 from monarch_sciml.transforms.corrected import CorrectedTransform
 from monarch_sciml.transforms.cosine import CosineTransform, SineTransform
 from monarch_sciml.transforms.dense import DenseTransform
 from monarch_sciml.transforms.fourier import FixedTransform, FourierTransform
 from monarch_sciml.transforms.monarch import MonarchTransform
-from monarch_sciml.transforms.base import Transform
 from monarch_sciml.transforms.separable import SeparableTransform
 
 TransformName = Literal["fourier", "cosine", "sine", "monarch", "dense", "corrected"]
