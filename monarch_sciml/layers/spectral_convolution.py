@@ -51,7 +51,8 @@ class MonarchSpectralConv(nn.Module):
     max_n_modes
         Modes the weights are made for; `n_modes` by default.
     transform
-        "monarch", "dense" (learnable without structure), or the fixed "fourier", "cosine", "sine".
+        "monarch", "dense" (learnable without structure), "corrected" (a fixed transform plus a
+        learned correction over the whole grid), or the fixed "fourier", "cosine", "sine".
     grid_shape
         Grid on which the learnable transforms live; on any other grid they are resampled (see
         `MonarchTransform.resampled`). Give the grid you train on. By default the smallest power of
@@ -61,7 +62,12 @@ class MonarchSpectralConv(nn.Module):
     per_channel
         One transform per channel rather than one for all.
     transform_rank, transform_order
-        Terms and number of factors of a Monarch transform.
+        Terms and number of factors of a Monarch transform; rank of the slices of a corrected one.
+    grid_blocks, mode_blocks
+        Patches of the grid and blocks of neighbouring modes along each axis, one number for all
+        axes or one per axis, of a corrected transform; see `CorrectedTransform`.
+    per_axis
+        Correct the transform of each axis by itself rather than that of the whole grid.
     complex_data
         The field is complex: all frequencies are kept on every axis.
     resolution_scaling_factor
@@ -82,7 +88,7 @@ class MonarchSpectralConv(nn.Module):
         (no last axis for cosine and sine bases). Factorised weights are neuralop's own
         tltorch.FactorizedTensor of shape (I, O, K_1, ..., K_d).
     analysis, synthesis
-        One `Transform` per axis.
+        One `Transform` per axis, or a single `CorrectedTransform` of the whole grid.
     placement
         "exact"; "neuralop" in layers that `monarchize` made of neuralop's: see Notes.
 
