@@ -141,6 +141,7 @@ def _generators() -> dict[str, Callable[..., Any]]:
         "wave",
         "advection_diffusion",
         "lid_driven_cavity",
+        "wave_in_medium",
         "scans",
     )
     return {name: getattr(data, f"generate_{name}") for name in problems}

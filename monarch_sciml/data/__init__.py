@@ -25,6 +25,7 @@ from monarch_sciml.data.generators import generate_lid_driven_cavity as generate
 from monarch_sciml.data.generators import generate_navier_stokes as generate_navier_stokes
 from monarch_sciml.data.generators import generate_stokes_second as generate_stokes_second
 from monarch_sciml.data.generators import generate_wave as generate_wave
+from monarch_sciml.data.generators import generate_wave_in_medium as generate_wave_in_medium
 from monarch_sciml.data.generators.generate import Problem as Problem
 from monarch_sciml.data.generators.generate import generate as generate
 from monarch_sciml.data.images.nifti import write_nifti as write_nifti

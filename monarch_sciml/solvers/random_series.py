@@ -1,4 +1,4 @@
-"""Random fields between walls: Gaussian series of sines or cosines, the same on every grid.
+"""Random fields as Gaussian series of sines, cosines or periodic waves, the same on every grid.
 
 Shapes: B samples, modes m1..md, points p1..pd along d axes.
 """
@@ -90,6 +90,65 @@ def evaluate_series(
         axis = values.ndim - len(points)
         values = values.movedim(axis, -1) @ _waves(x, values.shape[axis], kind)
     return values
+
+
+def random_periodic_series(
+    n_modes: Sequence[int], *, alpha: float, tau: float, rng: np.random.Generator
+) -> Tensor:
+    """Draw the coefficients of a random field on the unit torus, with zero mean.
+
+    The field is Re Σ a_k exp(2πi k·x) over |k_i| ≤ m_i without k = 0, the real and the imaginary
+    part of a_k independent N(0, s (4π²|k|² + τ²)^(−α)); s makes its mean square 1.
+
+    Parameters
+    ----------
+    n_modes
+        Largest wavenumber m along each axis.
+    alpha
+        Smoothness, above half the number of axes for a continuous limit.
+    tau
+        Inverse length scale.
+    rng
+        Source of the random numbers.
+
+    Returns
+    -------
+    Tensor
+        Coefficients (2 m1 + 1, ..., 2 md + 1), complex128, dimensionless, from −m to m along an axis.
+    """
+    shape = [positive_int("n_modes", n) for n in n_modes]
+    squared = squared_modes([range(-n, n + 1) for n in shape])
+    deviation = (4 * math.pi**2 * squared + tau**2) ** (-alpha / 2)
+    deviation[tuple(shape)] = 0.0
+    deviation /= deviation.square().sum().sqrt()
+    noise = torch.from_numpy(rng.standard_normal((*deviation.shape, 2)))
+    return deviation * torch.view_as_complex(noise)
+
+
+def evaluate_periodic_series(coefficients: Tensor, points: Sequence[Tensor]) -> Tensor:
+    """Evaluate Re Σ a_k exp(2πi k·x) on a tensor grid.
+
+    Parameters
+    ----------
+    coefficients
+        a (..., 2 m1 + 1, ..., 2 md + 1), from −m to m along each of the last d axes.
+    points
+        Coordinates (p,) along each of these axes.
+
+    Returns
+    -------
+    Tensor
+        Values (..., p1, ..., pd), float64.
+    """
+    values = coefficients
+    for x in points:
+        axis = values.ndim - len(points)
+        largest = values.shape[axis] // 2
+        wavenumbers = torch.arange(-largest, largest + 1, dtype=torch.float64)
+        waves = torch.exp(2j * math.pi * torch.outer(wavenumbers, x.double()))
+        # (..., k, k', p) -> (..., k', p, k) @ (k, p') -> (..., k', p, p')
+        values = values.movedim(axis, -1) @ waves
+    return values.real.contiguous()
 
 
 def _waves(x: Tensor, n_modes: int, kind: Kind) -> Tensor:

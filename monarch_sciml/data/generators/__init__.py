@@ -11,7 +11,11 @@ from monarch_sciml.data.generators.heat_neumann import generate_heat_neumann
 from monarch_sciml.data.generators.lid_driven_cavity import generate_lid_driven_cavity
 from monarch_sciml.data.generators.navier_stokes import generate_navier_stokes
 from monarch_sciml.data.generators.stokes_second import generate_stokes_second
+from monarch_sciml.data.generators.problem import generator
 from monarch_sciml.data.generators.wave import generate_wave
+from monarch_sciml.data.generators.wave_in_medium import WaveInMediumProblem
+
+generate_wave_in_medium = generator(WaveInMediumProblem)
 
 __all__ = [
     "generate_advection_diffusion",
@@ -24,4 +28,5 @@ __all__ = [
     "generate_navier_stokes",
     "generate_stokes_second",
     "generate_wave",
+    "generate_wave_in_medium",
 ]

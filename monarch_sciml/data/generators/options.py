@@ -1,12 +1,59 @@
-"""What the generators share: times, precision, resolutions, ranges of random numbers."""
+"""What the generators share: options of a set, times, resolutions, ranges of random numbers."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import torch
 
 from monarch_sciml._checks import message, one_of, positive_int, positive_number
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetOptions:
+    """State what every generator takes beside the physics of its problem.
+
+    Parameters
+    ----------
+    output
+        The file to make (HDF5, see `monarch_sciml.data.FieldFile`).
+    n_samples
+        Number of samples (trajectories, where there are several frames).
+    seed
+        Seed of the set. Sample i depends on (seed, i) alone: more samples, another batch size or a
+        resumed run leave the earlier ones as they are.
+    dtype
+        "float32" or "float64", of the stored values.
+    batch_size
+        Samples solved together.
+    shard
+        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
+        Without it the samples of the shares found there are taken, only the others solved.
+    progress
+        Show a bar that counts samples.
+    exist_ok
+        Return at once when the file to make holds just these samples.
+    """
+
+    output: Path
+    n_samples: int
+    seed: int = 0
+    dtype: Literal["float32", "float64"] = "float32"
+    batch_size: int
+    shard: str | None = None
+    progress: bool = True
+    exist_ok: bool = False
+
+    def __post_init__(self) -> None:
+        positive_int("n_samples", self.n_samples)
+        positive_int("seed", self.seed, minimum=0)
+        positive_int("batch_size", self.batch_size)
+        stored_dtype(self.dtype)
 
 
 def frame_times(t_end: float, n_times: int) -> tuple[float, ...]:
@@ -52,3 +99,10 @@ def stored_nodes(grid: int, resolution: int | None) -> tuple[int, int]:
         rule = f"`resolution` - 1 must divide `grid` - 1, {grid - 1}"
         raise ValueError(message(rule, resolution - 1, "Choose another `resolution`."))
     return resolution, (grid - 1) // (resolution - 1)
+
+
+def smoothness(alpha: float, tau: float) -> dict[str, float]:
+    """Return smoothness and inverse length scale of a random field; ValueError out of range."""
+    if not (tau >= 0 and math.isfinite(tau)):
+        raise ValueError(message("`tau` must be finite and at least 0", tau, "Change `tau`."))
+    return {"alpha": positive_number("alpha", alpha), "tau": float(tau)}

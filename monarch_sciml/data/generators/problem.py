@@ -1,0 +1,211 @@
+"""A problem is its physics: parameters, equation, what is stored, and how samples are solved.
+
+    @dataclass(frozen=True, kw_only=True)
+    class Heat(FieldProblem):
+        \"\"\"Generate the cooling of a rod. (Then the parameters, documented.)\"\"\"
+
+        name = "heat"
+        equation = "u_t = κ u_xx"
+        usual_n_samples, usual_batch_size = 1200, 20
+        diffusivity: float = 0.01
+
+        def layout(self, n_samples): ...    # fields, sizes, times and walls of the set
+        def parameters(self): ...           # all that the samples depend on, as JSON values
+        def solve(self, batch): ...         # the fields (n, T, F, *grid) of a batch
+
+    generate_heat = generator(Heat)
+
+`generate_heat(output, diffusivity=..., n_samples=...)` takes the parameters of the problem and the
+options that all problems share; both are documented once, in their dataclasses, and the command
+line is made from them.
+
+Shapes: n samples of a batch, T times, F fields, then the grid.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, get_type_hints
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.data.generators.generate import (
+    Advance,
+    Problem,
+    generate,
+    sample_generator,
+    sample_rng,
+)
+from monarch_sciml.data.generators.options import SetOptions, stored_dtype
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples to solve together.
+
+    `samples` are their numbers in the set, `seed` is that of the set, `dtype` is stored. `advance`
+    may be called with the share of the batch that has just been done.
+    """
+
+    samples: range
+    seed: int
+    dtype: torch.dtype
+    advance: Advance
+
+    def rngs(self) -> list[np.random.Generator]:
+        """Return numpy's generator of the random numbers of each sample."""
+        return [sample_rng(self.seed, sample) for sample in self.samples]
+
+    def generators(self) -> list[torch.Generator]:
+        """Return torch's generator of the random numbers of each sample."""
+        return [sample_generator(self.seed, sample) for sample in self.samples]
+
+
+class FieldProblem(ABC):
+    """A problem of fields; a subclass is a frozen dataclass of its physical parameters.
+
+    The class variables are the name on the command line and in the file, the equation as text, and
+    the usual numbers of samples in a set and in a batch.
+    """
+
+    name: ClassVar[str]
+    equation: ClassVar[str]
+    usual_n_samples: ClassVar[int] = 1200
+    usual_batch_size: ClassVar[int] = 20
+
+    @abstractmethod
+    def layout(self, n_samples: int) -> FieldLayout:
+        """Return fields, sizes, times and walls of a set of this many samples."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, Any]:
+        """Return all that the samples depend on beside seed, equation and dtype, as JSON values."""
+
+    @abstractmethod
+    def solve(self, batch: Batch) -> Tensor:
+        """Return the fields (n, T, F, *grid) of a batch, each a function of seed and number alone.
+
+        What is random in a sample is drawn from its own generator and from nothing else.
+        """
+
+    def coordinates(self) -> Sequence[np.ndarray] | None:
+        """Return the grid points along each axis; None when they begin at 0 and are the usual."""
+        return None
+
+    @property
+    def n_points(self) -> int | None:
+        """Grid points of a sample that are advanced together; None takes those stored."""
+        return None
+
+    def generate(self, options: SetOptions) -> Path:
+        """Make the data set of this problem, or one share of it, and return its file.
+
+        Raises
+        ------
+        FileExistsError, OSError, ValueError
+            As `monarch_sciml.data.generate`.
+        """
+        dtype = stored_dtype(options.dtype)
+        stated = {"equation": self.equation, **self.parameters(), "dtype": options.dtype}
+        made = Problem(
+            self.name,
+            self.layout(options.n_samples),
+            stated,
+            lambda samples, advance: self.solve(Batch(samples, options.seed, dtype, advance)),
+            options.batch_size,
+            dtype,
+            self.coordinates(),
+            self.n_points,
+        )
+        return generate(
+            made,
+            options.output,
+            seed=options.seed,
+            shard=options.shard,
+            progress=options.progress,
+            exist_ok=options.exist_ok,
+        )
+
+
+def generator(problem: type[FieldProblem]) -> Callable[..., Path]:
+    """Return the function `generate_NAME(output, *, ...)` of a problem.
+
+    Its keyword arguments are the fields of the problem and of `SetOptions`; signature and
+    documentation are put together from both.
+    """
+    usual = {"n_samples": problem.usual_n_samples, "batch_size": problem.usual_batch_size}
+    output, *shared = _arguments(SetOptions, usual)
+    own = _arguments(problem, {})
+    output = output.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    signature = inspect.Signature([output, *own, *shared], return_annotation=Path)
+    physical = {argument.name for argument in own}
+
+    def function(*args: Any, **kwargs: Any) -> Path:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        options = {k: v for k, v in bound.arguments.items() if k not in physical}
+        made = problem(**{k: bound.arguments[k] for k in physical})
+        return made.generate(SetOptions(**{**options, "output": Path(options["output"])}))
+
+    function.__name__ = function.__qualname__ = f"generate_{problem.name}"
+    function.__module__ = problem.__module__
+    function.__doc__ = _documentation(problem)
+    function.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    function.__annotations__["return"] = Path
+    vars(function)["__signature__"] = signature
+    return function
+
+
+def _arguments(cls: type, defaults: dict[str, Any]) -> list[inspect.Parameter]:
+    """Return the fields of a dataclass as keyword-only arguments."""
+    hints = get_type_hints(cls)
+    arguments = []
+    for item in fields(cls):
+        default = defaults.get(item.name, item.default)
+        if default is MISSING and item.default_factory is not MISSING:
+            default = item.default_factory()
+        arguments.append(
+            inspect.Parameter(
+                item.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if default is MISSING else default,
+                annotation=hints[item.name],
+            )
+        )
+    return arguments
+
+
+_RESULT = """
+
+Returns
+-------
+Path
+    `output`, or the file of the share.
+
+Raises
+------
+FileExistsError
+    When that file exists and `exist_ok` is false.
+OSError
+    When the disk has no room; nothing written is lost.
+ValueError
+    When an argument is out of range, a solution is not finite, or the file, the unfinished file or
+    a shard beside it holds something else.
+"""
+
+
+def _documentation(problem: type[FieldProblem]) -> str:
+    """Put the documentation of a problem and of the shared options together."""
+    text = inspect.cleandoc(problem.__doc__ or "")
+    shared = inspect.cleandoc(SetOptions.__doc__ or "").partition("----------\n")[2]
+    found = re.search(r"\n\n(?=(?:Notes|References|Examples)\n-)", text)
+    head, tail = (text[: found.start()], text[found.end() :]) if found else (text, "")
+    return f"{head.rstrip()}\n{shared.rstrip()}{_RESULT}\n{tail}".rstrip() + "\n"
