@@ -114,7 +114,7 @@ def random_periodic_series(
     Returns
     -------
     Tensor
-        Coefficients (2 m1 + 1, ..., 2 md + 1), complex128, dimensionless, from −m to m along an axis.
+        Coefficients (2 m1 + 1, ..., 2 md + 1), complex128, from −m to m along each axis.
     """
     shape = [positive_int("n_modes", n) for n in n_modes]
     squared = squared_modes([range(-n, n + 1) for n in shape])

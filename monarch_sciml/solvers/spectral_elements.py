@@ -1,6 +1,7 @@
 """Spectral elements on the unit interval: polynomials of one degree on equal elements.
 
-Letters: E elements of degree p, N nodes (E p when periodic, else E p + 1), L = E (p + 1) local nodes.
+Letters: E elements of degree p, N nodes (E p when periodic, else E p + 1), L = E (p + 1) nodes of
+one element after the other.
 
 References: Canuto et al., Spectral Methods, Springer 2006, section 5.3; Komatitsch and Tromp,
 Geophysical Journal International 139 (1999), equations 16 to 26 (waves).

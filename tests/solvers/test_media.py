@@ -8,7 +8,6 @@ import torch
 
 from monarch_sciml.solvers.media import Medium
 
-
 TAU = 2 * math.pi
 
 
@@ -89,7 +88,7 @@ class TestGiven:
 
     def test_no_array(self, tmp_path):
         (tmp_path / "m.npy").write_text("no array")
-        with pytest.raises(ValueError, match="must be an array in a .npy file"):
+        with pytest.raises(ValueError, match=r"must be an array in a \.npy file"):
             Medium(kind="given", file=tmp_path / "m.npy").function((9, 7), periodic=True)
         with pytest.raises(FileNotFoundError, match="the file must exist"):
             Medium(kind="given", file=tmp_path / "n.npy").function((9, 7), periodic=True)

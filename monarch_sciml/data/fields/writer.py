@@ -165,6 +165,7 @@ def _attributes(
         "units": "dimensionless",
         "boundary": json.dumps(layout.boundary),
         "domain_extent": np.array(layout.domain_extent, dtype=np.float64),
+        **({"constant": json.dumps(layout.constant)} if layout.constant else {}),
         "dt": np.nan if layout.dt is None else layout.dt,
         "generator": generator,
         "parameters": json.dumps(parameters, sort_keys=True),

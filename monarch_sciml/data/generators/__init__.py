@@ -10,8 +10,8 @@ from monarch_sciml.data.generators.diffusion_reaction import generate_diffusion_
 from monarch_sciml.data.generators.heat_neumann import generate_heat_neumann
 from monarch_sciml.data.generators.lid_driven_cavity import generate_lid_driven_cavity
 from monarch_sciml.data.generators.navier_stokes import generate_navier_stokes
-from monarch_sciml.data.generators.stokes_second import generate_stokes_second
 from monarch_sciml.data.generators.problem import generator
+from monarch_sciml.data.generators.stokes_second import generate_stokes_second
 from monarch_sciml.data.generators.wave import generate_wave
 from monarch_sciml.data.generators.wave_in_medium import WaveInMediumProblem
 

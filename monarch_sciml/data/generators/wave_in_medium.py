@@ -91,7 +91,8 @@ class WaveInMediumProblem(FieldProblem):
 
     def __post_init__(self) -> None:
         one_of("n_dims", self.n_dims, (1, 2))
-        positive_int("grid", self.grid), positive_int("n_modes", self.n_modes)
+        positive_int("grid", self.grid)
+        positive_int("n_modes", self.n_modes)
         positive_int("resolution", self.resolution, minimum=3)
         positive_number("cubic", self.cubic, or_zero=True)
         smoothness(self.alpha, self.tau)
@@ -127,6 +128,7 @@ class WaveInMediumProblem(FieldProblem):
         return torch.arange(n, dtype=torch.float64) / (n if periodic else n - 1)
 
     def layout(self, n_samples: int) -> FieldLayout:
+        """Return frames of displacement, velocity and medium on the stored grid."""
         d = self.n_dims
         return FieldLayout(
             fields=("displacement", "velocity", "medium"),
@@ -140,6 +142,7 @@ class WaveInMediumProblem(FieldProblem):
         )
 
     def parameters(self) -> dict[str, Any]:
+        """Return medium, sides, initial displacement and resolution of the solver."""
         return {
             "medium": self.medium.parameters((self.resolution,) * self.n_dims),
             "sides": self.sides,
@@ -156,9 +159,11 @@ class WaveInMediumProblem(FieldProblem):
 
     @property
     def n_points(self) -> int:
+        """Nodes that are advanced together."""
         return self.grid**self.n_dims
 
     def solve(self, batch: Batch) -> Tensor:
+        """Solve at the nodes of the elements and evaluate at the stored points."""
         solver, d = self._solver, self.n_dims
         initial = self._initial(batch, solver.points)
         waves, _ = solver.solve(

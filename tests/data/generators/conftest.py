@@ -29,6 +29,7 @@ SMALL = {
     "heat_neumann": {"resolution": 17, "n_times": 4},
     "stokes_second": {"resolution": 17, "n_times": 4},
     "lid_driven_cavity": {"grid": 9, "highest_reynolds": 100.0},
+    "wave_in_medium": {"grid": 32, "resolution": 9, "n_modes": 2, "t_end": 0.2, "n_times": 3},
 }
 
 

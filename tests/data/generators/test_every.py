@@ -11,7 +11,7 @@ from monarch_sciml.data import FieldFile
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-BY_MATRIX_PRODUCTS = ("burgers_neumann", "advection_diffusion")
+BY_MATRIX_PRODUCTS = ("burgers_neumann", "advection_diffusion", "wave_in_medium")
 """Their rounding depends on the size of the batch."""
 
 

@@ -20,6 +20,7 @@ BOUNDARY = {
     "diffusion_reaction": "neumann",
     "wave": "dirichlet",
     "advection_diffusion": "dirichlet",
+    "wave_in_medium": "periodic",
 }
 every_generator = pytest.mark.parametrize("name", BOUNDARY)
 

@@ -4,7 +4,8 @@ Layout, version 1:
 
     /                        attributes `format`, `format_version`, `fields`, `units`, `boundary`,
                              `domain_extent`, `dt`, `grid`, `generator`, `parameters` (JSON),
-                             `seed`, `package_version`; text as UTF-8 of fixed length
+                             `seed`, `package_version`; text as UTF-8 of fixed length; `constant`
+                             names the fields that are the same in every frame, where there are any
     /fields/NAME             (N, T, *grid), float32 or float64, attribute `units`
     /coordinates/time        (T,); /coordinates/x, y, z: the grid points along each axis
     /completed               (N,), 1 where a sample is written
@@ -67,6 +68,7 @@ class FieldFile(FieldSource):
                 domain_extent=tuple(float(x) for x in attributes["domain_extent"]),
                 boundary=tuple(json.loads(attributes["boundary"])),
                 times=tuple(file["coordinates/time"][()].tolist()),
+                constant=tuple(json.loads(attributes.get("constant", "[]"))),
             )
             about = {key: attributes[key] for key in ("generator", "package_version")}
             about |= {"seed": int(attributes["seed"]), "dtype": str(file["fields"][names[0]].dtype)}
