@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from monarch_sciml._checks import finite, message, one_of, positive_int, positive_number
@@ -149,7 +150,7 @@ class WaveInMedium:
                     sums[node] += axis.sharing.T @ (speeds[node] * axis.local_weights)
         return total.ravel()
 
-    def _wall_nodes(self) -> Array:
+    def _wall_nodes(self) -> NDArray[np.bool_]:
         """Return which nodes (K,) lie on the sides."""
         inner = np.zeros(self._axis.n_points)
         inner[1:-1] = 1.0
