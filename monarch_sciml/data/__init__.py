@@ -28,6 +28,9 @@ from monarch_sciml.data.generators import generate_wave as generate_wave
 from monarch_sciml.data.generators import generate_wave_in_medium as generate_wave_in_medium
 from monarch_sciml.data.generators.generate import Problem as Problem
 from monarch_sciml.data.generators.generate import generate as generate
+from monarch_sciml.data.generators.options import SetOptions as SetOptions
+from monarch_sciml.data.generators.problem import Batch as Batch
+from monarch_sciml.data.generators.problem import FieldProblem as FieldProblem
 from monarch_sciml.data.images.nifti import write_nifti as write_nifti
 from monarch_sciml.data.images.png import write_png as write_png
 from monarch_sciml.data.images.write import write_image as write_image
