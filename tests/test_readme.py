@@ -11,7 +11,7 @@ from monarch_sciml.cli import build_parser
 
 ROOT = Path(__file__).parents[1]
 TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md") if (ROOT / name).exists()]
-PAGES = [*TOP, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*TOP, *sorted((ROOT / "docs").rglob("*.md"))]
 ALL_PAGES = [*PAGES, *sorted((ROOT / "experiments").rglob("README.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = [

@@ -1,0 +1,88 @@
+"""Build the site: gather every page with its pictures, write the navigation, run mkdocs.
+
+python docs/build_site.py          # into build/site; a warning is an error
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "build" / "site_source"
+SUFFIXES = {".md", ".png", ".csv", ".yaml", ".sh", ".py", ".json", ".cff", ".svg"}
+"""What pages show or link to."""
+
+FIRST = ("README.md", "choosing_a_transform.md", "python.md", "command_line.md", "own_data.md",
+         "reading_results.md", "package.md")  # fmt: skip
+"""Pages of docs/ in the order in which a newcomer needs them; the others follow by name."""
+
+
+def gather() -> None:
+    """Copy the pages, and what they link to, with the folders that they have here."""
+    shutil.rmtree(SOURCE, ignore_errors=True)
+    folders = ("docs", "experiments", "configs", "tests", "data")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    files += [path for path in ROOT.iterdir() if path.suffix in SUFFIXES or path.name == "LICENSE"]
+    for path in files:
+        page = path.suffix in SUFFIXES or path.name == "LICENSE"
+        inside = path.relative_to(ROOT)
+        if (
+            not page
+            or not path.is_file()
+            or (inside.parts[0] in ("tests", "data") and path.suffix not in (".py", ".md"))
+        ):
+            continue
+        target = SOURCE / ("index.md" if inside == Path("README.md") else inside)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = path.suffix == ".md"
+        if text:
+            target.write_text(
+                path.read_text("utf-8").replace("../README.md)", "../index.md)"), "utf-8"
+            )
+        else:
+            shutil.copyfile(path, target)
+
+
+def navigation() -> list:
+    """Return the pages in the order of the side bar."""
+    docs = {path.name for path in (ROOT / "docs").glob("*.md")}
+    ordered = [name for name in FIRST if name in docs] + sorted(docs - set(FIRST))
+    experiments = sorted((ROOT / "experiments").glob("*/README.md"))
+    nav = [
+        {"Home": "index.md"},
+        {"Guide": [f"docs/{name}" for name in ordered]},
+        {
+            "Tutorials": [
+                f"docs/tutorials/{p.name}" for p in sorted((ROOT / "docs/tutorials").glob("*.md"))
+            ]
+        },
+        {
+            "Experiments": [
+                "experiments/README.md",
+                *(str(p.relative_to(ROOT)) for p in experiments),
+            ]
+        },
+        {"API": [f"docs/api/{path.name}" for path in sorted((ROOT / "docs/api").glob("*.md"))]},
+        {"Project": ["CONTRIBUTING.md", "CHANGELOG.md"]},
+    ]
+    return [entry for entry in nav if next(iter(entry.values()))]
+
+
+def main() -> int:
+    """Build the site; return the exit status of mkdocs."""
+    gather()
+    settings = yaml.safe_load((ROOT / ".mkdocs.yml").read_text("utf-8"))
+    settings |= {"nav": navigation(), "docs_dir": str(SOURCE), "site_dir": str(ROOT / "build/site")}
+    settings["plugins"][1]["mkdocstrings"]["handlers"]["python"]["paths"] = [str(ROOT)]
+    settings["not_in_nav"] = "*.md\n"
+    written = ROOT / "build" / "mkdocs.yml"
+    written.write_text(yaml.safe_dump(settings, sort_keys=False), "utf-8")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-f", str(written)]
+    return subprocess.run(command, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
