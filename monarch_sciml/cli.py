@@ -6,8 +6,9 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -20,6 +21,8 @@ POSITIONAL = ("evaluate", "reconstruct", "info")
 """Commands about one thing that exists: it is named first, without --config."""
 SEVERAL = {"reconstruct": ("path", "scans: files, or folders of them")}
 """Commands about one thing or several, the name of that argument and what it is."""
+FLAT = {"reconstruct": "settings"}
+"""Commands whose options are one dataclass, without a prefix on the command line: its name."""
 KEEP_CONFIGURATION = ("train", "compare")
 """Commands that keep their configuration beside their results."""
 
@@ -98,6 +101,8 @@ def run(parser: ArgumentParser, configuration: Namespace) -> str | None:
     else:
         function = _functions()[command]
     values = {key: value for key, value in vars(options).items() if key != "config"}
+    if command in FLAT:
+        values = _gathered(function, FLAT[command], values)
     if command in KEEP_CONFIGURATION:
         values["configuration"] = _saved(parser, configuration, command)
     result = function(**values)
@@ -170,8 +175,25 @@ def _command(name: str, function: Callable[..., Any]) -> ArgumentParser:
         argument, help_ = SEVERAL[name]
         parser.add_argument(argument, type=Path, nargs="+", help=help_)
         skip.add(argument)
+    if name in FLAT:
+        skip.add(FLAT[name])
+        parser.add_class_arguments(_class_of(function, FLAT[name]), as_positional=positional)
     parser.add_function_arguments(function, as_positional=positional, skip=skip)
     return parser
+
+
+def _class_of(function: Callable[..., Any], argument: str) -> type:
+    return get_type_hints(function)[argument]
+
+
+def _gathered(
+    function: Callable[..., Any], argument: str, values: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the values with those of a dataclass put into one object under its argument."""
+    kind = _class_of(function, argument)
+    names = {field.name for field in fields(kind)}
+    rest = {name: value for name, value in values.items() if name not in names}
+    return rest | {argument: kind(**{n: v for n, v in values.items() if n in names})}
 
 
 def _saved(parser: ArgumentParser, configuration: Namespace, command: str) -> str:

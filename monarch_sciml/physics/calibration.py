@@ -7,7 +7,8 @@ R rows of one chunk.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import torch
 
@@ -18,14 +19,128 @@ CHUNK_ELEMENTS = 2**23
 """Elements of the per-pixel C x C matrices held at once: 64 MiB in complex64."""
 
 
-def central_block(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Return a view of the centre of the last two axes, its point n // 2 at the point N // 2."""
-    top, left = (n // 2 - s // 2 for n, s in zip(x.shape[-2:], size))
-    return x[..., top : top + size[0], left : left + size[1]]
+PEAK_TOLERANCE = 3
+"""Samples by which the peak of k-space may lie off its centre before the calibration follows it.
+
+An echo is rarely more than a sample or two from where it should be, which no window of 24 minds.
+"""
+PEAK_STANDS_OUT = 10
+"""Energy of a peak over the average; an image of 64 x 64 has about 1000, white noise below 3."""
+_SMOOTHING = 5
 
 
-def calibration_block(slices: torch.Tensor, calibration: int, kernel: int) -> torch.Tensor:
-    """Return the fully sampled centre (B, C, h, w), complex128, of slices (B, C, H, W).
+Region: TypeAlias = tuple[slice, slice]
+"""Rows and columns of k-space."""
+
+
+def central_region(
+    shape: Sequence[int], size: tuple[int, int], offset: tuple[int, int] = (0, 0)
+) -> Region:
+    """Return the centre of axes (..., H, W), its point n // 2 at the point N // 2.
+
+    With an `offset` in samples it lies so far from there, but never over the edge.
+    """
+    rows, columns = (
+        slice(first, first + n)
+        for first, n in (
+            (min(max(whole // 2 - n // 2 + shift, 0), whole - n), n)
+            for whole, n, shift in zip(shape[-2:], size, offset)
+        )
+    )
+    return rows, columns
+
+
+def peak_offset(kspace: torch.Tensor) -> tuple[int, int]:
+    """Return how many rows and columns the peak of k-space (..., C, H, W) lies off the centre.
+
+    All leading axes count together; see `peak_of_energy`.
+    """
+    height, width = kspace.shape[-2:]
+    return peak_of_energy(kspace.abs().square().reshape(-1, height, width).sum(0))
+
+
+def peak_of_energy(energy: torch.Tensor) -> tuple[int, int]:
+    """Return how many rows and columns the peak of k-space lies off its centre (N // 2).
+
+    Parameters
+    ----------
+    energy
+        (H, W), squared magnitude of k-space, any unit, summed over coils and slices.
+
+    Returns
+    -------
+    tuple
+        Offsets in samples, positive towards higher indices; (0, 0) where both are within
+        `PEAK_TOLERANCE`, where the centre was not sampled (the peak may be there), and where nothing
+        stands out, as in noise. The peak is that of the energy averaged over 5 x 5 neighbours, so
+        that a single bad sample is none.
+    """
+    height, width = energy.shape
+    if not float(energy[height // 2, width // 2]) > 0:
+        return 0, 0
+    pooled = torch.nn.functional.avg_pool2d(
+        energy[None, None], _SMOOTHING, stride=1, padding=_SMOOTHING // 2
+    )
+    row, column = divmod(int(pooled.argmax()), width)
+    offset = (row - height // 2, column - width // 2)
+    stands_out = float(pooled.max()) > PEAK_STANDS_OUT * float(pooled.mean())
+    return offset if stands_out and max(map(abs, offset)) > PEAK_TOLERANCE else (0, 0)
+
+
+def calibration_region(slices: torch.Tensor, calibration: int) -> Region:
+    """Return rows and columns of the fully sampled block that calibrates slices (B, C, H, W).
+
+    It is the largest within `calibration` samples a side around the peak of k-space; around the
+    centre where no more is sampled at the peak (`peak_offset`). As in BART's ecalib it may reach
+    further to one side where the samples do.
+    """
+    sampled = (slices != 0).any(dim=1).all(dim=0)  # (H, W); a dead coil is zero everywhere
+    limits = (min(calibration, sampled.shape[0]), min(calibration, sampled.shape[1]))
+    found = [
+        _widened(sampled, _block_at(sampled, limits, offset), limits)
+        for offset in dict.fromkeys([peak_offset(slices), (0, 0)])
+    ]
+    return max(found, key=lambda block: _length(block[0]) * _length(block[1]))
+
+
+def _block_at(sampled: torch.Tensor, limits: tuple[int, int], offset: tuple[int, int]) -> Region:
+    """Return the largest fully sampled block that has its own centre at a place."""
+    window = central_region(sampled.shape, limits, offset)
+    size = calibration_size(sampled[window])
+    rows, columns = (
+        slice(part.start + n // 2 - m // 2, part.start + n // 2 - m // 2 + m)
+        for part, n, m in zip(window, limits, size)
+    )
+    return rows, columns
+
+
+def _widened(sampled: torch.Tensor, block: Region, limits: tuple[int, int]) -> Region:
+    """Return a block with the fully sampled rows and columns beside it, up to the limits."""
+    rows, columns = block
+    if not (_length(rows) and _length(columns)):
+        return block
+    rows = _longer(sampled[:, columns].all(dim=1), rows, limits[0])
+    return rows, _longer(sampled[rows].all(dim=0), columns, limits[1])
+
+
+def _longer(complete: torch.Tensor, part: slice, limit: int) -> slice:
+    """Return a range with the neighbours that are complete, at most `limit` of them in all."""
+    first, last = part.start, part.stop
+    while last - first < limit and last < len(complete) and bool(complete[last]):
+        last += 1
+    while last - first < limit and first > 0 and bool(complete[first - 1]):
+        first -= 1
+    return slice(first, last)
+
+
+def _length(part: slice) -> int:
+    return part.stop - part.start
+
+
+def calibration_block(
+    slices: torch.Tensor, calibration: int, kernel: int
+) -> tuple[torch.Tensor, Region]:
+    """Return the fully sampled centre (B, C, h, w), complex128, of slices (B, C, H, W), its place.
 
     Raises
     ------
@@ -33,18 +148,25 @@ def calibration_block(slices: torch.Tensor, calibration: int, kernel: int) -> to
         When k-space is not finite, a slice is zero, or the centre has fewer than `kernel` lines.
     """
     finite("kspace", slices, remedy="Check the file and its scaling.")
-    sampled = (slices != 0).any(dim=1)  # (B, H, W); a dead coil is zero everywhere
-    if not bool(sampled.flatten(1).any(dim=1).all()):
+    if not bool(slices.flatten(1).any(dim=1).all()):
         rule = "`kspace` must hold data in every slice"
         raise ValueError(message(rule, "a slice of zeros only", "Check the file."))
-    height, width = slices.shape[-2:]
-    limits = (min(calibration, height), min(calibration, width))
-    size = calibration_size(central_block(sampled.all(dim=0), limits))
-    if min(size) < kernel:
+    region = calibration_region(slices, calibration)
+    height, width = map(_length, region)
+    if min(height, width) < kernel:
         rule = f"the fully sampled centre of k-space must be at least {kernel} x {kernel} samples"
         remedy = "Sample a calibration region or pass coil maps."
-        raise ValueError(message(rule, f"{size[0]} x {size[1]}", remedy))
-    return central_block(slices, size).to(torch.complex128)
+        raise ValueError(message(rule, f"{height} x {width}", remedy))
+    return slices[(..., *region)].to(torch.complex128), region
+
+
+def hann(size: tuple[int, int], like: torch.Tensor) -> torch.Tensor:
+    """Return a Hann window (h, w), real: 1 at the centre n // 2, zeros just outside the block."""
+    window = torch.ones((), dtype=like.real.dtype, device=like.device)
+    for n, shape in zip(size, ((-1, 1), (1, -1))):
+        offset = (torch.arange(n, dtype=window.dtype, device=like.device) - n // 2) / (n // 2 + 1)
+        window = window * (0.5 + 0.5 * torch.cos(torch.pi * offset)).reshape(shape)
+    return window
 
 
 def lags_of_row_space(block: torch.Tensor, kernel: int, threshold: float) -> torch.Tensor:

@@ -69,8 +69,9 @@ def espirit(
         (..., C, H, W), complex centred k-space, any unit; zero where it was not sampled. Slices
         along the leading axes are calibrated independently.
     calibration
-        Largest side of the central block that is used, in samples; where less of it is fully
-        sampled, what there is.
+        Largest side of the block that is used, in samples; where less of it is fully sampled, what
+        there is (24 x 10 where 10 lines are). It lies around the centre of k-space, or around its
+        peak where that is more than 3 samples away.
     kernel
         Side k of the patches, in samples.
     threshold
@@ -132,7 +133,7 @@ def espirit(
         rule = "`crop` must be below 1, the largest eigenvalue there is"
         raise ValueError(message(rule, crop, "BART uses 0.8."))
     slices = kspace.detach().reshape(-1, n_coils, height, width)  # (B, C, H, W)
-    block = calibration_block(slices, calibration, kernel)
+    block, _ = calibration_block(slices, calibration, kernel)
     wanted = n_coils if virtual_coils is None else positive_int("virtual_coils", virtual_coils)
     n_virtual = min(wanted, n_coils)
     components = coil_components(block.flatten(2), n_virtual)  # (B, V, C)
@@ -183,7 +184,7 @@ def estimate_coil_maps(
         The arguments of `espirit`.
     chunk_size
         Slices calibrated at once; it bounds the memory and does not change the result as long as
-        all slices have the same samples.
+        all slices have the same samples and the peak of k-space in the same place.
 
     Returns
     -------

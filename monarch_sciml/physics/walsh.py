@@ -9,9 +9,10 @@ import torch
 
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.physics.calibration import (
+    Region,
     calibration_block,
-    central_block,
     chunks_of_rows,
+    hann,
     leading_vectors,
 )
 from monarch_sciml.physics.coil_compression import coil_components
@@ -38,8 +39,8 @@ def walsh(
     kspace
         (..., C, H, W), complex centred k-space, any unit; zero where it was not sampled.
     calibration
-        Largest side of the central block that is used, in samples, where less of it is fully
-        sampled what there is; None takes all of k-space as it is, for fully sampled scans.
+        Largest side of the block at the centre or peak of k-space that is used, in samples, where
+        less of it is fully sampled what there is; None takes all of k-space, for full scans.
     window
         Side of the square over which the covariance is summed, in pixels; odd.
     threshold
@@ -87,25 +88,21 @@ def walsh(
         raise ValueError(message("`kspace` must be complex (..., C, H, W)", got, remedy))
     slices = kspace.detach().reshape(-1, *kspace.shape[-3:])  # (B, C, H, W)
     # all of k-space holds its calibration region, which is needed for the phase in any case
-    block = calibration_block(slices, calibration or 24, 1)
-    images = _images_of(slices, None if calibration is None else block)
+    block, region = calibration_block(slices, calibration or 24, 1)
+    images = _images_of(slices, None if calibration is None else block, region)
     reference = coil_components(block.flatten(2), 1)[:, 0].conj().to(images.dtype)
     maps, strength = _local_components(images, reference, window)
     peak = strength.flatten(1).amax(dim=1)[:, None, None]
     return (maps * (strength > threshold * peak).unsqueeze(1)).reshape(kspace.shape)
 
 
-def _images_of(slices: torch.Tensor, block: torch.Tensor | None) -> torch.Tensor:
+def _images_of(slices: torch.Tensor, block: torch.Tensor | None, region: Region) -> torch.Tensor:
     """Return the coil images (B, C, H, W): of all k-space, or of the tapered calibration block."""
     if block is None:
         return ifft2c(slices)
-    taper = torch.ones((), dtype=block.real.dtype, device=block.device)
-    for n, shape in zip(block.shape[-2:], ((-1, 1), (1, -1))):
-        # Hann with its maximum at the centre n // 2 and its zeros outside the block
-        offset = (torch.arange(n, dtype=taper.dtype, device=block.device) - n // 2) / (n // 2 + 1)
-        taper = taper * (0.5 + 0.5 * torch.cos(torch.pi * offset)).reshape(shape)
+    size = (block.shape[-2], block.shape[-1])
     low = torch.zeros_like(slices)
-    central_block(low, (block.shape[-2], block.shape[-1])).copy_(block * taper)
+    low[(..., *region)] = (block * hann(size, block)).to(low.dtype)
     return ifft2c(low)
 
 

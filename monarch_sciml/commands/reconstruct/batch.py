@@ -1,4 +1,4 @@
-"""Many scans in one call of `reconstruct`, shared out among processes; failures do not stop it."""
+"""One scan or many in one call of `reconstruct`, shared out among processes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,26 @@ from monarch_sciml.commands.reconstruct.output_files import Destination
 from monarch_sciml.commands.reconstruct.pipeline import reconstruct_scan
 from monarch_sciml.commands.reconstruct.plan import Plan, write_record
 from monarch_sciml.commands.reconstruct.processes import Ranks
-from monarch_sciml.commands.reconstruct.report import Outcome, PartlyFailed, rows_of, summary
+from monarch_sciml.commands.reconstruct.report import (
+    Outcome,
+    PartlyFailed,
+    report,
+    rows_of,
+    summary,
+)
 from monarch_sciml.commands.reconstruct.settings import Settings
 from monarch_sciml.evaluation.results import write_rows
+
+
+def reconstruct_one(plan: Plan, settings: Settings) -> str:
+    """Reconstruct the one scan of a plan into files of its own, and say what was done."""
+    if not plan.jobs:
+        (finished,) = plan.done
+        return f"{finished.path} is finished: {finished.notes[0]}"
+    ((path, destination),) = plan.jobs.items()
+    result = reconstruct_scan(path, settings, destination.check, settings.reader)
+    lines = destination.write(result)
+    return "\n\n".join([report(result), *(["\n".join(lines)] if lines else [])])
 
 
 def reconstruct_all(plan: Plan, settings: Settings, ranks: Ranks) -> str:
@@ -54,7 +71,8 @@ def reconstruct_all(plan: Plan, settings: Settings, ranks: Ranks) -> str:
 def _reconstruct(path: Path, destination: Destination, settings: Settings) -> Outcome:
     """Reconstruct and write one scan; what goes wrong is part of the outcome."""
     try:
-        result = reconstruct_scan(path, settings.of_format(path), destination.check)
+        reader = settings.reader_of(path)
+        result = reconstruct_scan(path, settings, destination.check, reader)
         destination.write(result)
         rows = [{"path": str(path), **row} for row in rows_of(result)]
         outcome = Outcome(str(path), rows, [*result.notes, *result.left_out])

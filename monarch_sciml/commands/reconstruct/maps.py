@@ -1,30 +1,32 @@
-"""Where the coil maps of a reconstruction come from: estimates, the scan's file, another file."""
+"""The coil maps of a reconstruction, and the image of the full scan that goes with them."""
 
 # Legend: s slices, M map sets, c coils, H, W matrix of k-space.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import message
 from monarch_sciml.commands.reconstruct.settings import Settings
-from monarch_sciml.data.scans.map_files import read_coil_maps
-from monarch_sciml.data.scans.maps import maps_of_scan
+from monarch_sciml.data.scans.estimate import (
+    FOLDED_ABOVE,
+    Estimator,
+    SliceEstimate,
+    estimate_maps,
+    same_calibration,
+)
+from monarch_sciml.data.scans.maps import SliceMaps
+from monarch_sciml.data.scans.reference import HOLES_ABOVE, reference_image, unsupported
 from monarch_sciml.data.scans.scan import Scan
-from monarch_sciml.data.scans.sizes import cut_or_pad
-from monarch_sciml.physics import calibration_size, coil_compression, compress_coils, espirit, walsh
+from monarch_sciml.physics import coil_compression, compress_coils
+from monarch_sciml.physics.map_support import object_mask, unit_norm_maps
 
-FOLDED_ABOVE = 0.03
-"""Share of the object with a second ESPIRiT map, above which the field of view looks too small.
-
-Of a head within the field of view it is 0.005; of one that is 10 % larger, 0.06.
-"""
-CROP = 0.8
-KERNEL = 6
+HOLES_AT_MOST = 0.25
+"""Share of the object without a coil map above which a reconstruction would show too little."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Maps:
     Attributes
     ----------
     values
-        (s, c, H, W) complex, dimensionless; (s, M, c, H, W) for several sets.
+        (s, c, H, W) complex, of unit norm or zero; (s, M, c, H, W) for several sets.
     origin
         Where they come from, in words.
     notes
@@ -46,87 +48,158 @@ class Maps:
     notes: tuple[str, ...] = ()
 
 
-def given_maps(scan: Scan, settings: Settings) -> Maps | None:
-    """Return the maps that are in a file; None where they have to be estimated.
+@dataclass
+class _Count:
+    """Pixels of the object, those of them without a map; with a map, with two."""
+
+    object: int = 0
+    holes: int = 0
+    pixels: int = 0
+    seconds: int = 0
+    combined: list[Tensor] = field(default_factory=list)
+
+    def add(self, full: Tensor, maps: Tensor) -> None:
+        """Count the pixels of a slice, whose k-space (c, H, W) shows where the object is."""
+        if bool(full.any()):
+            self.object += int(object_mask(full).sum())
+            self.holes += int(unsupported(full, maps).sum())
+
+
+def with_maps(full: Scan, scan: Scan, settings: Settings) -> tuple[Scan, Scan, Maps, Tensor | None]:
+    """Return a scan before and after undersampling, its coil maps, and the image of the full scan.
+
+    Coils are compressed on request; complex targets in the file are brought to maps of unit norm.
+
+    Returns
+    -------
+    tuple
+        Both scans, the maps, and (s, H, W) complex by `reference_image`; None where the scan is not
+        fully sampled.
 
     Raises
     ------
     FileNotFoundError
-        When there is no such file.
+        When a file of maps is missing.
     ValueError
-        When there are no maps, or those of another scan.
+        When maps do not fit, cannot be estimated, or leave out more than a quarter of the object.
     """
-    source, n_maps, slices = settings.coil_maps, settings.n_maps, settings.slices
-    if source in ("espirit", "walsh"):
-        return None
-    if isinstance(source, Path):
-        name = scan.path or Path(scan.name)
-        path = maps_of_scan(source, name) if source.is_dir() else source
-        whole = scan.header.get("shape", scan.kspace.shape)[0]
-        maps = read_coil_maps(path, (whole, *scan.kspace.shape[1:]), n_maps=n_maps)
-        maps = maps if slices is None else maps[slice(*slices)].clone()
-        return Maps(maps, path.name, _norm_notes(maps))
-    if n_maps > 1:
-        rule = "`n_maps` must be 1 for the maps stored in a scan"
-        raise ValueError(message(rule, n_maps, "Use --coil_maps espirit or a file of maps."))
-    if scan.coil_maps is None:
-        rule = f"{scan.name} must hold coil maps to use the stored ones"
-        raise ValueError(message(rule, "none", "Use --coil_maps espirit."))
-    return Maps(scan.coil_maps, "stored in the file", _norm_notes(scan.coil_maps))
+    source = SliceMaps(settings.coil_maps, settings.n_maps)
+    first = settings.slices[0] if settings.slices else 0
+    given = source.given(scan, range(first, first + scan.n_slices))  # (s, M, c, H, W)
+    n_coils, notes = settings.compress_coils, []
+    if n_coils is not None and n_coils < scan.n_coils:
+        notes = [f"{scan.n_coils} coils compressed to {n_coils}"]
+        full, scan, given = _compressed(full, scan, given, n_coils)
+    if given is None:
+        estimator = cast(Estimator, source.source)
+        values, count = _estimated(full, scan, estimator, settings)
+        origin = "Walsh's method" if estimator == "walsh" else "ESPIRiT"
+        origin += " on the calibration region"
+    else:
+        values, count, norm = _given(full, given)
+        if norm is not None:
+            notes.append(_norm_note(norm))
+            full = _in_unit_norm(full, norm)
+        origin = "stored in the file" if source.source == "stored" else str(source.source.name)  # type: ignore[union-attr]
+    notes += _notes(count, settings)
+    combined = torch.stack(count.combined) if count.combined else None
+    if settings.n_maps > 1:
+        return full, scan, Maps(values, f"{origin}, {settings.n_maps} sets", tuple(notes)), combined
+    maps = Maps(values[:, 0], origin, tuple(notes))
+    return full, replace(scan, coil_maps=maps.values), maps, combined
 
 
-def estimated_maps(scan: Scan, settings: Settings, remedy: str) -> Maps:
-    """Estimate maps from the calibration region of every slice, one slice at a time.
-
-    A single coil gets the map 1, an empty slice the map 0.
-
-    Raises
-    ------
-    ValueError
-        When there is no calibration region (`remedy` says what to do), or there are fewer coils
-        than map sets.
-    """
-    n_maps, on_walsh = settings.n_maps, settings.coil_maps == "walsh"
-    if scan.n_coils == 1 and n_maps == 1:
-        return Maps(torch.ones_like(scan.kspace), "one coil, map 1")
-    if n_maps > scan.n_coils or (on_walsh and n_maps > 1):
-        rule = "`n_maps` must be 1 for --coil_maps walsh, and at most the number of coils"
-        raise ValueError(message(rule, f"{n_maps} with {scan.n_coils} coils", "Lower it."))
-    maps = scan.kspace.new_zeros(scan.n_slices, n_maps, *scan.kspace.shape[1:])
-    seconds, pixels = 0, 0  # with a second map, with any
+def _estimated(
+    full: Scan, scan: Scan, estimator: Estimator, settings: Settings
+) -> tuple[Tensor, _Count]:
+    """Return the maps (s, M, c, H, W) of undersampled slices, and counts with the full images."""
+    count, values = _Count(), []
     for number in settings.slice_numbers("coil maps", scan.n_slices):
-        kspace = scan.kspace[number].to(settings.device)
-        if not bool(kspace.any()):
-            continue
-        _check_calibration(scan, number, settings, remedy)
-        if on_walsh:
-            maps[number] = walsh(kspace, calibration=settings.calibration).cpu()
-            continue
-        found, kept = _espirit(scan, number, kspace, settings)
-        maps[number] = found[:n_maps].cpu()
-        pixels, seconds = pixels + int(kept[0].sum()), seconds + int(kept[1].sum())
-    share, notes = seconds / max(pixels, 1), ()
-    if n_maps == 1 and share > FOLDED_ABOVE:
-        notes = (
-            f"{100 * share:.0f} % of the object has a second coil map: the field of view may be "
-            "smaller than the head; compare with --n_maps 2",
+        kspace, whole = (x.kspace[number].to(settings.device) for x in (scan, full))
+        try:
+            found = estimate_maps(kspace, estimator, settings.n_maps)
+            own = found if same_calibration(kspace, whole) else None
+            if own is None and full.fully_sampled:
+                own = estimate_maps(whole, estimator, settings.n_maps)
+        except ValueError as error:
+            raise ValueError(f"slice {number} of {scan.name}: {error}") from error
+        _add(count, found, whole)
+        if full.fully_sampled:
+            assert own is not None
+            count.combined.append(reference_image(whole, own.maps).cpu())
+        values.append(found.maps.cpu())
+    return torch.stack(values), count
+
+
+def _add(count: _Count, found: SliceEstimate, whole: Tensor) -> None:
+    count.add(whole, found.maps)
+    count.pixels += found.pixels
+    count.seconds += found.seconds
+
+
+def _given(full: Scan, maps: Tensor) -> tuple[Tensor, _Count, Tensor | None]:
+    """Return maps (s, M, c, H, W) of unit norm, counts, and the norm (s, H, W) that they had."""
+    maps, norm = unit_norm_maps(maps)
+    count = _Count()
+    for kspace, sets in zip(full.kspace, maps):
+        if full.fully_sampled:
+            count.add(kspace, sets)
+            count.combined.append(reference_image(kspace, sets))
+    return maps, count, norm
+
+
+def _in_unit_norm(full: Scan, norm: Tensor) -> Scan:
+    """Return the scan with its complex target as maps of unit norm show it, x' = n x.
+
+    A fully sampled scan loses the target: its k-space says what the image is.
+    """
+    if full.target is None or not full.target.is_complex():
+        return full
+    if full.fully_sampled or full.target.shape != norm.shape:
+        return replace(full, target=None)
+    return replace(full, target=full.target * norm)
+
+
+def _norm_note(norm: Tensor) -> str:
+    """Say of what norm (s, H, W) the maps were."""
+    lit = norm[norm > 0]
+    low, high = (float(lit.kthvalue(max(1, round(q * lit.numel()))).values) for q in (0.01, 0.99))
+    return (
+        f"the norm of the coil maps was {low:.2g} to {high:.2g}, not 1: they were divided by it, "
+        "so that the reference and all methods show one and the same image"
+    )
+
+
+def _notes(count: _Count, settings: Settings) -> list[str]:
+    """Say where there is no map and where there are two; refuse maps that leave out too much."""
+    notes = []
+    share = count.holes / max(count.object, 1)
+    if share > HOLES_AT_MOST:
+        rule = f"coil maps must cover the object but for {100 * HOLES_AT_MOST:.0f} %"
+        remedy = "Calibrate on more lines, or pass --coil_maps walsh, whose maps are everywhere."
+        raise ValueError(message(rule, f"{100 * share:.0f} % without", remedy))
+    if share > HOLES_ABOVE:
+        notes.append(
+            f"{100 * share:.2g} % of the object has no coil map and stays black: calibrate on more "
+            "lines, or compare with --coil_maps walsh"
         )
-    name = "Walsh's method" if on_walsh else "ESPIRiT"
-    origin = f"{name} on the calibration region"
-    if n_maps > 1:
-        return Maps(maps, f"{origin}, {n_maps} sets", notes)  # (s, M, c, H, W)
-    return Maps(maps[:, 0], origin, notes)
+    share = count.seconds / max(count.pixels, 1)
+    if settings.n_maps == 1 and share > FOLDED_ABOVE:
+        notes.append(
+            f"{100 * share:.0f} % of the object has a second coil map: the field of view may be "
+            "smaller than the head; compare with --n_maps 2"
+        )
+    return notes
 
 
-def compressed(
-    full: Scan, scan: Scan, maps: Maps | None, n_coils: int
-) -> tuple[Scan, Scan, Maps | None]:
+def _compressed(
+    full: Scan, scan: Scan, maps: Tensor | None, n_coils: int
+) -> tuple[Scan, Scan, Tensor | None]:
     """Return a scan before and after undersampling, and given maps, with fewer virtual coils.
 
     Every slice has its own coils, those of the most energy in its undersampled k-space, as in
     training (`SizeRules`).
     """
-    positive_int("compress_coils", n_coils)
     matrices = [
         coil_compression(kspace, n_coils)
         if bool(kspace.any())
@@ -141,53 +214,4 @@ def compressed(
         return replace(scan, kspace=fewer(scan.kspace), coil_maps=None)
 
     new = of(scan)
-    maps = None if maps is None else replace(maps, values=fewer(maps.values))
-    return (new if full is scan else of(full)), new, maps
-
-
-def _check_calibration(scan: Scan, number: int, settings: Settings, remedy: str) -> None:
-    """Refuse a slice without the block, `calibration` samples a side at most, that maps need."""
-    least, largest = 1 if settings.coil_maps == "walsh" else KERNEL, settings.calibration
-    sampled = (scan.kspace[number] != 0).any(dim=0)
-    for axis, n in enumerate(sampled.shape):
-        sampled = cut_or_pad(sampled, min(n, largest), axis)
-    size = calibration_size(sampled)
-    if min(size) < least <= largest:
-        rule = f"the fully sampled centre of k-space must be at least {least} x {least} samples"
-        raise ValueError(message(rule, f"{size[0]} x {size[1]} in {scan.name}", remedy))
-
-
-def _espirit(scan: Scan, number: int, kspace: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
-    """Return maps (M, c, H, W) of a slice and where they count (M, H, W).
-
-    Always two sets or more: the second says whether the object fits into the field of view.
-    """
-    maps, strength = espirit(
-        kspace,
-        calibration=settings.calibration,
-        crop=-1.0,
-        n_maps=max(2, settings.n_maps),
-        return_eigenvalues=True,
-    )
-    kept = strength > CROP
-    if not bool(kept[0].any()):
-        rule = f"the largest eigenvalue of ESPIRiT must exceed {CROP} in slice {number}"
-        got = f"{float(strength[0].max()):.3f} in {scan.name}"
-        remedy = "Calibrate on more lines (--calibration), or use --coil_maps walsh."
-        raise ValueError(message(rule, got, remedy))
-    return maps * kept.unsqueeze(1), kept
-
-
-def _norm_notes(maps: Tensor) -> tuple[str, ...]:
-    """Say where maps are not of the unit norm that methods expect; zero outside of the object."""
-    far = total = 0
-    for part in maps:  # (c, H, W) or (M, c, H, W)
-        norm = torch.linalg.vector_norm(part, dim=-3)
-        far += int(((norm - 1).abs() > 0.1)[norm > 0].sum())
-        total += int((norm > 0).sum())
-    if far <= 0.01 * total:
-        return ()
-    return (
-        f"the coil maps are not of unit norm in {100 * far / total:.0f} % of the object: images "
-        "are shaded, and the weights of the methods mean something else",
-    )
+    return (new if full is scan else of(full)), new, None if maps is None else fewer(maps)

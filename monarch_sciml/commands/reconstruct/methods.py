@@ -20,7 +20,7 @@ from monarch_sciml.models import SENSE
 from monarch_sciml.physics import center_crop
 from monarch_sciml.solvers import CGSENSE, L1Wavelet
 
-SOLVERS: dict[str, Callable[[Shape, Settings], nn.Module]] = {
+_MAKERS: dict[str, Callable[[Shape, Settings], nn.Module]] = {
     "zero_filled": lambda matrix, _: SENSE(matrix),
     "cg_sense": lambda matrix, asked: CGSENSE(matrix, regularization=asked.regularization),
     "l1_wavelet": lambda matrix, asked: L1Wavelet(
@@ -66,7 +66,7 @@ def run_methods(
     """
     found, left_out = {}, []
     for name in settings.methods:
-        solver = SOLVERS[name](scan.matrix, settings)
+        solver = _MAKERS[name](scan.matrix, settings)
         found[name] = _run(name, solver, scan, maps, shape, settings)
     for network, name in zip(settings.networks, settings.names[len(found) :]):
         try:
@@ -112,7 +112,8 @@ def _run(
     normalization: ScanNormalization | None = None,
 ) -> Reconstruction:
     """Reconstruct every slice; without a normalisation as for a method that needs no scale."""
-    network, device = network.to(settings.device).eval(), settings.device
+    device = torch.device(settings.device)
+    network = network.to(device).eval()
     scale = scale_of(scan, maps, normalization) if normalization else 1.0
     images, seconds = [], 0.0
     for number in settings.slice_numbers(name, scan.n_slices):

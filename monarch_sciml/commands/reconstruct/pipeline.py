@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from monarch_sciml._checks import message
-from monarch_sciml.commands.reconstruct.maps import Maps, compressed, estimated_maps, given_maps
+from monarch_sciml.commands.reconstruct.maps import Maps, with_maps
 from monarch_sciml.commands.reconstruct.methods import Reconstruction, run_methods
 from monarch_sciml.commands.reconstruct.reference import (
     Reference,
@@ -29,6 +30,7 @@ from monarch_sciml.commands.reconstruct.undersampling import (
     window,
 )
 from monarch_sciml.data.memory import check_memory
+from monarch_sciml.data.scans.maps import ESTIMATES
 from monarch_sciml.data.scans.notes import gaps
 from monarch_sciml.data.scans.recognise import read_scan
 from monarch_sciml.data.scans.scan import Scan
@@ -77,10 +79,13 @@ class Result:
         return {name: errors_of(found.magnitude, target) for name, found in self.found.items()}
 
 
-def reconstruct_scan(path: Path, settings: Settings, check: Callable[[Scan], None]) -> Result:
+def reconstruct_scan(
+    path: Path, settings: Settings, check: Callable[[Scan], None], reader: Mapping[str, Any]
+) -> Result:
     """Read a scan, leave out samples, and reconstruct it with every method and network.
 
-    `check` refuses a scan that cannot be written, before the work.
+    `check` refuses a scan that cannot be written, before the work; `reader` are the options of
+    `read_scan` for this file.
 
     Raises
     ------
@@ -90,20 +95,25 @@ def reconstruct_scan(path: Path, settings: Settings, check: Callable[[Scan], Non
         When the scan cannot be used, for the reason given.
     """
     with _memory_errors(path):
-        _check_memory(path, settings)
+        _check_memory(path, settings, reader)
         slices = None if settings.slices is None else window(settings.slices)
-        read = read_scan(path, slices=slices, **settings.reader)
+        read = read_scan(path, slices=slices, **reader)
         full = shared_mask(read.with_calibration())
         missing = gaps(full)
         notes = [*full.notes, *([missing] if missing else [])]
         with _notes_in_errors(notes):
-            notes += _choices(read, settings)
+            notes += _choices(read, reader)
             scan, sampling = _undersampled(full, settings)
             check(scan)
             shape = image_shape(full)
-            full, scan, maps = _with_maps(full, scan, settings)
-            stored = settings.coil_maps == "stored"
-            reference = reference_of(full, maps.values, shape, stored=stored)
+            full, scan, maps, combined = with_maps(full, scan, settings)
+            reference = reference_of(
+                full,
+                combined,
+                shape,
+                stored=settings.coil_maps == "stored",
+                estimated=settings.coil_maps in ESTIMATES,
+            )
             del read, full
             found, left_out = run_methods(scan, maps.values, shape, settings)
         return Result(scan, sampling, maps, reference, [*notes, *maps.notes], found, left_out)
@@ -122,28 +132,14 @@ def _undersampled(full: Scan, settings: Settings) -> tuple[Scan, str]:
     )
 
 
-def _with_maps(full: Scan, scan: Scan, settings: Settings) -> tuple[Scan, Scan, Maps]:
-    """Return a scan before and after undersampling, its coils compressed, and its coil maps."""
-    maps, n_coils, notes = given_maps(scan, settings), settings.compress_coils, []
-    if n_coils is not None and n_coils < scan.n_coils:
-        notes = [f"{scan.n_coils} coils compressed to {n_coils}"]
-        full, scan, maps = compressed(full, scan, maps, n_coils)
-    if maps is None:
-        remedy = "Pass maps with --coil_maps FILE"
-        remedy += ", or a --mask with calibration lines." if full.fully_sampled else "."
-        maps = estimated_maps(scan, settings, remedy)
-    scan = replace(scan, coil_maps=maps.values if settings.n_maps == 1 else None)
-    return full, scan, replace(maps, notes=(*notes, *maps.notes))
-
-
-def _choices(read: Scan, settings: Settings) -> list[str]:
+def _choices(read: Scan, reader: Mapping[str, Any]) -> list[str]:
     """Say what was taken of a file that holds more than one image."""
     notes = []
     if read.calibration_kspace is not None:
         notes.append("separate calibration lines fill in for missing imaging lines")
     for name in ("contrast", "repetition"):
         count = read.header.get(f"{name}s", 1)
-        if count > 1 and name not in settings.reader:
+        if count > 1 and name not in reader:
             # the files of a series are repetitions of which any may have been named
             which = "one" if read.header["format"] == "M4Raw" else "the first"
             notes.append(f"{which} of {count} {name}s was read: see --{name}")
@@ -162,12 +158,12 @@ def _notes_in_errors(notes: Sequence[str]) -> Iterator[None]:
         raise ValueError(f"{error} Note: {said}.") from error
 
 
-def _check_memory(path: Path, settings: Settings) -> None:
+def _check_memory(path: Path, settings: Settings, reader: Mapping[str, Any]) -> None:
     """Refuse a volume that will not fit into memory, before it is read."""
     remedy = "Reconstruct fewer slices at a time, as --slices [0,1], or pass --compress_coils N."
     undersampled = bool(settings.mask or settings.mask_file or settings.acceleration)
     try:
-        whole, coils, height, width = open_scan(path, settings.reader).shape
+        whole, coils, height, width = open_scan(path, reader).shape
     except ValueError:  # the slice in the middle may be empty; reading all finds what is wrong
         size = path.stat().st_size if path.exists() else 0
         needed = size * (1 + undersampled + settings.n_maps) + WORKING_BYTES

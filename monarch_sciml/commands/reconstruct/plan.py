@@ -12,7 +12,12 @@ from pathlib import Path
 from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file, writable_folder
 from monarch_sciml._reading import file_kind, open_hdf5
-from monarch_sciml.commands.reconstruct.output_files import Destination, files_of
+from monarch_sciml.commands.reconstruct.output_files import (
+    HDF5,
+    Destination,
+    ending_of,
+    files_of,
+)
 from monarch_sciml.commands.reconstruct.report import Outcome
 from monarch_sciml.commands.reconstruct.settings import Settings
 from monarch_sciml.data.scans.recognise import recognise
@@ -37,46 +42,55 @@ class Plan:
         The scans that are finished already.
     skipped
         Files of the folders that are no scans, and why.
+    single
+        Whether it is about one scan with a file, or nothing, as its output.
     """
 
     results: Path | None
     jobs: dict[Path, Destination]
     done: list[Outcome]
     skipped: dict[str, str]
+    single: bool = False
 
 
-def make_plan(
-    paths: Sequence[Path],
-    output: Path | None,
-    output_format: str,
-    settings: Settings,
-    *,
-    resume: bool,
-    overwrite: bool,
-) -> Plan:
+def make_plan(paths: Sequence[Path], settings: Settings, *, several: bool) -> Plan:
     """Find the scans, and where each of them goes; refuse what cannot be written.
+
+    Parameters
+    ----------
+    paths
+        Files and folders.
+    settings
+        Whose output, format and figure are meant.
+    several
+        Whether several processes share the work, for which the output must be a folder.
 
     Raises
     ------
     FileExistsError, FileNotFoundError, OSError, ValueError
         When the work cannot begin.
     """
+    several = several or len(paths) > 1 or paths[0].is_dir()
+    _check_output(settings, several=several)
+    output = settings.output
+    if not (several or _is_folder(output)):
+        return _plan_of_one(paths[0], settings)
     others = [p for p in (settings.mask_file, settings.coil_maps) if isinstance(p, Path)]
     scans, skipped = _scans_in(paths, files_of(others))
     if output is None:
         return Plan(None, dict.fromkeys(scans, Destination()), [], skipped)
-    _check_folder(output, replace=resume or overwrite)
+    _check_folder(output, replace=settings.replaces)
     plan, sources = Plan(output / RESULTS, {}, [], skipped), files_of(scans)
     for path, name in zip(scans, _names(scans)):
         destination = Destination.checked(
             sources,
-            output / f"{name}.{output_format}",
+            output / f"{name}.{settings.output_format or 'h5'}",
             None,
             settings.names,
-            overwrite=resume or overwrite,
+            overwrite=settings.replaces,
             record=output / RECORDS / f"{name}.json",
         )
-        finished = _finished(path, destination, settings) if resume else None
+        finished = _finished(path, destination, settings) if settings.resume else None
         if finished is None:
             plan.jobs[path] = destination
         else:
@@ -84,6 +98,45 @@ def make_plan(
     writable_folder(output)
     writable_folder(output / RECORDS)
     return plan
+
+
+def _plan_of_one(path: Path, settings: Settings) -> Plan:
+    """Return the plan of one scan with files of its own; `jobs` is empty when they are there."""
+    destination = Destination.checked(
+        files_of([path]),
+        settings.output,
+        settings.figure,
+        settings.names,
+        overwrite=settings.replaces,
+    )
+    files = destination.files(settings.names)
+    if settings.resume and files and all(file.exists() for file in files):
+        there = ", ".join(map(str, files))
+        return Plan(None, {}, [Outcome(str(path), notes=[there], resumed=True)], {}, single=True)
+    for folder in {file.absolute().parent for file in files}:
+        writable_folder(folder)
+    return Plan(None, {path: destination}, [], {}, single=True)
+
+
+def _is_folder(output: Path | None) -> bool:
+    """Return whether an output stands for a folder: it is one, or has no ending."""
+    return output is not None and (output.is_dir() or not output.suffix)
+
+
+def _check_output(settings: Settings, *, several: bool) -> None:
+    """Refuse the name of a file where a folder is needed, or one of another format."""
+    output, form, figure = settings.output, settings.output_format, settings.figure
+    ending = "" if output is None or _is_folder(output) else ending_of(output)
+    if several and ending:
+        rule = "`output` must be a folder for several scans or processes"
+        raise ValueError(message(rule, str(output), "Choose the format with --output_format."))
+    if figure is not None and (several or _is_folder(output)):
+        rule = "`figure` is for a single scan with a file as its output"
+        raise ValueError(message(rule, str(figure), "Figures go into the folder of `output`."))
+    wanted = HDF5 if form == "h5" else (f".{form}",)
+    if form is not None and ending and ending not in wanted:
+        rule = f"`output` must end in .{form}, or be a folder"
+        raise ValueError(message(rule, output, "Leave out `output_format`."))
 
 
 def _check_folder(output: Path, *, replace: bool) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from monarch_sciml.data.scans.reference import coil_combined
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.metrics.images import image_statistics, volume_metrics
-from monarch_sciml.physics import center_crop, combine, combine_map_sets, ifft2c
+from monarch_sciml.physics import center_crop
 
 Shape = tuple[int, int]
 
@@ -32,32 +33,36 @@ class Reference:
     origin: str
 
 
-def reference_of(full: Scan, coil_maps: Tensor, shape: Shape, *, stored: bool) -> Reference | None:
+def reference_of(
+    full: Scan, combined: Tensor | None, shape: Shape, *, stored: bool, estimated: bool
+) -> Reference | None:
     """Return the magnitude image to hold reconstructions against, None when there is none.
 
     Parameters
     ----------
     full
         The scan as it is in its file, before samples were left out.
-    coil_maps
-        (s, c, H, W) or (s, M, c, H, W), the maps used for reconstruction.
+    combined
+        (s, H, W), the images of the fully sampled scan by `reference_image`; None where it is not
+        fully sampled.
     shape
         (h, w), the central part of the image that counts.
     stored
-        Whether the maps are those of the file; its complex `target` then comes first.
+        Whether the maps are those of the file, of unit norm; its complex `target` then comes first.
+    estimated
+        Whether the maps of `combined` were estimated, from the full scan itself.
 
     Notes
     -----
-    Otherwise it is |sum_c conj(S_c) F^-1 y_c| of the fully sampled scan, noise included; of several
-    map sets the root of the sum of squares. Only where the scan is not fully sampled is another
-    reference image in the file used.
+    Only where the scan is not fully sampled is another reference image in the file used.
     """
     target = full.target
     if stored and target is not None and target.is_complex():
         return Reference(_magnitude(target, shape), "the coil-combined target in the file")
-    if full.fully_sampled:
-        origin = "the fully sampled scan, combined with the same coil maps"
-        return Reference(_magnitude(zero_filled(full, coil_maps), shape), origin)
+    if combined is not None:
+        maps = "coil maps of its own" if estimated else "the same coil maps"
+        origin = f"the fully sampled scan, combined with {maps}"
+        return Reference(_magnitude(combined, shape), origin)
     if target is not None:
         name = full.header.get("reference") or "target"
         return Reference(_magnitude(target, shape), f"{name} in the file")
@@ -82,11 +87,8 @@ def errors_of(image: Tensor, reference: Tensor) -> dict[str, float]:
 
 def zero_filled(scan: Scan, coil_maps: Tensor) -> Tensor:
     """Return the coil-combined images (s, H, W) of k-space as it is."""
-    images = []
-    for kspace, maps in zip(scan.kspace, coil_maps):
-        image = combine(ifft2c(kspace), maps)  # (H, W), or (M, H, W)
-        images.append(combine_map_sets(image) if maps.dim() == 4 else image)
-    return torch.stack(images)
+    sets = coil_maps if coil_maps.dim() == 5 else coil_maps[:, None]  # (s, M, c, H, W)
+    return torch.stack([coil_combined(kspace, maps) for kspace, maps in zip(scan.kspace, sets)])
 
 
 def _magnitude(image: Tensor, shape: Shape) -> Tensor:

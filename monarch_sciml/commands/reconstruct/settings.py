@@ -1,43 +1,164 @@
-"""What one call of `reconstruct` asks for."""
+"""What one call of `reconstruct` asks for: the fields are the options of the command."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from tqdm.auto import tqdm
 
-from monarch_sciml.commands.comparison.saved import SavedNetwork
+from monarch_sciml._checks import message, one_of, positive_int, present_device
+from monarch_sciml.commands.comparison.saved import SavedNetwork, load_mri_networks
 from monarch_sciml.commands.reconstruct.undersampling import MaskName
 from monarch_sciml.data.scans.maps import CoilMaps
 from monarch_sciml.data.scans.recognise import OPTIONS, recognise
 from monarch_sciml.physics import SamplingMask
 
+SOLVERS = ("zero_filled", "cg_sense", "l1_wavelet")
+"""Names of the conventional methods, in the order of tables."""
+OutputFormat = Literal["h5", "nii", "nii.gz", "cfl", "png"]
+_NOT_OF_THE_IMAGE = (
+    *("output", "output_format", "figure", "resume", "overwrite", "device", "progress"),
+    *("run", "method", *OPTIONS),
+)
+"""Fields that images do not depend on, or that `Settings.description` has in other words."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How every scan of a call is reconstructed; see `reconstruct` for the fields."""
+    """Say how scans are undersampled and reconstructed, and where the images go.
 
-    methods: tuple[str, ...]
-    mask: MaskName | SamplingMask | None
-    mask_file: Path | None
-    acceleration: float | None
-    calibration: int
-    axis: Literal["columns", "rows"]
-    coil_maps: CoilMaps
-    n_maps: int
-    compress_coils: int | None
-    regularization: float
-    wavelet_regularization: float
-    slices: tuple[int, int] | None
-    seed: int
-    reader: Mapping[str, Any]
-    device: torch.device
-    progress: bool
-    networks: Sequence[SavedNetwork]
+    Parameters
+    ----------
+    method
+        zero_filled, cg_sense, l1_wavelet, several of them with commas, all, or none.
+    run
+        Run directories of trained MRI networks, or of comparisons, to use as well. Write -r under
+        `torchrun`, which takes --run for an option of its own.
+    mask
+        Undersample: uniform, random, equispaced, equispaced_fraction, poisson, or the name of a
+        mask class with its options, as --mask RandomMask --mask.center_fraction 0.08.
+    mask_file
+        Undersample with the mask in a .npy or .cfl file, (H, W) or (W,), zero where left out.
+    acceleration
+        Nominal acceleration of a short mask name, 4 by default; alone it means a uniform mask.
+    calibration
+        Fully sampled lines (or side of the square) at the centre, of a mask by its short name.
+    axis
+        Leave out columns, the last axis of k-space, or rows.
+    coil_maps
+        espirit or walsh: estimated from the undersampled data; stored: those of the scan's file; or
+        a file of maps (.cfl as `bart ecalib` writes it, .npy, .h5), or a folder with one of the
+        name of each scan.
+    n_maps
+        Sets of coil maps, 2 for a field of view that is smaller than the object.
+    compress_coils
+        Number of virtual coils to compress to.
+    regularization
+        Tikhonov weight of cg_sense.
+    wavelet_regularization
+        Weight of the wavelet coefficients of l1_wavelet, relative to the largest zero-filled pixel.
+    slices
+        First and one past the last slice, as [0,5]; all by default.
+    axes
+        .npy and .mat: names of the axes, as height,width,coil.
+    variable
+        .mat: name of the array.
+    contrast
+        ISMRMRD, twix, SKM-TEA: number of the contrast or echo, the first by default.
+    repetition
+        ISMRMRD, twix: number of the repetition, or average. M4Raw: average.
+    prewhiten
+        ISMRMRD, twix: make the noise of the coils white by the noise readouts.
+    seed
+        Changes the mask, which is drawn from the file name as in fastMRI.
+    output
+        File of images to write: undersampled k-space, coil maps and images in fastMRI layout (.h5),
+        or images alone (.nii, .nii.gz, .cfl, .png). Or a folder: one such file, a figure and a
+        record for each scan, and results.csv.
+    output_format
+        Format of the images in a folder, h5 by default.
+    figure
+        .png, .pdf or .svg file to write for a single scan; by default beside the images.
+    resume
+        Leave out scans whose files are complete, and begin the others anew.
+    overwrite
+        Replace existing files.
+    device
+        Where to compute, cpu or cuda.
+    progress
+        Show progress bars.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When an option has no such value, or two do not go together.
+    """
+
+    method: str = "all"
+    run: Path | list[Path] | None = None
+    mask: MaskName | SamplingMask | None = None
+    mask_file: Path | None = None
+    acceleration: float | None = None
+    calibration: int = 24
+    axis: Literal["columns", "rows"] = "columns"
+    coil_maps: CoilMaps = "espirit"
+    n_maps: int = 1
+    compress_coils: int | None = None
+    regularization: float = 0.01
+    wavelet_regularization: float = 0.003
+    slices: tuple[int, int] | None = None
+    axes: str | None = None
+    variable: str | None = None
+    contrast: int | None = None
+    repetition: int | Literal["average"] | None = None
+    prewhiten: bool = False
+    seed: int = 0
+    output: Path | None = None
+    output_format: OutputFormat | None = None
+    figure: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    device: str = "cpu"
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a scan."""
+        if self.mask_file is not None and (self.mask is not None or self.acceleration is not None):
+            rule = "a mask must be drawn or read from a file, not both"
+            raise ValueError(
+                message(rule, f"--mask_file {self.mask_file} and another", "Leave one out.")
+            )
+        positive_int("calibration", self.calibration, minimum=0)
+        positive_int("n_maps", self.n_maps)
+        if self.compress_coils is not None:
+            positive_int("compress_coils", self.compress_coils)
+        one_of("device", self.device.split(":")[0], ("cpu", "cuda"))
+        present_device(self.device)
+        for name in self._method_names:
+            if name not in (*SOLVERS, "all"):
+                rule = f"`method` must be all, none, or some of {', '.join(SOLVERS)}"
+                remedy = "A trained network is used with --run RUN_DIRECTORY."
+                raise ValueError(message(rule, name, remedy))
+
+    @property
+    def _method_names(self) -> list[str]:
+        names = [name.strip() for name in self.method.split(",")]
+        return [] if names == ["none"] else names
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the conventional methods, in the order of `SOLVERS`."""
+        asked = self._method_names
+        return tuple(name for name in SOLVERS if name in asked or "all" in asked)
+
+    @cached_property
+    def networks(self) -> Sequence[SavedNetwork]:
+        """The trained networks of the runs, loaded when they are first needed."""
+        return load_mri_networks(listed(self.run))
 
     @property
     def names(self) -> list[str]:
@@ -48,23 +169,38 @@ class Settings:
         return names
 
     @property
+    def replaces(self) -> bool:
+        """Whether files that exist may be replaced."""
+        return self.overwrite or self.resume
+
+    @property
+    def reader(self) -> dict[str, Any]:
+        """The options of `read_scan` that are given."""
+        given = {name: getattr(self, name) for name in OPTIONS}
+        return {name: value for name, value in given.items() if value not in (None, False)}
+
+    def reader_of(self, path: Path) -> dict[str, Any]:
+        """Return those options of `read_scan` that the format of a file has."""
+        form = recognise(path)
+        return {name: value for name, value in self.reader.items() if form in OPTIONS[name]}
+
+    @property
     def description(self) -> dict[str, str]:
         """What the images depend on, as text: two calls of equal descriptions do the same."""
-        own = {
-            key: str(value)
-            for key, value in vars(self).items()
-            if key not in ("device", "progress", "networks", "reader")
-        }
+        names = [field.name for field in fields(self) if field.name not in _NOT_OF_THE_IMAGE]
+        own = {name: str(getattr(self, name)) for name in names}
         runs = ", ".join(str(network.path) for network in self.networks) or "none"
-        return {**own, "run": runs, **{key: str(value) for key, value in self.reader.items()}}
-
-    def of_format(self, path: Path) -> Settings:
-        """Return the settings without the options of `read_scan` for files of other formats."""
-        form = recognise(path)
-        options = {key: value for key, value in self.reader.items() if form in OPTIONS[key]}
-        return replace(self, reader=options)
+        reader = {name: str(value) for name, value in self.reader.items()}
+        return {"methods": str(self.methods), **own, "run": runs, **reader}
 
     def slice_numbers(self, name: str, n_slices: int) -> Iterable[int]:
         """Return 0, 1, ... with a progress bar of that name; without a terminal there is none."""
         hidden = None if self.progress else True
         return tqdm(range(n_slices), name, unit="slice", disable=hidden, leave=False)
+
+
+def listed(paths: Path | Sequence[Path] | None) -> list[Path]:
+    """Return one path, several or none as a list."""
+    if paths is None:
+        return []
+    return [Path(part) for part in ([paths] if isinstance(paths, str | Path) else paths)]

@@ -27,7 +27,7 @@ def read_coil_maps(
     shape: Sequence[int],
     *,
     n_maps: int = 1,
-    index: int | None = None,
+    slices: range | None = None,
     dataset: str | None = None,
 ) -> torch.Tensor:
     """Read the coil maps of a scan from a file and check that they fit it.
@@ -42,16 +42,16 @@ def read_coil_maps(
         (s, c, H, W) of the k-space.
     n_maps
         Number of map sets wanted; more of them in the file are left out.
-    index
-        Number of the one slice to read; None for all.
+    slices
+        Numbers of the slices to read, one after the other; None for all.
     dataset
         Name of the data set in an HDF5 file; by default `coil_maps`, `maps` or `sensitivities`.
 
     Returns
     -------
     torch.Tensor
-        (s, c, H, W), or (s, M, c, H, W) where `n_maps` is above 1; complex64, dimensionless, s = 1
-        with `index`.
+        (s, c, H, W), or (s, M, c, H, W) where `n_maps` is above 1; complex64, dimensionless, s the
+        number of `slices`.
 
     Raises
     ------
@@ -62,13 +62,12 @@ def read_coil_maps(
 
     Notes
     -----
-    The norm of the maps is NOT checked: sum_c |S_c|^2 = 1 is what the methods expect, and what
-    ESPIRiT gives.
+    The norm of the maps is NOT checked: `unit_norm_maps` brings it to one.
     """
     path = Path(path)
-    maps = _load(path, n_maps, index, dataset)  # (s or 1, M, c, H, W)
+    maps = _load(path, n_maps, slices, dataset)  # (s or 1, M, c, H, W)
     n_slices, *rest = shape
-    expected = (1 if index is not None else n_slices, n_maps, *rest)
+    expected = (n_slices if slices is None else len(slices), n_maps, *rest)
     if maps.shape[0] == 1:
         maps = np.broadcast_to(maps, (expected[0], *maps.shape[1:]))
     if maps.shape[1] < n_maps or maps[:, :n_maps].shape != expected:
@@ -89,21 +88,21 @@ def write_coil_maps(path: str | Path, maps: torch.Tensor, settings: dict[str, An
         file.attrs["settings"] = json.dumps(settings)
 
 
-def _load(path: Path, n_maps: int, index: int | None, dataset: str | None) -> np.ndarray:
+def _load(path: Path, n_maps: int, slices: range | None, dataset: str | None) -> np.ndarray:
     """Return the maps in a file as (s or 1, M, c, H, W)."""
     header, _ = pair_of(path)
     if path.suffix in (".cfl", ".hdr") or (not path.exists() and header.exists()):
-        return _pick(_ordered_bart(read_cfl(path), path), index)
+        return _pick(_ordered_bart(read_cfl(path), path), slices)
     kind = file_kind(path)
     if kind == "npy":
-        return _ordered(load_npy(path), path, n_maps, index)
+        return _ordered(load_npy(path), path, n_maps, slices)
     if kind == "hdf5":
-        return _load_hdf5(path, n_maps, index, dataset)
+        return _load_hdf5(path, n_maps, slices, dataset)
     rule = f"{path} must hold coil maps as .cfl, .npy or HDF5"
     raise ValueError(message(rule, start_of(path), "Convert it."))
 
 
-def _load_hdf5(path: Path, n_maps: int, index: int | None, dataset: str | None) -> np.ndarray:
+def _load_hdf5(path: Path, n_maps: int, slices: range | None, dataset: str | None) -> np.ndarray:
     import h5py
 
     with open_hdf5(path) as file:
@@ -112,11 +111,11 @@ def _load_hdf5(path: Path, n_maps: int, index: int | None, dataset: str | None) 
         if name is None:
             rule = f"{path} must hold the data set {' or '.join(names)}"
             raise ValueError(message(rule, ", ".join(file) or "nothing", "Pass `dataset`."))
-        return _ordered(file[name], path, n_maps, index)
+        return _ordered(file[name], path, n_maps, slices)
 
 
-def _ordered(array: Any, path: Path, n_maps: int, index: int | None) -> np.ndarray:
-    """Return an array of 3 to 5 axes as (s or 1, M, c, H, W); of one slice only that is read."""
+def _ordered(array: Any, path: Path, n_maps: int, slices: range | None) -> np.ndarray:
+    """Return an array of 3 to 5 axes as (s or 1, M, c, H, W); only `slices` are read."""
     if array.dtype.kind != "c":
         rule = f"the coil maps in {path} must be complex"
         raise ValueError(message(rule, array.dtype, "Store sensitivities, not magnitudes."))
@@ -125,18 +124,18 @@ def _ordered(array: Any, path: Path, n_maps: int, index: int | None) -> np.ndarr
     if array.ndim == 4 and n_maps > 1:
         return np.asarray(array)[None]
     if array.ndim == 4:
-        return _pick(array, index)[:, None]
+        return _pick(array, slices)[:, None]
     if array.ndim == 5:
-        return _pick(array, index)
+        return _pick(array, slices)
     rule = f"the coil maps in {path} must have 3 to 5 axes"
     raise ValueError(message(rule, array.shape, "Store them as (slices, sets, coils, H, W)."))
 
 
-def _pick(array: Any, index: int | None) -> np.ndarray:
-    """Return one slice of the first axis, or all where there is but one."""
-    if index is None or array.shape[0] == 1:
+def _pick(array: Any, slices: range | None) -> np.ndarray:
+    """Return some slices of the first axis, or all where there is but one."""
+    if slices is None or array.shape[0] == 1:
         return np.asarray(array)
-    return np.asarray(array[index : index + 1])
+    return np.asarray(array[slices.start : slices.stop])
 
 
 def _ordered_bart(array: np.ndarray, path: Path) -> np.ndarray:

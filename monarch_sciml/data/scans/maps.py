@@ -1,6 +1,6 @@
 """Where the coil maps of a data set come from: its files, other files, or an estimate of them."""
 
-# Legend: M map sets, c coils, H, W matrix of k-space.
+# Legend: s slices, M map sets, c coils, H, W matrix of k-space.
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 
 from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.data.scans.estimate import Estimator, estimate_maps
 from monarch_sciml.data.scans.map_files import read_coil_maps, write_coil_maps
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.source import ScanFile
-from monarch_sciml.physics.espirit import espirit
-from monarch_sciml.physics.walsh import walsh
 
 CoilMaps = Literal["stored", "espirit", "walsh"] | Path
 ESTIMATES = ("espirit", "walsh")
 SUFFIXES = (".h5", ".cfl", ".npy")
+MAPS_VERSION = 2
+"""Raised when the same scan and settings give other maps than before: kept ones are made anew."""
 
 
 @dataclass
@@ -81,8 +82,15 @@ class SliceMaps:
         """Whether maps are made from the undersampled k-space."""
         return self.source in ESTIMATES
 
-    def given(self, file: ScanFile, scan: Scan, number: int) -> torch.Tensor | None:
-        """Return the maps (M, c, H, W) of a slice as they are in a file; None when estimated.
+    def given(self, scan: Scan, numbers: range) -> torch.Tensor | None:
+        """Return the maps (s, M, c, H, W) in a file of slices of a scan; None when estimated.
+
+        Parameters
+        ----------
+        scan
+            The slices; its header has the `shape` (s, c, H, W) of the whole file.
+        numbers
+            Which slices of the file they are.
 
         Raises
         ------
@@ -94,13 +102,16 @@ class SliceMaps:
         if self.estimated:
             return None
         if isinstance(self.source, Path):
-            path = self.source if self.source.is_file() else maps_of_scan(self.source, file.path)
-            maps = read_coil_maps(path, file.shape, n_maps=self.n_maps, index=number)
-            return maps if self.n_maps == 1 else maps[0]  # (1, c, H, W) has the axis M = 1
+            name = scan.path or Path(scan.name)
+            path = maps_of_scan(self.source, name) if self.source.is_dir() else self.source
+            whole = scan.header.get("shape", scan.kspace.shape)
+            shape = (int(whole[0]), *scan.kspace.shape[1:])
+            maps = read_coil_maps(path, shape, n_maps=self.n_maps, slices=numbers)
+            return maps if self.n_maps > 1 else maps[:, None]
         if scan.coil_maps is None:
-            rule = f"{file.path} must hold `coil_maps`"
-            raise ValueError(message(rule, "none", 'Use coil_maps="espirit" to estimate them.'))
-        return scan.coil_maps
+            rule = f"{scan.path or scan.name} must hold `coil_maps`"
+            raise ValueError(message(rule, "none", "Use coil_maps espirit to estimate them."))
+        return scan.coil_maps[:, None]
 
     def begin(self, file: ScanFile, numbers: Sequence[int], settings: dict[str, Any]) -> None:
         """Prepare for the slices of a scan; `settings` are what else their maps depend on."""
@@ -108,6 +119,7 @@ class SliceMaps:
             return
         stat = file.path.stat()
         settings = {
+            "version": MAPS_VERSION,
             "source": str(self.source),
             "n_maps": self.n_maps,
             "file": file.path.name,
@@ -143,35 +155,33 @@ class SliceMaps:
         if cache is not None and cache.written:
             shape = (len(cache.numbers), *masked.shape)
             index = cache.numbers.index(number)
-            maps = read_coil_maps(cache.path, shape, n_maps=self.n_maps, index=index)
+            numbers = range(index, index + 1)
+            maps = read_coil_maps(cache.path, shape, n_maps=self.n_maps, slices=numbers)
             return maps.reshape(self.n_maps, *masked.shape)  # (1, c, H, W) or (1, M, c, H, W)
-        maps = masked.new_zeros(self.n_maps, *masked.shape)
-        if bool(masked.any()):
-            try:
-                found = self._estimated(masked)
-            except ValueError as error:
-                raise ValueError(f"{file.path}, slice {number}: {error}") from error
-            maps = found.reshape(maps.shape)  # (c, H, W) or (M, c, H, W)
+        try:
+            maps = estimate_maps(masked, cast(Estimator, self.source), self.n_maps).maps
+        except ValueError as error:
+            raise ValueError(f"{file.path}, slice {number}: {error}") from error
         self._kept[file.path, number] = maps
         return maps
 
-    def finish(self, file: ScanFile) -> None:
-        """Write the estimates of a scan whose slices are through, and let go of them."""
+    def finish(self, file: ScanFile, *, keep: bool = True) -> None:
+        """Write the estimates of a scan whose slices are through, and let go of them.
+
+        Without a folder they stay in memory, unless `keep` is false. Slices that nobody asked for
+        have maps of zero in the file.
+        """
         cache = self._caches.get(file.path)
-        if cache is None:
-            return
-        if not cache.written:
-            maps = torch.stack([self._kept[file.path, number] for number in cache.numbers])
+        mine = {number: maps for (path, number), maps in self._kept.items() if path == file.path}
+        if cache is not None and not cache.written and mine:
+            nothing = torch.zeros_like(next(iter(mine.values())))
+            maps = torch.stack([mine.get(number, nothing) for number in cache.numbers])
             maps = maps if self.n_maps > 1 else maps[:, 0]  # (s, M, c, H, W) or (s, c, H, W)
             write_coil_maps(cache.path, maps, cache.settings)
             cache.written = True
-        for number in cache.numbers:
-            self._kept.pop((file.path, number), None)
-
-    def _estimated(self, masked: torch.Tensor) -> torch.Tensor:
-        if len(masked) == 1 and self.n_maps == 1:
-            return torch.ones_like(masked)  # a single coil has nothing to be compared with
-        return walsh(masked) if self.source == "walsh" else espirit(masked, n_maps=self.n_maps)
+        if cache is not None or not keep:
+            for number in mine:
+                del self._kept[file.path, number]
 
 
 def maps_of_scan(folder: Path, scan: Path) -> Path:

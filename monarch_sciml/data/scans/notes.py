@@ -7,6 +7,7 @@ from __future__ import annotations
 import torch
 
 from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.physics.calibration import peak_of_energy
 
 DEAD_BELOW = 1e-8
 """Share of the energy of the average coil below which a coil counts as dead."""
@@ -27,15 +28,15 @@ def suspicions(scan: Scan) -> list[str]:
     list of str
         Dead coils (energy below 1e-8 of the average coil's) by number; more coils than rows or
         columns, as a coil axis in the wrong place has; less than a tenth of the energy in the
-        central half of H and W, as k-space with its origin at the corner or an image has. Empty
-        when all is well.
+        central half of H and W, as k-space with its origin at the corner or an image has; a peak of
+        k-space that is not in its centre. Empty when all is well.
     """
     coils, plane = torch.zeros(scan.n_coils), torch.zeros(scan.matrix)
     for kspace in scan.kspace:  # slice by slice, to need no second volume
         energy = kspace.abs().square()  # (c, H, W)
         coils += energy.sum(dim=(1, 2))
         plane += energy.sum(dim=0)
-    return [*_dead_coils(coils), *_axes(plane, scan.n_coils)]
+    return [*_dead_coils(coils), *_axes(plane, scan.n_coils), *_off_centre(plane)]
 
 
 def _dead_coils(energy: torch.Tensor) -> list[str]:
@@ -62,6 +63,17 @@ def _axes(energy: torch.Tensor, n_coils: int) -> list[str]:
             "not be centred, be an image, or have swapped axes"
         )
     return found
+
+
+def _off_centre(energy: torch.Tensor) -> list[str]:
+    """Say how far the peak of k-space, of energy (H, W), lies off its centre."""
+    row, column = peak_of_energy(energy)
+    if not (row or column):
+        return []
+    return [
+        f"the peak of k-space lies {abs(row)} rows and {abs(column)} columns off its centre: masks "
+        "and calibration follow it"
+    ]
 
 
 def gaps(scan: Scan) -> str | None:

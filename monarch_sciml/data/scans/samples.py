@@ -14,12 +14,14 @@ from torch.utils.data import Dataset
 
 from monarch_sciml._checks import message, one_of
 from monarch_sciml.data.memory import check_memory
+from monarch_sciml.data.scans.estimate import same_calibration
 from monarch_sciml.data.scans.maps import CoilMaps, SliceMaps
+from monarch_sciml.data.scans.reference import coil_combined, reference_image
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.sizes import SizeRules
 from monarch_sciml.data.scans.source import open_scan
+from monarch_sciml.physics.map_support import unit_norm_maps
 from monarch_sciml.physics.sampling import SamplingMask, volume_seed
-from monarch_sciml.physics.sense_operator import combine, combine_map_sets, ifft2c
 
 ScanNormalization = Literal["p95", "max", "std"]
 LEAST_LEVEL = 1e-3
@@ -93,11 +95,12 @@ class ScanDataset(Dataset[dict[str, Any]]):
 
     Notes
     -----
-    The target is the file's own complex `target` (with stored maps only: its phase refers to them),
-    otherwise sum_c conj(S_c) F^-1 y_c of the fully sampled k-space, noise included; of several map
-    sets the root of the sum of squares, with the phase of the first. An empty slice has maps
-    and target of zero where they are estimated. Files are closed after each read, so that
-    DataLoader workers can share a data set.
+    Maps are brought to unit norm (`unit_norm_maps`). The target is the file's own complex `target`
+    (with stored maps only: its phase refers to them), otherwise `reference_image` of the fully
+    sampled k-space, noise included, with the maps of the file or with maps that are estimated from
+    this full k-space: it does not depend on the mask. Where maps of a file are not of unit norm the
+    target is made of k-space too. An empty slice has maps and target of zero where they are
+    estimated. Files are closed after each read, so that DataLoader workers can share a data set.
     """
 
     def __init__(
@@ -127,6 +130,7 @@ class ScanDataset(Dataset[dict[str, Any]]):
         if not group_sizes:
             _check_alike(self.paths, self.shapes)
         self._maps = SliceMaps(coil_maps, n_maps, maps_folder)
+        self._full_maps = SliceMaps(coil_maps, n_maps, maps_folder)  # of the reference
         self.index = [
             (volume, number)
             for volume, file in enumerate(self._files)
@@ -183,14 +187,17 @@ class ScanDataset(Dataset[dict[str, Any]]):
         numbers = [number for owner, number in self.index if owner == volume]
         samples, zero_filled, largest = [], [], torch.tensor(0.0)
         mask = hashlib.sha256(self._masks[volume].numpy().tobytes()).hexdigest()
-        self._maps.begin(file, numbers, {"mask": mask, "rules": repr(self.rules)})
+        rules = {"rules": repr(self.rules)}
+        self._maps.begin(file, numbers, {"mask": mask, **rules})
+        self._full_maps.begin(file, numbers, {"mask": "none", **rules})
         for number in numbers:
             sample = self._read(volume, number)
             maps = sample["coil_maps"]
-            images = combine(ifft2c(sample["masked_kspace"]), maps)  # (H, W) or (M, H, W)
-            zero_filled.append((images if maps.dim() == 3 else combine_map_sets(images)).abs())
+            maps = maps[None] if maps.dim() == 3 else maps  # (M, c, H, W)
+            zero_filled.append(coil_combined(sample["masked_kspace"], maps).abs())
             largest = torch.maximum(largest, sample["target"].abs().max())
             samples += [sample] if in_memory else []
+        self._full_maps.finish(file, keep=not in_memory)
         self._maps.finish(file)
         scale = normalization_level(torch.stack(zero_filled), self.normalization)
         if not float(scale) > 0:
@@ -205,31 +212,55 @@ class ScanDataset(Dataset[dict[str, Any]]):
         file = self._files[volume]
         scan = file.read(number)
         empty = not bool(scan.kspace.any())
-        scan, maps = self.rules.apply(scan, self._maps.given(file, scan, number))
+        given = self._maps.given(scan, range(number, number + 1))
+        scan, maps = self.rules.apply(scan, None if given is None else given[0])
         mask = self._masks[volume] * scan.slice_mask(0)
         masked = scan.kspace[0] * mask  # (c, H, W)
         scan, masked, maps = self.rules.compress(scan, masked, maps)
-        given = maps is not None
+        if not (empty or scan.fully_sampled or self._has_target(scan)):
+            rule = f"{scan.path} must be fully sampled or hold a complex `target` and its maps"
+            got = f"acceleration {scan.acceleration:.2f}"
+            raise ValueError(message(rule, got, "Leave undersampled scans out."))
         if maps is None:
             maps = self._maps.estimate(file, masked, number)
+            target = self._estimated_target(volume, number, scan.kspace[0], masked, maps)
+        else:
+            maps, norm = unit_norm_maps(maps)
+            target = self._given_target(scan, maps, norm)
         return {
             "masked_kspace": masked,
             "mask": mask,
             "coil_maps": maps if self._maps.n_maps > 1 else maps[0],
-            "target": self._target_of(scan, maps, given=given, empty=empty),
+            "target": target,
         }
 
-    def _target_of(
-        self, scan: Scan, maps: torch.Tensor, *, given: bool, empty: bool
+    def _has_target(self, scan: Scan) -> bool:
+        return self._maps.source == "stored" and scan.target is not None
+
+    def _given_target(
+        self, scan: Scan, maps: torch.Tensor, norm: torch.Tensor | None
     ) -> torch.Tensor:
-        """Return the reference (H, W) of a scan of one slice with maps (M, c, H, W)."""
-        if self._maps.source == "stored" and given and scan.target is not None:
-            return scan.target[0]
-        if not (empty or scan.fully_sampled):
-            rule = f"{scan.path} must be fully sampled or hold a complex `target` and its maps"
-            got = f"acceleration {scan.acceleration:.2f}"
-            raise ValueError(message(rule, got, "Leave undersampled scans out."))
-        return combine_map_sets(combine(ifft2c(scan.kspace), maps))  # (1, c, H, W), (M, c, H, W)
+        """Return the reference (H, W) of one slice with maps (M, c, H, W) that had a norm."""
+        if self._has_target(scan) and scan.target is not None:
+            if norm is None:
+                return scan.target[0]
+            if not scan.fully_sampled:
+                return scan.target[0] * norm
+        return reference_image(scan.kspace[0], maps)
+
+    def _estimated_target(
+        self,
+        volume: int,
+        number: int,
+        full: torch.Tensor,
+        masked: torch.Tensor,
+        maps: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the reference (H, W) by maps of the full k-space, in the phase of others."""
+        full_maps = maps
+        if not same_calibration(full, masked):
+            full_maps = self._full_maps.estimate(self._files[volume], full, number)
+        return reference_image(full, full_maps, maps)
 
     def _finish(
         self, sample: dict[str, torch.Tensor], volume: int, number: int

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from monarch_sciml._checks import finite, message
+from monarch_sciml.physics.calibration import peak_of_energy
 from monarch_sciml.physics.sampling import achieved_acceleration, calibration_size
 
 FULLY_SAMPLED_UP_TO = 1.3
@@ -141,6 +142,14 @@ class Scan:
         An elliptical shutter, which acquires pi/4 of the rectangle, still counts as fully sampled.
         """
         return self.acceleration <= FULLY_SAMPLED_UP_TO
+
+    @property
+    def peak(self) -> tuple[int, int]:
+        """Rows and columns by which the peak of k-space lies off its centre (`peak_offset`)."""
+        energy = torch.zeros(self.matrix)
+        for kspace in self.kspace:  # slice by slice, to need no second volume
+            energy += kspace.abs().square().sum(dim=0)
+        return peak_of_energy(energy)
 
     def slice_mask(self, index: int) -> torch.Tensor:
         """Return the (H, W) mask of one slice."""

@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 
 from monarch_sciml.cli import main
-from monarch_sciml.commands.reconstruct import reconstruct
+from monarch_sciml.commands import reconstruct as command
 from monarch_sciml.commands.reconstruct.report import PartlyFailed
 from monarch_sciml.data.scans.formats.bart import write_bart, write_cfl
 from monarch_sciml.data.scans.formats.fastmri import write_fastmri
+
+
+def reconstruct(path, **options):
+    return command.reconstruct(path, command.Settings(**options))
+
 
 OPTIONS = {
     "method": "zero_filled,cg_sense",

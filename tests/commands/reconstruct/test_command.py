@@ -10,7 +10,7 @@ import yaml
 from matplotlib.image import imread
 from skimage.metrics import structural_similarity
 
-from monarch_sciml.commands.reconstruct import reconstruct
+from monarch_sciml.commands import reconstruct as command
 from monarch_sciml.commands.reconstruct.methods import scale_of
 from monarch_sciml.data.scans.formats.bart import write_bart
 from monarch_sciml.data.scans.formats.fastmri import read_fastmri, write_fastmri
@@ -19,6 +19,11 @@ from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.models import SENSE
 from monarch_sciml.physics import UniformMask, center_crop, combine, ifft2c, rss
 from monarch_sciml.training import save_checkpoint
+
+
+def reconstruct(path, **options):
+    return command.reconstruct(path, command.Settings(**options))
+
 
 SCANS = Path(__file__).parents[3] / "../shared/kspace"
 needs_scans = pytest.mark.skipif(not SCANS.exists(), reason="no scanner data beside the checkout")

@@ -5,8 +5,13 @@ import re
 from torch.distributed.run import get_args_parser
 
 from monarch_sciml.cli import main
-from monarch_sciml.commands.reconstruct import reconstruct
+from monarch_sciml.commands import reconstruct as command
 from monarch_sciml.data.scans.formats.fastmri import write_fastmri
+
+
+def reconstruct(path, **options):
+    return command.reconstruct(path, command.Settings(**options))
+
 
 OPTIONS = {"method": "zero_filled", "acceleration": 2, "calibration": 12, "progress": False}
 

@@ -9,12 +9,17 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from monarch_sciml.commands.reconstruct import reconstruct
+from monarch_sciml.commands import reconstruct as command
 from monarch_sciml.data import memory as _memory
 from monarch_sciml.data.scans.formats.bart import read_cfl, write_bart
 from monarch_sciml.data.scans.formats.fastmri import read_fastmri, write_fastmri
 from monarch_sciml.data.scans.recognise import read_scan
 from monarch_sciml.physics import UniformMask, combine, fft2c, ifft2c, rss
+
+
+def reconstruct(path, **options):
+    return command.reconstruct(path, command.Settings(**options))
+
 
 OPTIONS = {"method": "zero_filled", "acceleration": 2, "calibration": 12, "progress": False}
 

@@ -38,8 +38,8 @@ def test_every_format_and_one_slice(maps, tmp_path, suffix):
     path = stored(maps, tmp_path / f"maps{suffix}")
     assert torch.equal(read_coil_maps(path, SHAPE, n_maps=2), maps)
     assert torch.equal(read_coil_maps(path, SHAPE), maps[:, 0])  # the first set
-    assert torch.equal(read_coil_maps(path, SHAPE, index=2), maps[2:, 0])
-    assert torch.equal(read_coil_maps(path, SHAPE, index=1, n_maps=2), maps[1:2])
+    assert torch.equal(read_coil_maps(path, SHAPE, slices=range(2, 3)), maps[2:, 0])
+    assert torch.equal(read_coil_maps(path, SHAPE, slices=range(1, 2), n_maps=2), maps[1:2])
 
 
 def test_fewer_axes(maps, tmp_path):
@@ -48,7 +48,7 @@ def test_fewer_axes(maps, tmp_path):
     np.save(tmp_path / "sc.npy", maps[:, 0].numpy().astype(np.complex128))
     found = read_coil_maps(tmp_path / "c.npy", SHAPE)
     assert torch.equal(found, maps[:1, 0].expand(3, -1, -1, -1))  # for all slices
-    assert read_coil_maps(tmp_path / "c.npy", SHAPE, index=2).shape == (1, 4, 6, 5)
+    assert read_coil_maps(tmp_path / "c.npy", SHAPE, slices=range(2, 3)).shape == (1, 4, 6, 5)
     assert torch.equal(read_coil_maps(tmp_path / "mc.npy", SHAPE, n_maps=2)[1], maps[0])
     found = read_coil_maps(tmp_path / "sc.npy", SHAPE)
     assert found.dtype == torch.complex64 and torch.equal(found, maps[:, 0])
