@@ -71,9 +71,9 @@ def peak_of_energy(energy: torch.Tensor) -> tuple[int, int]:
     -------
     tuple
         Offsets in samples, positive towards higher indices; (0, 0) where both are within
-        `PEAK_TOLERANCE`, where the centre was not sampled (the peak may be there), and where nothing
-        stands out, as in noise. The peak is that of the energy averaged over 5 x 5 neighbours, so
-        that a single bad sample is none.
+        `PEAK_TOLERANCE`, where the centre was not sampled (the peak may be there), where nothing
+        stands out, as in noise, and beyond the central half of k-space. The peak is that of the
+        energy averaged over 5 x 5 neighbours, so that a single bad sample is none.
     """
     height, width = energy.shape
     if not float(energy[height // 2, width // 2]) > 0:
@@ -83,6 +83,8 @@ def peak_of_energy(energy: torch.Tensor) -> tuple[int, int]:
     )
     row, column = divmod(int(pooled.argmax()), width)
     offset = (row - height // 2, column - width // 2)
+    if abs(offset[0]) > height // 4 or abs(offset[1]) > width // 4:
+        return 0, 0
     stands_out = float(pooled.max()) > PEAK_STANDS_OUT * float(pooled.mean())
     return offset if stands_out and max(map(abs, offset)) > PEAK_TOLERANCE else (0, 0)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from monarch_sciml.physics import UniformMask, espirit, estimate_coil_maps, fft2c, ifft2c, rss
+from monarch_sciml.physics.calibration import calibration_region, peak_offset
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -260,3 +261,30 @@ def test_empty_slices_of_a_volume_get_no_maps(scene):
         found = estimate_coil_maps(kspace, n_maps=n_maps)
         assert found.shape == shape and not found[1].any()
         assert torch.allclose(found[2], espirit(kspace[2], n_maps=n_maps))
+
+
+@needs_brain
+@pytest.mark.skipif(not shutil.which("bart"), reason="bart is not installed")
+def test_few_lines_are_used_as_by_bart(brain, tmp_path, read_cfl):
+    """10 of 180 lines, and an eleventh beside them: BART's block is 24 x 11."""
+    brain = brain[:, 115 - 48 : 115 + 48, 90 - 36 : 90 + 36].contiguous()  # for speed
+    masked = brain * UniformMask(3, 10)(brain.shape)
+    write_cfl(tmp_path / "masked", masked)
+    arguments = ["bart", "ecalib", "-m1", "masked", "maps"]
+    subprocess.run(arguments, cwd=tmp_path, check=True, capture_output=True)
+    theirs, ours = read_cfl(tmp_path / "maps"), espirit(masked)
+    assert alignment(ours, theirs).mean() > 0.9999
+    assert (support(ours) ^ support(theirs)).float().mean() < 0.01
+    rows, columns = calibration_region(masked[None], 24)
+    assert rows.stop - rows.start == 24 and 11 <= columns.stop - columns.start <= 12
+
+
+def test_the_calibration_follows_the_peak(scene):
+    image, maps = scene
+    kspace = fft2c(maps * image)
+    moved = kspace.roll((7, -6), (-2, -1))
+    assert peak_offset(kspace) == (0, 0) and peak_offset(moved) == (7, -6)
+    # k-space that is shifted means a phase ramp over the image, which is in no map
+    expected, found = espirit(kspace, calibration=16), espirit(moved, calibration=16)
+    assert alignment(found, expected)[image[support(found) & support(expected)] > 0].min() > 0.99
+    assert peak_offset(torch.randn(4, 32, 24, dtype=torch.complex64)) == (0, 0)

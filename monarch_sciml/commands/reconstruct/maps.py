@@ -93,16 +93,14 @@ def with_maps(full: Scan, scan: Scan, settings: Settings) -> tuple[Scan, Scan, M
     if given is None:
         estimator = cast(Estimator, source.source)
         values, count = _estimated(full, scan, estimator, settings)
-        origin = "Walsh's method" if estimator == "walsh" else "ESPIRiT"
-        origin += " on the calibration region"
     else:
         values, count, norm = _given(full, given)
         if norm is not None:
             notes.append(_norm_note(norm))
             full = _in_unit_norm(full, norm)
-        origin = "stored in the file" if source.source == "stored" else str(source.source.name)  # type: ignore[union-attr]
     notes += _notes(count, settings)
     combined = torch.stack(count.combined) if count.combined else None
+    origin = source.origin(scan)
     if settings.n_maps > 1:
         return full, scan, Maps(values, f"{origin}, {settings.n_maps} sets", tuple(notes)), combined
     maps = Maps(values[:, 0], origin, tuple(notes))
@@ -122,7 +120,7 @@ def _estimated(
             if own is None and full.fully_sampled:
                 own = estimate_maps(whole, estimator, settings.n_maps)
         except ValueError as error:
-            raise ValueError(f"slice {number} of {scan.name}: {error}") from error
+            raise ValueError(f"{scan.name}, slice {number}: {error}") from error
         _add(count, found, whole)
         if full.fully_sampled:
             assert own is not None

@@ -98,7 +98,7 @@ def reconstruct_scan(
         _check_memory(path, settings, reader)
         slices = None if settings.slices is None else window(settings.slices)
         read = read_scan(path, slices=slices, **reader)
-        full = shared_mask(read.with_calibration())
+        full = shared_mask(read.with_calibration()).recentred(read.peak)
         missing = gaps(full)
         notes = [*full.notes, *([missing] if missing else [])]
         with _notes_in_errors(notes):

@@ -177,7 +177,9 @@ class Settings:
     def reader(self) -> dict[str, Any]:
         """The options of `read_scan` that are given."""
         given = {name: getattr(self, name) for name in OPTIONS}
-        return {name: value for name, value in given.items() if value not in (None, False)}
+        return {
+            name: value for name, value in given.items() if not (value is None or value is False)
+        }
 
     def reader_of(self, path: Path) -> dict[str, Any]:
         """Return those options of `read_scan` that the format of a file has."""

@@ -133,9 +133,7 @@ def undersample(
     encoded = (rows, columns) if axis == "columns" else (columns, rows)
     drawn = mask(size, volume_mask_seed(scan.name, seed), encoded=encoded)
     drawn = drawn if axis == "columns" else drawn.mT  # (W, H) -> (H, W)
-    peak = scan.peak
-    words += ", around the peak of k-space" if any(peak) else ""
-    return scan.undersampled(drawn.roll(peak, (-2, -1))), f"{words}, seed {seed}"
+    return scan.undersampled(drawn), f"{words}, seed {seed}"
 
 
 def apply_mask_file(scan: Scan, path: Path) -> tuple[Scan, str]:

@@ -113,6 +113,18 @@ class SliceMaps:
             raise ValueError(message(rule, "none", "Use coil_maps espirit to estimate them."))
         return scan.coil_maps[:, None]
 
+    def origin(self, scan: Scan) -> str:
+        """Say where the maps of a scan come from, in a few words."""
+        if isinstance(self.source, Path):
+            folder = self.source.is_dir()
+            return (maps_of_scan(self.source, Path(scan.name)) if folder else self.source).name
+        if self.source == "stored":
+            return "stored in the file"
+        if scan.n_coils == 1:
+            return "one coil, map 1"
+        name = "Walsh's method" if self.source == "walsh" else "ESPIRiT"
+        return f"{name} on the calibration region"
+
     def begin(self, file: ScanFile, numbers: Sequence[int], settings: dict[str, Any]) -> None:
         """Prepare for the slices of a scan; `settings` are what else their maps depend on."""
         if not self.estimated or self.folder is None:

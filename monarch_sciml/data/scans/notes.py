@@ -71,8 +71,8 @@ def _off_centre(energy: torch.Tensor) -> list[str]:
     if not (row or column):
         return []
     return [
-        f"the peak of k-space lies {abs(row)} rows and {abs(column)} columns off its centre: masks "
-        "and calibration follow it"
+        f"the peak of k-space lies {abs(row)} rows and {abs(column)} columns off its centre: it is "
+        "moved there before a reconstruction, which leaves magnitudes as they are"
     ]
 
 

@@ -210,7 +210,7 @@ class ScanDataset(Dataset[dict[str, Any]]):
     def _read(self, volume: int, number: int) -> dict[str, torch.Tensor]:
         """Read and undersample a slice; not yet divided by the scale of its volume."""
         file = self._files[volume]
-        scan = file.read(number)
+        scan = file.read(number).recentred(file.peak)
         empty = not bool(scan.kspace.any())
         given = self._maps.given(scan, range(number, number + 1))
         scan, maps = self.rules.apply(scan, None if given is None else given[0])

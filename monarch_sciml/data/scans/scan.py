@@ -169,6 +169,32 @@ class Scan:
         acquired = acquired_samples(self.calibration_kspace)
         return replace(self, kspace=kspace, mask=self.mask | acquired, calibration_kspace=None)
 
+    def recentred(self, peak: tuple[int, int]) -> Scan:
+        """Return the scan with k-space moved cyclically, its peak from an offset to the centre.
+
+        Images are multiplied by a phase ramp and keep their magnitude, as a complex target does
+        here. Networks and wavelets expect images without the ramp, masks the peak at the centre.
+
+        Parameters
+        ----------
+        peak
+            Rows and columns, as the property `peak` gives them; of (0, 0) the scan is returned.
+        """
+        if not any(peak):
+            return self
+        back = (-peak[0], -peak[1])
+        separate, target = self.calibration_kspace, self.target
+        if target is not None and target.is_complex():
+            target = target * _ramp(self.matrix, target.shape[-2:], back)
+        return replace(
+            self,
+            kspace=self.kspace.roll(back, (-2, -1)),
+            mask=self.mask.roll(back, (-2, -1)),
+            calibration_kspace=None if separate is None else separate.roll(back, (-2, -1)),
+            target=target,
+            header={**self.header, "padding": None, "row_padding": None},
+        )
+
     def undersampled(self, mask: torch.Tensor) -> Scan:
         """Return the scan as it would be with fewer samples; maps and target are kept.
 
@@ -238,3 +264,11 @@ class Scan:
         if self.target is not None and (self.target.ndim != 3 or self.target.shape[0] != s):
             rule = f"`target` of {self.name} must be an image (h, w) for each of {s} slices"
             raise ValueError(message(rule, tuple(self.target.shape), "Check the reference."))
+
+
+def _ramp(matrix: tuple[int, int], shape: torch.Size, shift: tuple[int, int]) -> torch.Tensor:
+    """Return the phase (h, w) by which moving k-space of a matrix (H, W) multiplies the image."""
+    turns = torch.zeros(shape)
+    for n, size, step, view in zip(matrix, shape, shift, ((-1, 1), (1, -1))):
+        turns = turns + step / n * (torch.arange(size) - size // 2).reshape(view)
+    return torch.polar(torch.ones_like(turns), 2 * torch.pi * turns)

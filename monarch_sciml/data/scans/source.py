@@ -42,6 +42,8 @@ class ScanFile:
         Axes that are in image space already, as `Scan.transformed`.
     reader
         Options of `read_scan`, as `axes` for .npy files.
+    peak
+        Rows and columns by which the peak of k-space lies off its centre, in the middle slice.
     """
 
     path: Path
@@ -51,6 +53,7 @@ class ScanFile:
     subject: str
     transformed: tuple[str, ...] = ()
     reader: Mapping[str, Any] = field(default_factory=dict)
+    peak: tuple[int, int] = (0, 0)
 
     def read(self, index: int) -> Scan:
         """Return the scan of one slice, closing the file again.
@@ -129,6 +132,7 @@ def open_scan(path: str | Path, reader: Mapping[str, Any] | None = None) -> Scan
         str(subject or path.name),
         tuple(scan.transformed),
         options,
+        scan.peak,
     )
 
 

@@ -309,7 +309,7 @@ def test_runs_that_cannot_be_used(path, tmp_path, make_scan):
         ({"output": "scan.h5", "overwrite": True}, FileExistsError, "must not be the scan itself"),
         ({"mask": UniformMask(3, 0)}, ValueError, "at least 6 x 6 samples"),
         ({"mask": UniformMask(2), "mask_file": Path("m")}, ValueError, "drawn or read from a file"),
-        ({"calibration": 4}, ValueError, "`calibration` must be at least 6, got 4"),
+        ({"calibration": 3, "acceleration": 4}, ValueError, "at least 6 x 6 samples, got 24 x 5"),
         ({"calibration": -1}, ValueError, "`calibration` must be at least 0, got -1"),
         ({"slices": (0, 3)}, ValueError, "of 2 slices"),
         ({"axes": "height,width"}, ValueError, "for .npy and .mat files only"),

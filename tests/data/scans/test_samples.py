@@ -14,7 +14,7 @@ from monarch_sciml.data.scans.samples import ScanDataset, normalization_level
 from monarch_sciml.data.scans.sizes import SizeRules
 from monarch_sciml.physics import espirit
 from monarch_sciml.physics.sampling import FullMask, RandomMask, StoredMask, UniformMask
-from monarch_sciml.physics.sense_operator import combine, ifft2c
+from monarch_sciml.physics.sense_operator import combine, fft2c, ifft2c
 from monarch_sciml.solvers import CGSENSE
 
 SHAPE = (24, 20)
@@ -260,3 +260,19 @@ def test_a_single_coil_has_the_map_one(tmp_path, coil_maps, write_set):
     (path,) = write_set(tmp_path, 1, n_coils=1, stored=False)
     data = ScanDataset([path], UniformMask(4, 0), coil_maps=coil_maps)
     assert torch.equal(data[0]["coil_maps"], torch.ones(1, *SHAPE, dtype=torch.complex64))
+
+
+def test_a_peak_off_the_centre_changes_no_magnitude(tmp_path, smooth_scan):
+    scan = smooth_scan(0, n_slices=2, shape=(32, 28))
+    y, x = torch.linspace(-1, 1, 32)[:, None], torch.linspace(-1, 1, 28)
+    scan.target = ((y**2 + x**2 < 0.6) * (1 + 0.5 * y)).to(torch.complex64).expand(2, -1, -1)
+    scan.kspace = fft2c(scan.coil_maps * scan.target[:, None])
+    moved = scan.recentred((-6, 5))
+    assert scan.peak == (0, 0) and moved.peak == (6, -5)
+    (tmp_path / "moved").mkdir()
+    plain, found = tmp_path / "a.h5", tmp_path / "moved" / "a.h5"
+    write_fastmri(plain, scan)
+    write_fastmri(found, moved)
+    plain, found = (ScanDataset([path], UniformMask(2, 8))[1] for path in (plain, found))
+    for key in ("masked_kspace", "target"):
+        assert (found[key] - plain[key]).norm() < 1e-4 * plain[key].norm()
