@@ -3,6 +3,7 @@
 python docs/build_site.py          # into build/site; a warning is an error
 """
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "build" / "site_source"
+PACKAGES = ("monarch", "transforms", "layers", "models", "physics", "metrics", "solvers", "data",
+            "training", "evaluation")  # fmt: skip
 SUFFIXES = {".md", ".png", ".csv", ".yaml", ".sh", ".py", ".json", ".cff", ".svg"}
 """What pages show or link to."""
 
@@ -46,6 +49,28 @@ def gather() -> None:
             shutil.copyfile(path, target)
 
 
+def write_api() -> list[str]:
+    """Write one page for each public package, a section for each of its names; return the pages."""
+    pages = []
+    for package in PACKAGES:
+        tree = ast.parse((ROOT / "monarch_sciml" / package / "__init__.py").read_text("utf-8"))
+        public = {
+            alias.asname or alias.name: f"{node.module}.{alias.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("monarch_sciml.")
+            for alias in node.names
+        }
+        text = f"# monarch_sciml.{package}\n\n{ast.get_docstring(tree)}\n"
+        for name in sorted(public, key=str.lower):
+            if name[0] != "_" and not public[name].startswith("monarch_sciml._"):
+                text += f"\n## {name}\n\n::: {public[name]}\n"
+        page = SOURCE / "docs" / "api" / f"{package}.md"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(text, "utf-8")
+        pages.append(f"docs/api/{package}.md")
+    return pages
+
+
 def navigation() -> list:
     """Return the pages in the order of the side bar."""
     docs = {path.name for path in (ROOT / "docs").glob("*.md")}
@@ -65,7 +90,7 @@ def navigation() -> list:
                 *(str(p.relative_to(ROOT)) for p in experiments),
             ]
         },
-        {"API": [f"docs/api/{path.name}" for path in sorted((ROOT / "docs/api").glob("*.md"))]},
+        {"API": write_api()},
         {"Project": ["CONTRIBUTING.md", "CHANGELOG.md"]},
     ]
     return [entry for entry in nav if next(iter(entry.values()))]
