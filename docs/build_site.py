@@ -101,7 +101,9 @@ def main() -> int:
     gather()
     settings = yaml.safe_load((ROOT / ".mkdocs.yml").read_text("utf-8"))
     settings |= {"nav": navigation(), "docs_dir": str(SOURCE), "site_dir": str(ROOT / "build/site")}
-    settings["plugins"][1]["mkdocstrings"]["handlers"]["python"]["paths"] = [str(ROOT)]
+    python = settings["plugins"][1]["mkdocstrings"]["handlers"]["python"]
+    python["paths"] = [str(ROOT)]
+    python["options"]["extensions"] = [str(ROOT / name) for name in python["options"]["extensions"]]
     settings["not_in_nav"] = "*.md\n"
     written = ROOT / "build" / "mkdocs.yml"
     written.write_text(yaml.safe_dump(settings, sort_keys=False), "utf-8")
