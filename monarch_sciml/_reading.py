@@ -59,7 +59,10 @@ def file_kind(path: str | Path) -> FileKind:
         return "matlab 7.3"
     if start.startswith(_ZIP):
         return _kind_of_zip(path)
-    return next((kind for magic, kind in _STARTS.items() if start.startswith(magic)), "unknown")
+    for magic, kind in _STARTS.items():
+        if start.startswith(magic):
+            return kind
+    return "unknown"
 
 
 def is_zarr(folder: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from monarch_sciml._reading import open_hdf5 as open_hdf5
 from monarch_sciml._reading import reading
-from monarch_sciml.data.reading import ArrayFile, is_number_type
+from monarch_sciml.data.reading import ArrayFile, Index, Reader, is_number_type
 
 
 class _Patient(io.FileIO):
@@ -126,13 +127,18 @@ class Hdf5Arrays(ArrayFile):
         """Type of the values of an array."""
         return self._types[name]
 
-    def window(self, name: str, index: tuple[slice | int, ...] = ()) -> np.ndarray:
+    def window(self, name: str, index: Index = ()) -> np.ndarray:
         """Read part of an array."""
         with reading(self.path), open_hdf5(self.path) as file:
-            return self.part(file, name, index)
+            return self._part(file, name, index)
 
-    def part(self, file: Any, name: str, index: tuple[slice | int, ...] = ()) -> np.ndarray:
-        """Read part of an array of the open file."""
+    @contextmanager
+    def opened(self) -> Iterator[Reader]:
+        """Open the file once for several reads."""
+        with open_hdf5(self.path) as file:
+            yield partial(self._part, file)
+
+    def _part(self, file: Any, name: str, index: Index = ()) -> np.ndarray:
         stored = file[self._places.get(name, name)]
         if not self.reverse:
             return np.asarray(stored[index])

@@ -11,7 +11,7 @@ import numpy as np
 from monarch_sciml._checks import message
 from monarch_sciml._reading import file_kind, open_hdf5, reading, start_of
 from monarch_sciml.data.hdf5 import Hdf5Arrays, by_matlab
-from monarch_sciml.data.reading import ArrayFile, is_number_type
+from monarch_sciml.data.reading import ArrayFile, Index, is_number_type
 
 _NUMBERS = ("double", "single", "logical", "int8", "int16", "int32", "int64")
 _NUMBERS += ("uint8", "uint16", "uint32", "uint64")
@@ -84,7 +84,7 @@ class Mat5Arrays(ArrayFile):
         """Type of the values, for which the array is read: the format states it beside them."""
         return self.window(name).dtype
 
-    def window(self, name: str, index: tuple[slice | int, ...] = ()) -> np.ndarray:
+    def window(self, name: str, index: Index = ()) -> np.ndarray:
         """Read part of an array, in MATLAB's order of axes."""
         with reading(self.path):
             if name not in self._kept:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +14,10 @@ import numpy as np
 from monarch_sciml._checks import message
 
 COMPLEX_PARTS = ("real", "imag")
+
+Index = tuple[slice | int, ...]
+Reader = Callable[..., np.ndarray]
+"""Called with the name of an array and an index."""
 
 
 class ArrayFile(ABC):
@@ -48,8 +53,13 @@ class ArrayFile(ABC):
         return is_complex_type(self.dtype(name))
 
     @abstractmethod
-    def window(self, name: str, index: tuple[slice | int, ...] = ()) -> np.ndarray:
+    def window(self, name: str, index: Index = ()) -> np.ndarray:
         """Read part of an array; `index` has one entry an axis, or fewer for whole last axes."""
+
+    @contextmanager
+    def opened(self) -> Iterator[Reader]:
+        """Open the file for several reads; what is given reads as `window` does."""
+        yield self.window
 
     def find(self, name: str) -> str:
         """Return the full name of an array, given as `name`.

@@ -1,0 +1,73 @@
+"""The arrays of NetCDF files and Zarr stores, with the names of their axes, through xarray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monarch_sciml._checks import message
+from monarch_sciml._reading import file_kind, open_hdf5, reading
+from monarch_sciml.data.reading import ArrayFile, Index, is_number_type
+
+_ENGINES = {"netcdf 3": "scipy", "hdf5": "h5netcdf", "zarr": "zarr"}
+
+
+class DatasetArrays(ArrayFile):
+    """Read windows of the variables of a NetCDF file (3 or 4) or a Zarr store.
+
+    Scale factors, offsets and missing values are applied as CF says; times stay the numbers they
+    are stored as.
+
+    Parameters
+    ----------
+    path
+        The file, or the folder of the store.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ImportError
+        When xarray is not installed.
+    ValueError
+        When it is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        kind = file_kind(path)
+        self.container = "Zarr" if kind == "zarr" else "NetCDF"
+        self._engine = _ENGINES[kind]
+        with reading(path), self._open() as dataset:
+            held = {str(n): v for n, v in dataset.variables.items() if is_number_type(v.dtype)}
+            self.shapes = {name: tuple(variable.shape) for name, variable in held.items()}
+            self.dims = {name: tuple(map(str, variable.dims)) for name, variable in held.items()}
+            self._types = {name: variable.dtype for name, variable in held.items()}
+
+    def _open(self) -> Any:
+        try:
+            import xarray
+        except ImportError as error:
+            rule = f"{self.path} is a {self.container} file, which xarray reads"
+            remedy = "Install it: pip install 'monarch_sciml[netcdf]'."
+            raise ImportError(message(rule, "no xarray", remedy)) from error
+        return xarray.open_dataset(self.path, engine=self._engine, decode_times=False, cache=False)
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """Type of the values of an array."""
+        return self._types[name]
+
+    def window(self, name: str, index: Index = ()) -> np.ndarray:
+        """Read part of an array."""
+        with reading(self.path), self._open() as dataset:
+            return np.asarray(dataset.variables[name][index])
+
+
+def is_netcdf4(path: Path) -> bool:
+    """Whether an HDF5 file was written as NetCDF 4."""
+    with open_hdf5(path) as file:
+        if "_NCProperties" in file.attrs:
+            return True
+        return any("_Netcdf4Dimid" in item.attrs for item in file.values())

@@ -1,0 +1,121 @@
+"""The tensors and arrays of a .pt file, mapped into memory, with nothing in the file run."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from monarch_sciml._checks import message
+from monarch_sciml._reading import reading
+from monarch_sciml.data.reading import ArrayFile, Index, is_number_type
+
+_SHORT = (torch.bfloat16, torch.float16)
+
+
+class TorchArrays(ArrayFile):
+    """Read the tensors and NumPy arrays of a .pt file: of a dict, also nested, or a lone tensor.
+
+    A lone tensor is called `u`; those of a list or tuple are numbered.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it is damaged, holds objects of other classes (it is loaded with weights_only=True), or
+        no tensors.
+
+    Notes
+    -----
+    The tensors are mapped into memory, not copied: only the windows asked for are read (a file of
+    torch before 1.6 is read whole). Values of 16 bits are read as float32.
+    """
+
+    container = "torch .pt"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._kept: dict[str, Tensor] | None = None
+        held = self._values
+        if not held:
+            rule = f"{path} must hold tensors or arrays, by name in a dict"
+            remedy = "Save one with torch.save({'x': x, 'y': y}, 'set.pt')."
+            raise ValueError(message(rule, self._content, remedy))
+        self.shapes = {name: tuple(value.shape) for name, value in held.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}  # a spawned worker maps the file itself
+
+    @property
+    def _values(self) -> dict[str, Tensor]:
+        if self._kept is None:
+            content = _load(self.path)
+            self._kept = dict(_tensors("", content))
+            self._content = type(content).__name__
+            if isinstance(content, dict):
+                self._content = f"a dict of {', '.join(map(str, content))}"[:160]
+        return self._kept
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """Type of the values of an array, as they are read."""
+        value = self._values[name]
+        return (value.new_empty(0).float() if value.dtype in _SHORT else value[:0]).numpy().dtype
+
+    def window(self, name: str, index: Index = ()) -> np.ndarray:
+        """Read part of an array."""
+        with reading(self.path):
+            part = self._values[name][index]
+            return (part.float() if part.dtype in _SHORT else part.resolve_conj()).numpy()
+
+
+def _load(path: Path) -> Any:
+    """Load with nothing run; mapped into memory where the file's kind allows."""
+    with path.open("rb") as stream:
+        is_zip = stream.read(4) == b"PK\x03\x04"
+    try:
+        with reading(path), torch.serialization.safe_globals(_numpy_globals()):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except ValueError as error:
+        found = re.search(r"GLOBAL (\S+) was not", str(error.__cause__))
+        if not isinstance(error.__cause__, pickle.UnpicklingError) or found is None:
+            raise
+        rule = f"{path} must hold tensors or arrays alone: nothing in it is run"
+        example = "torch.save({'x': x, 'y': y}, 'set.pt')"
+        if found[1].endswith("TensorDataset"):
+            example = "x, y = torch.load('old.pt', weights_only=False).tensors; " + example
+        remedy = f"In Python, if you trust the file: {example}"
+        raise ValueError(message(rule, f"a {found[1]}", remedy)) from error
+
+
+def _numpy_globals() -> list[Any]:
+    """What a pickled NumPy array of numbers is made of."""
+    types = [type(np.dtype(code)) for code in "?bBhHiIlLqQefdFD"]
+    core = np._core.multiarray  # type: ignore[attr-defined]
+    old = [(core._reconstruct, "numpy.core.multiarray._reconstruct")]
+    return [core._reconstruct, *old, np.ndarray, np.dtype, *dict.fromkeys(types)]
+
+
+def _tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors and arrays of numbers inside a value, with the path to each."""
+    if isinstance(value, np.ndarray) and is_number_type(value.dtype):
+        value = torch.from_numpy(value)
+    if isinstance(value, Tensor) and value.layout == torch.strided:
+        yield name or "u", value.detach()
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            yield from _tensors(f"{name}.{key}".strip("."), member)
+    elif isinstance(value, list | tuple):
+        for place, member in enumerate(value):
+            yield from _tensors(f"{name}.{place}".strip("."), member)
