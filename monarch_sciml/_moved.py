@@ -8,6 +8,9 @@ from typing import Any
 MOVED = {
     "monarch_sciml.solvers.CGSENSE": "monarch_sciml.models.CGSENSE",
     "monarch_sciml.solvers.L1Wavelet": "monarch_sciml.models.L1Wavelet",
+    "monarch_sciml.data.FnoMatFile": "monarch_sciml.data.ArrayFields",
+    "monarch_sciml.data.GridMatFile": "monarch_sciml.data.ArrayFields",
+    "monarch_sciml.data.NeuralopPtFile": "monarch_sciml.data.ArrayFields",
     "monarch_sciml.benchmark": "monarch_sciml.commands.benchmark",
 }
 """Dotted name of old -> dotted name of today."""

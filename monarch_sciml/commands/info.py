@@ -9,7 +9,10 @@ from typing import Any, Literal
 from monarch_sciml._checks import message
 from monarch_sciml._reading import file_kind, open_hdf5, start_of
 from monarch_sciml.data import describe_fields
-from monarch_sciml.data.fields.recognise import FIELD_FORMATS, holds_fields
+from monarch_sciml.data.array_files import open_arrays, selected
+from monarch_sciml.data.fields.axes import Axes
+from monarch_sciml.data.fields.recognise import FIELD_FORMATS, known_layout
+from monarch_sciml.data.scans.formats.array import AXES as SCAN_AXES
 from monarch_sciml.data.scans.formats.bart import pair_of
 from monarch_sciml.data.scans.formats.fastmri import read_header
 from monarch_sciml.data.scans.formats.hdf5_kinds import acquisitions_of
@@ -23,7 +26,7 @@ ORIGIN = ("generator", "seed", "parameters", "drawn", "method")
 def info(
     path: Path,
     *,
-    axes: str | None = None,
+    axes: str | dict[str, str] | None = None,
     variable: str | None = None,
     contrast: int | None = None,
 ) -> str:
@@ -35,17 +38,20 @@ def info(
         A file of fields or of k-space; for BART the .cfl, the .hdr or their common stem. Or a
         folder of files of fields that are one set, as the splits of The Well are.
     axes
-        Names of the axes of k-space in a .npy or .mat file, for example "height,width,coil".
+        Names of the axes of arrays, in the order in which they are stored: of fields, out of
+        sample, time, channel, x, y, z, for example "sample,time,x", for all arrays or for each by
+        its name; of k-space, out of slice, coil, height, width; 1 for an axis of one entry.
     variable
-        Name of the array of k-space in a .mat file that holds several.
+        Name of the array to use, or of a struct or group, for example data.kspace.
     contrast
         Number of the contrast or echo in an ISMRMRD, twix or SKM-TEA file, the first by default.
 
     Returns
     -------
     str
-        One property a line: format, sizes, grid and boundary and origin of fields; slices, coils,
-        matrix, achieved acceleration, calibration size and reference of a scan.
+        One property a line: format, reading of the axes, sizes, grid and boundary and origin of
+        fields; slices, coils, matrix, achieved acceleration, calibration size and reference of a
+        scan.
 
     Raises
     ------
@@ -55,15 +61,22 @@ def info(
         When it is of no known format, truncated, or holds NaN where it is read.
     """
     path = Path(path)
-    scan = bool(axes or variable or contrast is not None) or _kind(path) == "scan"
-    found = _scan(path, axes, variable, contrast) if scan else _fields(path)
+    if contrast is not None or _kind(path, axes, variable) == "scan":
+        found = _scan(path, axes if isinstance(axes, str) else None, variable, contrast)
+    else:
+        found = _fields(path, axes, variable)
     shown = {key: value for key, value in found.items() if value is not None}
     width = max(map(len, shown)) + 2
     return "\n".join(f"{key:<{width}}{_text(value)}" for key, value in shown.items())
 
 
-def _kind(path: Path) -> Literal["scan", "fields"]:
+Kind = Literal["scan", "fields"]
+
+
+def _kind(path: Path, axes: Axes | None, variable: str | None) -> Kind:
     """Tell scans and fields apart; ValueError for anything else."""
+    if axes is not None:
+        return "scan" if isinstance(axes, str) and {*SCAN_AXES} & _names(axes) else "fields"
     if path.is_dir():
         return "fields"
     header, _ = pair_of(path)
@@ -72,40 +85,45 @@ def _kind(path: Path) -> Literal["scan", "fields"]:
     kind = file_kind(path)
     if kind == "hdf5":
         return _kind_of_hdf5(path)
-    if kind in ("matlab 5", "matlab 7.3"):
-        return _kind_of_mat(path)
-    if kind == "torch":
+    if kind in ("matlab 5", "matlab 7.3", "npy"):
+        return _kind_of_arrays(path, variable)
+    if kind != "unknown":
         return "fields"
     with path.open("rb") as stream:
-        if kind == "npy" or looks_like_twix(stream.read(64)):
+        if looks_like_twix(stream.read(64)):
             return "scan"
     raise ValueError(message(f"{path} must hold {FORMATS}", start_of(path), "Convert it."))
 
 
-def _kind_of_hdf5(path: Path) -> Literal["scan", "fields"]:
+def _names(axes: str) -> set[str]:
+    return {name.strip() for name in axes.split(",")}
+
+
+def _kind_of_hdf5(path: Path) -> Kind:
     with open_hdf5(path) as file:
+        scan = acquisitions_of(file) is not None or "kspace" in file
         names = sorted(file)
-        raw = acquisitions_of(file) is not None
-    if raw or "kspace" in names:
+    if scan:
         return "scan"
-    if holds_fields(path):
-        return "fields"
-    held = ", ".join(names[:8]) or "nothing"
-    raise ValueError(message(f"{path} must hold {FORMATS}", held, "Check where it came from."))
-
-
-def _kind_of_mat(path: Path) -> Literal["scan", "fields"]:
-    """A .mat file is one of fields when the reader of fields knows its arrays."""
-    try:
-        describe_fields(path)
-    except ValueError:
-        return "scan"
+    if known_layout(path) is None and not open_arrays(path).shapes:
+        held = ", ".join(names[:8]) or "nothing"
+        raise ValueError(message(f"{path} must hold {FORMATS}", held, "Check where it came from."))
     return "fields"
 
 
-def _fields(path: Path) -> dict[str, Any]:
+def _kind_of_arrays(path: Path, variable: str | None) -> Kind:
+    """Arrays are fields where they are read as such, or hold no complex numbers of k-space."""
     try:
-        found = describe_fields(path)
+        describe_fields(path, variable=variable)
+    except ValueError:
+        arrays = selected(open_arrays(path), variable)
+        return "scan" if any(map(arrays.is_complex, arrays.shapes)) else "fields"
+    return "fields"
+
+
+def _fields(path: Path, axes: Axes | None, variable: str | None) -> dict[str, Any]:
+    try:
+        found = describe_fields(path, axes=axes, variable=variable)
     except ValueError as error:
         if not path.is_dir():
             raise
@@ -115,6 +133,7 @@ def _fields(path: Path) -> dict[str, Any]:
         "file": found.pop("path"),
         "format": f"{found.pop('format')} (PDE fields)",
         "size": _size(found.pop("size_bytes")),
+        "reading": _reading(found.pop("reading", None)),
         "fields": ", ".join(found.pop("fields")),
         "samples": found.pop("n_samples"),
         "frames": found.pop("n_times"),
@@ -125,7 +144,13 @@ def _fields(path: Path) -> dict[str, Any]:
         "boundary": ", ".join(found.pop("boundary")),
         "dtype": found.pop("dtype", None),
     }
-    return {**first, **found}
+    notes = {f"note {i}": note for i, note in enumerate(found.pop("notes", ()), 1)}
+    return {**first, **found, **notes}
+
+
+def _reading(axes: dict[str, str] | None) -> str | None:
+    """Say what each axis of each array is taken for."""
+    return "; ".join(f"{name}: {names}" for name, names in axes.items()) if axes else None
 
 
 def _scan(

@@ -1,9 +1,10 @@
 """Readers, writers and data modules; one file a format."""
 
-from monarch_sciml.data.fields.formats.fno_mat import FnoMatFile as FnoMatFile
-from monarch_sciml.data.fields.formats.grid_mat import GridMatFile as GridMatFile
+from typing import Any
+
+from monarch_sciml._moved import moved
+from monarch_sciml.data.fields.formats.arrays import ArrayFields as ArrayFields
 from monarch_sciml.data.fields.formats.monarch_h5 import FieldFile as FieldFile
-from monarch_sciml.data.fields.formats.neuralop_pt import NeuralopPtFile as NeuralopPtFile
 from monarch_sciml.data.fields.formats.pdebench import PDEBenchFile as PDEBenchFile
 from monarch_sciml.data.fields.formats.the_well import TheWellFile as TheWellFile
 from monarch_sciml.data.fields.pairs import PairModule as PairModule
@@ -65,3 +66,8 @@ from monarch_sciml.data.scans.source import scan_files as scan_files
 from monarch_sciml.data.spec import DataModule as DataModule
 from monarch_sciml.data.spec import FieldSpec as FieldSpec
 from monarch_sciml.data.spec import ScanSpec as ScanSpec
+
+
+def __getattr__(name: str) -> Any:
+    """Return what used to be a public name of this package."""
+    return moved(__name__, name)

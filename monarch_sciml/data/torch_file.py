@@ -94,8 +94,8 @@ def _load(path: Path) -> Any:
         rule = f"{path} must hold tensors or arrays alone: nothing in it is run"
         example = "torch.save({'x': x, 'y': y}, 'set.pt')"
         if found[1].endswith("TensorDataset"):
-            example = "x, y = torch.load('old.pt', weights_only=False).tensors; " + example
-        remedy = f"In Python, if you trust the file: {example}"
+            example = "x, y = loaded.tensors; " + example
+        remedy = f"Load it with weights_only=False if you trust it, and save its tensors: {example}"
         raise ValueError(message(rule, f"a {found[1]}", remedy)) from error
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from monarch_sciml._checks import message
 from monarch_sciml.data.fields.source import FieldSource, ascending
 
-SUFFIXES = (".h5", ".hdf5", ".mat", ".pt")
+SUFFIXES = (".h5", ".hdf5", ".mat", ".pt", ".npy", ".npz", ".nc")
 
 
 class FieldFolder(FieldSource):
@@ -26,7 +26,7 @@ class FieldFolder(FieldSource):
     Parameters
     ----------
     path
-        The folder. Of its files those with the endings .h5, .hdf5, .mat and .pt are read; hidden
+        The folder. Of its files those with the endings of files of arrays are read; hidden
         files, subfolders and the shards of a set being generated (.shard-1-of-4.h5) are not.
     open_file
         Opens one of them.

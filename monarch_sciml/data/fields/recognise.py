@@ -4,36 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from monarch_sciml._checks import existing_file, message
-from monarch_sciml._reading import file_kind, open_hdf5, start_of
+from monarch_sciml._reading import file_kind, is_zarr, open_hdf5, reading, start_of
+from monarch_sciml.data.fields.axes import Axes
 from monarch_sciml.data.fields.folder import FieldFolder
-from monarch_sciml.data.fields.formats.fno_mat import FnoMatFile
-from monarch_sciml.data.fields.formats.grid_mat import GridMatFile, find_grid
+from monarch_sciml.data.fields.formats.arrays import ArrayFields
 from monarch_sciml.data.fields.formats.monarch_h5 import FORMAT, FieldFile, plain_attributes
-from monarch_sciml.data.fields.formats.neuralop_pt import NeuralopPtFile
 from monarch_sciml.data.fields.formats.pdebench import PDEBenchFile, pdebench_layout
 from monarch_sciml.data.fields.formats.the_well import TheWellFile, is_the_well
 from monarch_sciml.data.fields.source import FieldSource
-from monarch_sciml.data.mat import open_mat
 
-FIELD_FORMATS = "monarch_sciml .h5, PDEBench .hdf5, The Well .hdf5, FNO .mat, neuralop .pt"
+FIELD_FORMATS = (
+    "monarch_sciml .h5, PDEBench or The Well .hdf5, or arrays in .npy, .npz, .pt, .mat, HDF5, "
+    "NetCDF or Zarr"
+)
 
 
-def open_fields(path: str | Path, *, boundary: Sequence[str] | None = None) -> FieldSource:
+def open_fields(
+    path: str | Path,
+    *,
+    boundary: Sequence[str] | None = None,
+    axes: Axes | None = None,
+    variable: str | None = None,
+) -> FieldSource:
     """Open a file of PDE fields of any known format, recognised by its content, or a folder.
 
     Parameters
     ----------
     path
-        A file of ours, of PDEBench or of The Well (HDF5), an FNO .mat or another .mat with the
-        coordinates of its grid (MATLAB 5 or 7.3), or a neuralop .pt; its name does not matter. Or
-        a folder of files of one problem, read as one.
+        A file of ours, of PDEBench or of The Well (HDF5), or a file of named arrays: .npy, .npz,
+        .pt, .mat (MATLAB 5 or 7.3), HDF5, NetCDF, or a Zarr store (`ArrayFields`). Its name does
+        not matter. Or a folder of files of one problem, read as one.
     boundary
         Condition along each axis of the grid, in place of what the file tells or its format
         implies: "periodic", "dirichlet", "neumann", "wall", "open" or "unknown".
+    axes
+        Names of the axes of the arrays in the order in which they are stored, for example
+        "sample,time,x,y" or {"force": "sample,x,y", "u": "sample,time,x,y"}; out of "sample",
+        "time", "channel", "x", "y", "z", and "1" for an axis of one entry. Needed where the file
+        does not tell them.
+    variable
+        The array, struct or group to use alone, for example "data.u".
 
     Returns
     -------
@@ -44,83 +59,74 @@ def open_fields(path: str | Path, *, boundary: Sequence[str] | None = None) -> F
     ------
     FileNotFoundError
         When there is no such file.
+    ImportError
+        When it is NetCDF or Zarr and xarray is not installed.
     ValueError
-        When its content is of no known format, truncated or unfinished, `boundary` does not have
-        one known condition an axis, or files of a folder differ in grid, fields or frames.
+        When its content is of no known format, truncated or unfinished, when the axes of its arrays
+        are not told, `boundary` does not have one known condition an axis, or files of a folder
+        differ in grid, fields or frames.
     """
     path = Path(path)
-    source = FieldFolder(path, _reader) if path.is_dir() else _reader(existing_file(path))
+    open_file = partial(_reader, axes=axes, variable=variable)
+    if path.is_dir() and not is_zarr(path):
+        source: FieldSource = FieldFolder(path, open_file)
+    else:
+        source = open_file(path if is_zarr(path) else existing_file(path))
     if boundary is not None:
         source.layout = replace(source.layout, boundary=tuple(boundary))
     return source
 
 
-def _reader(path: Path) -> FieldSource:
-    kind = file_kind(path)
-    if kind == "hdf5":
-        return _hdf5_reader(path)
-    if kind in ("matlab 5", "matlab 7.3"):
-        return _mat_reader(path)
-    if kind == "torch":
-        return NeuralopPtFile(path)
-    raise _unknown(path, start_of(path))
+def _reader(path: Path, *, axes: Axes | None, variable: str | None) -> FieldSource:
+    if file_kind(path) == "unknown":
+        rule = f"{path} must be a file of fields ({FIELD_FORMATS})"
+        remedy = (
+            "Make one with `monarch-sciml generate`, or convert your own: `monarch-sciml pack`."
+        )
+        raise ValueError(message(rule, start_of(path), remedy))
+    known = None if axes is not None or variable is not None else known_layout(path)
+    with reading(path):
+        return ArrayFields(path, axes=axes, variable=variable) if known is None else known(path)
 
 
-def _hdf5_reader(path: Path) -> FieldSource:
+def known_layout(path: Path) -> type[FieldFile | TheWellFile | PDEBenchFile] | None:
+    """Return the reader of an HDF5 file that is laid out as ours or a known benchmark's, or None.
+
+    Raises
+    ------
+    ValueError
+        When it is a damaged HDF5 file.
+    """
+    if file_kind(path) != "hdf5":
+        return None
     with open_hdf5(path) as file:
-        ours = plain_attributes(file).get("format") == FORMAT
-        well, bench, names = is_the_well(file), pdebench_layout(file), sorted(file)
-        attributes = sorted(file.attrs)
-    if ours:
-        return FieldFile(path)
-    if well:
-        return TheWellFile(path)
-    if bench:
-        return PDEBenchFile(path)
-    if {"u", "sol"} & set(names) or find_grid(open_mat(path).shapes):
-        return _mat_reader(path)  # saved without MATLAB's header
-    if "fields" in names:
-        return FieldFile(path)  # says what it lacks
-    raise _unknown(path, f"HDF5 with {names[:6]} and attributes {attributes[:5]}")
+        if plain_attributes(file).get("format") == FORMAT or {"fields", "completed"} <= {*file}:
+            return FieldFile  # it says what it lacks
+        if is_the_well(file):
+            return TheWellFile
+        return PDEBenchFile if pdebench_layout(file) else None
 
 
-def _mat_reader(path: Path) -> FieldSource:
-    shapes = open_mat(path).shapes
-    fno = {"a", "u"} <= set(shapes) or {"coeff", "sol"} <= set(shapes)
-    return GridMatFile(path) if not fno and find_grid(shapes) else FnoMatFile(path)
-
-
-def _unknown(path: Path, got: str) -> ValueError:
-    rule = f"{path} must be a file of fields ({FIELD_FORMATS})"
-    return ValueError(message(rule, got, "Make one with `monarch-sciml generate`, or convert it."))
-
-
-def holds_fields(path: str | Path) -> bool:
-    """Whether an HDF5 file is one of fields, of any known format, readable or not."""
-    with open_hdf5(Path(path)) as file:
-        names = set(file)
-        known = is_the_well(file) or pdebench_layout(file) is not None
-    grid = known or "fields" in names or {"u", "sol"} & names
-    return bool(grid) or find_grid(open_mat(path).shapes) is not None
-
-
-def describe_fields(path: str | Path) -> dict[str, Any]:
+def describe_fields(
+    path: str | Path, *, axes: Axes | None = None, variable: str | None = None
+) -> dict[str, Any]:
     """Return what a file of PDE fields is: format, sizes, coordinates, origin.
 
     Parameters
     ----------
-    path
+    path, axes, variable
         As in `open_fields`.
 
     Returns
     -------
     dict
         Plain values: `format`, `path`, `size_bytes`, `fields`, `n_samples`, `n_times`,
-        `time_range`, `dt`, `grid_shape`, `domain_extent`, `boundary`, and what the format adds.
+        `time_range`, `dt`, `grid_shape`, `domain_extent`, `boundary`, and what the format adds: for
+        arrays `reading`, the axes of each, and `notes`.
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    FileNotFoundError, ImportError, ValueError
         As `open_fields` does.
     """
-    return open_fields(path).describe()
+    return open_fields(path, axes=axes, variable=variable).describe()

@@ -18,6 +18,7 @@ from torch import Tensor
 from monarch_sciml._checks import message, one_of
 from monarch_sciml._reading import reading
 
+GRID_AXES = ("x", "y", "z")
 BOUNDARIES = ("periodic", "dirichlet", "neumann", "wall", "open", "unknown")
 
 
@@ -26,7 +27,10 @@ class FieldLayout:
     """State the sizes and coordinates of a set of fields on a regular grid.
 
     `times` is None where a file does not tell them; lengths and times are dimensionless. The fields
-    in `constant` are the same in every frame (a forcing, a coefficient).
+    in `constant` are the same in every frame (a forcing, a coefficient), and those in `inputs` are
+    given rather than predicted where the file tells. `axes` names the axes of the grid in the order
+    in which they are stored, x, y, z by default; `coordinates` are their points, rising, None where
+    a file does not tell them.
     """
 
     fields: tuple[str, ...]
@@ -37,12 +41,18 @@ class FieldLayout:
     boundary: tuple[str, ...]
     times: tuple[float, ...] | None = None
     constant: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    axes: tuple[str, ...] = ()
+    coordinates: tuple[tuple[float, ...] | None, ...] = ()
 
     def __post_init__(self) -> None:
+        n_axes = len(self.grid_shape)
+        object.__setattr__(self, "axes", self.axes or GRID_AXES[:n_axes])
+        object.__setattr__(self, "coordinates", self.coordinates or (None,) * n_axes)
         for kind in self.boundary:
             one_of("boundary", kind, BOUNDARIES)
         n_dims = len(self.grid_shape)
-        for name in ("domain_extent", "boundary"):
+        for name in ("domain_extent", "boundary", "axes", "coordinates"):
             value = getattr(self, name)
             if len(value) != n_dims:
                 rule = f"`{name}` must have one entry for each of the {n_dims} grid axes"
@@ -55,6 +65,12 @@ class FieldLayout:
     def varying(self) -> tuple[str, ...]:
         """The fields that change in time; all of them where none does."""
         return tuple(name for name in self.fields if name not in self.constant) or self.fields
+
+    @property
+    def uneven(self) -> tuple[str, ...]:
+        """The axes of the grid whose points are not equally spaced."""
+        points = zip(self.axes, self.coordinates)
+        return tuple(axis for axis, values in points if values and not evenly_spaced(values))
 
     @property
     def dt(self) -> float | None:
@@ -195,6 +211,13 @@ class FieldSource(ABC):
             "boundary": list(layout.boundary),
             **self.about,
         }
+
+
+def evenly_spaced(points: Sequence[float]) -> bool:
+    """Whether rising points are equally spaced, within 0.1 % and the error of single precision."""
+    steps = [b - a for a, b in pairwise(points)]
+    rounding = 4 * 2**-24 * max(map(abs, points), default=0.0)
+    return not steps or max(steps) - min(steps) <= 1e-3 * max(steps) + rounding
 
 
 def ascending(name: str, window: slice, size: int) -> slice:

@@ -5,7 +5,9 @@ Shapes: N samples, T times, then the grid X, Y, Z, then C components.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -13,12 +15,13 @@ import numpy as np
 
 from monarch_sciml._checks import message
 from monarch_sciml._reading import open_hdf5
-from monarch_sciml.data.fields.formats.hdf5_table import (
-    HDF5Fields,
+from monarch_sciml.data.fields.formats.table import (
     StoredField,
+    TableFields,
     components_of,
 )
 from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.data.reading import Index, Reader, is_complex_type
 
 _AXES = "xyz"
 _FLOW = ("density", "pressure", "Vx", "Vy", "Vz", "omega_x", "omega_y", "omega_z")
@@ -28,7 +31,7 @@ _SEED_BOUNDARY = {(1, 1): "wall", (2, 1): "open", (2, 2): "neumann"}
 Layout = Literal["arrays", "Darcy", "seeds", "incompressible"]
 
 
-class PDEBenchFile(HDF5Fields):
+class PDEBenchFile(TableFields):
     """Read a file of PDEBench (Takamoto et al., 2022), recognised by what it holds.
 
     - arrays: `tensor` (advection, Burgers, reaction-diffusion in 1-D) or `density`, `pressure`,
@@ -61,6 +64,7 @@ class PDEBenchFile(HDF5Fields):
     Dirichlet for Darcy and incompressible flow, Neumann for diffusion-reaction, open for shallow
     water, "wall" for diffusion-sorption (Dirichlet left, Cauchy right). That of compressible flow
     is in the file's name alone (`_periodic_`, `_trans_`); it is "unknown" where it is not there.
+    A file that was not merged yet has a first axis of one entry, which is left out.
     `t-coordinate` has one time more than there are frames; the last one is left out. Incompressible
     files do not tell their grid: every length is 1.
 
@@ -88,24 +92,29 @@ class PDEBenchFile(HDF5Fields):
         about |= {"parameters": known} if known else {}
         super().__init__(path, layout, {"layout": self._kind, **about}, table)
 
+    @contextmanager
+    def _opened(self) -> Iterator[Reader]:
+        with open_hdf5(self.path) as file:
+            yield partial(self._part, file)
+
+    def _part(self, file: Any, name: str, index: Index) -> np.ndarray:
+        data, expected = file[name], (self.n_times, *self.grid_shape)
+        if self._seeds and data.shape[:-1] != expected:
+            rule = f"`{name}` of {self.path} must have the shape {expected} of the first"
+            raise ValueError(message(rule, data.shape[:-1], "Leave that sample out."))
+        return np.asarray(data[index])
+
     def _window(
-        self, file: Any, stored: StoredField, samples: slice, times: slice, cut: tuple[int, ...]
+        self, read: Reader, stored: StoredField, samples: slice, times: slice, lone: bool
     ) -> np.ndarray:
         if not self._seeds:
-            return super()._window(file, stored, samples, times, cut)
-        expected = (self.n_times, *self.grid_shape)
-        space = [slice(None)] * len(self.grid_shape)
-        windows = []
-        for seed in self._seeds[samples]:
-            data = file[seed]["data"]
-            if data.shape[:-1] != expected:
-                rule = f"`{seed}/data` of {self.path} must have the shape {expected} of the first"
-                raise ValueError(message(rule, data.shape[:-1], "Leave that sample out."))
-            windows.append(data[(times, *space, *cut)])
+            return super()._window(read, stored, samples, times, lone)
+        index = stored.index(samples, times, cut=lone)[1:]  # each sample is an array of its own
+        windows = [read(f"{seed}/data", index) for seed in self._seeds[samples]]
         if windows:
             return np.stack(windows)
         n_times = len(range(times.start, times.stop, times.step))
-        components = () if cut else (len(self._table),)
+        components = () if lone else (len(self._table),)
         return np.empty((0, n_times, *self.grid_shape, *components), np.float32)
 
 
@@ -131,19 +140,22 @@ def _of_arrays(path: Path, file: Any) -> Found:
     """Layouts `arrays` and `Darcy`."""
     steady = "nu" in file
     fields = ("nu", "tensor") if steady else tuple(n for n in ("tensor", *_FLOW) if n in file)
-    shape = file[fields[-1]].shape
+    merged = _is_merged(path, fields[-1], file)
+    lead = () if merged else ("1",)
+    shape = file[fields[-1]].shape[len(lead) :]
     if steady and shape[1] != 1:
         rule = f"`tensor` of {path} must have one frame beside `nu`"
         raise ValueError(message(rule, shape, "Check where it came from."))
     n_samples, n_times, grid_shape = shape[0], shape[1], tuple(shape[2:])
-    everywhere = (True,) * len(grid_shape)
+    space = tuple(_AXES[: len(grid_shape)])
     table: dict[str, StoredField] = {}
     for name in fields:
         in_time = name != "nu"
         expected = (n_samples, n_times, *grid_shape) if in_time else (n_samples, *grid_shape)
-        _check_shape(path, name, file[name].shape, expected)
-        place = StoredField(name, in_time=in_time, in_space=everywhere)
-        table |= components_of(name, file[name], [""], place, len(expected))
+        _check_shape(path, name, file[name].shape[len(lead) :], expected)
+        axes = (*lead, "sample", "time", *space) if in_time else (*lead, "sample", *space)
+        place, is_complex = StoredField(name, axes), is_complex_type(file[name].dtype)
+        table |= components_of(name, place, [""], (), is_complex=is_complex)
     extent = [_length(file.get(f"{axis}-coordinate"), n) for axis, n in zip(_AXES, grid_shape)]
     kind = _array_boundary(path, fields, len(grid_shape))
     layout = FieldLayout(
@@ -158,6 +170,28 @@ def _of_arrays(path: Path, file: Any) -> Found:
     return layout, table, {"dtype": str(file[fields[-1]].dtype)}
 
 
+def _is_merged(path: Path, name: str, file: Any) -> bool:
+    """Whether an array is (N, T, *grid), or (1, N, T, *grid) as one process of several wrote it.
+
+    Raises
+    ------
+    ValueError
+        When it is neither, by the sizes of the coordinates.
+    """
+    points = tuple(
+        len(file[f"{axis}-coordinate"]) for axis in _AXES if f"{axis}-coordinate" in file
+    )
+    shape = file[name].shape
+    if not points or shape[2:] == points:
+        return True
+    if shape[0] == 1 and shape[3:] == points:
+        return False
+    rule = (
+        f"`{name}` of {path} must be (samples, times, *grid) with the grid {points} of its points"
+    )
+    raise ValueError(message(rule, shape, "Pass `axes` to say what its axes are."))
+
+
 def _of_seeds(path: Path, file: Any) -> Found:
     seeds = _seeds_of(file)
     group = file[seeds[0]]
@@ -166,7 +200,7 @@ def _of_seeds(path: Path, file: Any) -> Found:
     about = (len(grid_shape), n_fields)
     labels = _NAMES.get(about, tuple(f"data_{i}" for i in range(n_fields)))
     table = {
-        name: StoredField("data", (i,), in_space=(True,) * len(grid_shape))
+        name: StoredField("data", ("sample", "time", *_AXES[: len(grid_shape)], "channel"), (i,))
         for i, name in enumerate(labels)
     }
     extent = [_length(group["grid"].get(axis), n) for axis, n in zip(_AXES, grid_shape)]
@@ -200,8 +234,10 @@ def _of_incompressible(path: Path, file: Any) -> Found:
         expected = (*(moving if in_time else still), size)
         _check_shape(path, name, file[name].shape, expected)
         labels = _AXES[:size] if size > 1 else [""]
-        place = StoredField(name, in_time=in_time, in_space=(True,) * len(grid_shape))
-        found = components_of(name, file[name], labels, place, len(expected) - 1)
+        axes = ("sample", *(["time"] * in_time), *_AXES[: len(grid_shape)], "channel")
+        is_complex = is_complex_type(file[name].dtype)
+        place = StoredField(name, axes)
+        found = components_of(name, place, labels, (size,), is_complex=is_complex)
         table |= found
         constant += () if in_time else tuple(found)
     times = file["t"][0] if file["t"].ndim == 2 else file["t"]

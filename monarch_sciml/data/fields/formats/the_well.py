@@ -14,18 +14,19 @@ import numpy as np
 
 from monarch_sciml._checks import message
 from monarch_sciml._reading import open_hdf5
-from monarch_sciml.data.fields.formats.hdf5_table import (
-    HDF5Fields,
+from monarch_sciml.data.fields.formats.table import (
     StoredField,
+    TableFields,
     components_of,
 )
 from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.data.reading import is_complex_type
 
 _ORDERS = ("t0_fields", "t1_fields", "t2_fields")
 _KINDS = ("wall", "open", "periodic")
 
 
-class TheWellFile(HDF5Fields):
+class TheWellFile(TableFields):
     """Read a file of The Well (Ohana et al., 2024).
 
     The fields are those of `t0_fields` (scalars, by their name), of `t1_fields` (vectors, one field
@@ -82,7 +83,7 @@ class TheWellFile(HDF5Fields):
                 domain_extent=tuple(extent),
                 boundary=boundary,
                 times=_times(file["dimensions/time"]),
-                constant=tuple(name for name, stored in table.items() if not stored.in_time),
+                constant=tuple(name for name, stored in table.items() if "time" not in stored.axes),
             )
             about = {
                 "dataset": _text(file.attrs.get("dataset_name", "unnamed")),
@@ -121,8 +122,11 @@ def _fields(
                 rule = f"`{order}/{name}` of {path} must have the shape {expected}"
                 got = f"{shape} with {len(labels)} components a point"
                 raise ValueError(message(rule, got, "Download the file again."))
-            place = StoredField(f"{order}/{name}", (), there[0], there[1], in_space)
-            yield from components_of(name, dataset, labels, place, n_axes).items()
+            axes = tuple(a for a, varies in zip(("sample", "time", *"xyz"), there) if varies)
+            components = shape[n_axes:]
+            place = StoredField(f"{order}/{name}", (*axes, *["channel"] * len(components)))
+            is_complex = is_complex_type(dataset.dtype)
+            yield from components_of(name, place, labels, components, is_complex=is_complex).items()
 
 
 def _boundary(file: Any, axis: str) -> str:

@@ -245,7 +245,7 @@ class TestBadFiles:
     def test_foreign_hdf5(self, tmp_path):
         with h5py.File(tmp_path / "x.h5", "w") as file:
             file["tensor"] = np.zeros((2, 3))
-        with pytest.raises(ValueError, match=r"file of fields .*, got HDF5 with \['tensor'\]"):
+        with pytest.raises(ValueError, match=r"axes of its arrays are, got tensor \(2, 3\)"):
             open_fields(tmp_path / "x.h5")
 
     @pytest.mark.parametrize("content", [b"", b"hello, this is not a file of fields"])

@@ -1,0 +1,178 @@
+"""Fields read window by window from a table that says where each of them is stored.
+
+Shapes: N samples, T times, F fields, then the grid, then components: (N, T, F, *grid).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from monarch_sciml._reading import open_hdf5
+from monarch_sciml.data.fields.source import FieldLayout, FieldSource
+from monarch_sciml.data.reading import Reader, real_names, real_part
+
+
+@dataclass(frozen=True)
+class StoredField:
+    """Say where a field is: which array, what each axis of that is, which component of it.
+
+    Attributes
+    ----------
+    array
+        Name of the array.
+    axes
+        What each axis of the array is, in its order: "sample", "time", an axis of the grid, "1" for
+        one of a single entry, or "channel". A field without samples, times or an axis of the grid
+        is the same along it.
+    component
+        Index along each "channel" axis.
+    """
+
+    array: str
+    axes: tuple[str, ...]
+    component: tuple[int, ...] = ()
+
+    def index(self, samples: slice, times: slice, *, cut: bool) -> tuple[slice | int, ...]:
+        """Index of a window of the array; with `cut` of the one component alone."""
+        windows = {"sample": samples, "time": times}
+        components = iter(self.component)
+        index: list[slice | int] = []
+        for axis in self.axes:
+            if axis == "channel":
+                index.append(next(components) if cut else slice(None))
+            else:
+                index.append(0 if axis == "1" else windows.get(axis, slice(None)))
+        return tuple(index)
+
+    def pick(self) -> tuple[slice | int, ...]:
+        """Index of the component in a window that was not cut."""
+        components = iter(self.component)
+        kept = (axis for axis in self.axes if axis != "1")
+        return tuple(next(components) if axis == "channel" else slice(None) for axis in kept)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The axes of one component."""
+        return tuple(axis for axis in self.axes if axis not in ("1", "channel"))
+
+
+class TableFields(FieldSource):
+    """Read fields from a table of what is stored where; the file is opened for each read alone.
+
+    Of an array only the window asked for is read, and once, however many of its components are
+    asked for.
+
+    Parameters
+    ----------
+    path, layout, about
+        As in `FieldSource`.
+    table
+        Where each field of the layout is; complex arrays have the fields `real_names` tells.
+    flipped
+        Axes along which the arrays are stored backwards.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        layout: FieldLayout,
+        about: dict[str, Any],
+        table: Mapping[str, StoredField],
+        *,
+        flipped: Sequence[str] = (),
+    ) -> None:
+        super().__init__(path, layout, about)
+        self._table, self._flipped = dict(table), tuple(flipped)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Reader]:
+        """Open the file and give what reads a window of one of its arrays; here of HDF5."""
+        with open_hdf5(self.path) as file:
+            yield lambda name, index: np.asarray(file[name][index])
+
+    def _load(self, field: str, samples: slice, times: slice) -> Tensor:
+        return next(iter(self._load_all([field], samples, times)))
+
+    def _load_all(self, fields: Sequence[str], samples: slice, times: slice) -> list[Tensor]:
+        windows: dict[str, np.ndarray] = {}
+        loaded = []
+        stored_times = _mirrored(times, self.n_times) if "time" in self._flipped else times
+        with self._opened() as read:
+            for name in fields:
+                stored = self._table[name]
+                wanted = [other for other in fields if self._table[other].array == stored.array]
+                lone = len(wanted) == 1  # its component is cut out while reading
+                if stored.array not in windows:
+                    windows[stored.array] = self._window(read, stored, samples, stored_times, lone)
+                window = windows[stored.array]
+                if not lone and stored.component:
+                    window = window[stored.pick()]
+                loaded.append(self._full(name, window, samples, times))
+        return loaded
+
+    def _window(
+        self, read: Reader, stored: StoredField, samples: slice, times: slice, lone: bool
+    ) -> np.ndarray:
+        """Read part of an array with the axes it has; of a lone field its component only."""
+        return read(stored.array, stored.index(samples, times, cut=lone))
+
+    def _full(self, name: str, window: np.ndarray, samples: slice, times: slice) -> Tensor:
+        """Put the axes of one component in order and repeat what it lacks: (N, T, *grid)."""
+        stored, layout = self._table[name], self.layout
+        order = ("sample", "time", *layout.axes)
+        window = window.transpose([stored.kept.index(a) for a in order if a in stored.kept])
+        lacking = tuple(place for place, axis in enumerate(order) if axis not in stored.kept)
+        window = np.expand_dims(window, lacking)
+        if self._flipped:
+            window = np.flip(window, [order.index(axis) for axis in self._flipped])
+        counts = [len(range(part.start, part.stop, part.step)) for part in (samples, times)]
+        values = torch.from_numpy(real_part(window, name))
+        return values.expand(*counts, *layout.grid_shape)
+
+
+def _mirrored(window: slice, size: int) -> slice:
+    """The entries of an axis stored backwards, from the last wanted to the first."""
+    wanted = range(window.start, window.stop, window.step)
+    if not wanted:
+        return slice(0, 0, 1)
+    return slice(size - 1 - wanted[-1], size - wanted[0], window.step)
+
+
+def components_of(
+    name: str,
+    stored: StoredField,
+    labels: Sequence[str],
+    shape: Sequence[int],
+    *,
+    is_complex: bool,
+) -> dict[str, StoredField]:
+    """Return the fields of an array, one for each label and each part of a complex number.
+
+    Parameters
+    ----------
+    name
+        What the fields are called: `name`, `name_LABEL`, `name_LABEL.real`.
+    stored
+        The array, without a component.
+    labels
+        Of the components; [""] for a scalar without an axis of components.
+    shape
+        Sizes of the "channel" axes.
+    is_complex
+        Whether the values are complex.
+    """
+    fields = {}
+    for flat, label in enumerate(labels):
+        index = tuple(map(int, np.unravel_index(flat, tuple(shape)))) if shape else ()
+        full = f"{name}_{label}" if label else name
+        place = replace(stored, component=index)
+        fields |= dict.fromkeys(real_names(full, is_complex), place)
+    return fields
