@@ -44,6 +44,7 @@ LAZY = {
     "sigpy": set(),
     "skfem": set(),
     "triton": set(),
+    "xarray": set(),
 }
 # Never imported by the package: its tests, its experiments, its development tools.
 FOREIGN = {"experiments", "tests", "exponax", "hypothesis", "pytest", "skimage"}

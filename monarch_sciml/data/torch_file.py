@@ -110,7 +110,7 @@ def _numpy_globals() -> list[Any]:
 def _tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors and arrays of numbers inside a value, with the path to each."""
     if isinstance(value, np.ndarray) and is_number_type(value.dtype):
-        value = torch.from_numpy(value)
+        value = torch.from_numpy(value.astype(value.dtype.newbyteorder("="), copy=False))
     if isinstance(value, Tensor) and value.layout == torch.strided:
         yield name or "u", value.detach()
     elif isinstance(value, dict):

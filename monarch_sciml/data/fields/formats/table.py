@@ -67,8 +67,8 @@ class StoredField:
 class TableFields(FieldSource):
     """Read fields from a table of what is stored where; the file is opened for each read alone.
 
-    Of an array only the window asked for is read, and once, however many of its components are
-    asked for.
+    Only the window that is asked for is read, and it is read once, however many components of an
+    array are asked for.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class TableFields(FieldSource):
         lacking = tuple(place for place, axis in enumerate(order) if axis not in stored.kept)
         window = np.expand_dims(window, lacking)
         if self._flipped:
-            window = np.flip(window, [order.index(axis) for axis in self._flipped])
+            window = np.flip(window, tuple(order.index(axis) for axis in self._flipped))
         counts = [len(range(part.start, part.stop, part.step)) for part in (samples, times)]
         values = torch.from_numpy(real_part(window, name))
         return values.expand(*counts, *layout.grid_shape)
@@ -163,7 +163,7 @@ def components_of(
     stored
         The array, without a component.
     labels
-        Of the components; [""] for a scalar without an axis of components.
+        Names of the components; [""] for a scalar without an axis of components.
     shape
         Sizes of the "channel" axes.
     is_complex

@@ -11,7 +11,7 @@ from scipy.io import loadmat, savemat
 from monarch_sciml.commands.info import info
 from monarch_sciml.data import PairModule, TrajectoryModule, open_fields
 
-SHARED = Path(__file__).parents[4] / "../shared/pde"
+SHARED = Path(__file__).parents[3] / "../shared/pde"
 real = pytest.mark.skipif(not SHARED.exists(), reason="third-party data sets are not here")
 
 
