@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ SHARED = {
     "_reading",
     "_moved",
 }  # for all; they import nothing of the package but each other
+MOST_FILES = 22  # in one folder: about twenty, and its facade
 ROOT_NAMES = {"__version__"}  # what may be imported from the package itself
 
 # Who may import a library at all, wherever the import stands.
@@ -112,6 +114,63 @@ def layer_violations(source, path):
     return found
 
 
+def private_violations(source, path):
+    """Return the private modules and names that a file takes from another folder of the package."""
+    here = Path(path).parent.parts
+    found = []
+    for line, name in imports(ast.parse(source), path):
+        parts = name.split(".")[1:]
+        if name.split(".")[0] != "monarch_sciml" or not parts or parts[0] in SHARED:
+            continue
+        for depth, part in enumerate(parts):
+            hidden = part.startswith("_") and not part.startswith("__")
+            if hidden and tuple(parts[:depth])[: len(here)] != here:
+                found.append(f"{path}:{line} imports {name}")
+    return found
+
+
+def module_of(path):
+    """Return the dotted name of a file of the package."""
+    parts = ["monarch_sciml", *Path(path).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def circles(sources):
+    """Return the groups of modules that need each other to be imported.
+
+    Counted is what runs when a module is imported; a facade that only re-exports counts as the
+    files it takes its names from.
+    """
+    modules = {module_of(path): (path, source) for path, source in sources.items()}
+    needs = {}
+    for module, (path, source) in modules.items():
+        early = ast.Module(body=[], type_ignores=[])
+        early.body = [
+            node
+            for node in run_at_import(ast.parse(source))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        names = {name for _, name in imports(early, path)}
+        found = {name if name in modules else name.rpartition(".")[0] for name in names}
+        needs[module] = {name for name in found if name in modules} - {module}
+    order, done, stack = [], set(), []
+
+    def visit(module):
+        if module in stack:
+            order.append(tuple(stack[stack.index(module) :]))
+            return
+        if module in done:
+            return
+        stack.append(module)
+        for name in sorted(needs[module]):
+            visit(name)
+        done.add(stack.pop())
+
+    for module in sorted(needs):
+        visit(module)
+    return order
+
+
 def library_violations(source, path):
     """Return the third-party imports that a file must not have, or not when it is imported."""
     folder, tree = folder_of(path), ast.parse(source)
@@ -149,10 +208,34 @@ def modules():
     return {p.relative_to(PACKAGE): p.read_text("utf-8") for p in sorted(PACKAGE.rglob("*.py"))}
 
 
-@pytest.mark.parametrize("check", [layer_violations, library_violations, print_violations])
+@pytest.mark.parametrize(
+    "check", [layer_violations, private_violations, library_violations, print_violations]
+)
 def test_the_package_keeps_its_rules(check):
     found = [entry for path, source in modules().items() for entry in check(source, path)]
     assert not found, "\n".join(found)
+
+
+def test_no_module_needs_itself_to_be_imported():
+    assert circles(modules()) == []
+
+
+def test_planted_circles_and_private_imports_are_found():
+    files = {
+        "data/a.py": "from monarch_sciml.data.b import x",
+        "data/b.py": "def f():\n    from monarch_sciml.data.a import y",
+    }
+    assert circles(files) == []
+    files["data/b.py"] = "from monarch_sciml.data.a import y"
+    assert circles(files) == [("monarch_sciml.data.a", "monarch_sciml.data.b")]
+    secret = "from monarch_sciml.data._secret import x"
+    assert private_violations(secret, "models/a.py") and not private_violations(secret, "data/a.py")
+    assert private_violations("from monarch_sciml.data.b import _x", "models/a.py")
+
+
+def test_no_folder_is_flat():
+    folders = Counter(path.parent for path in modules())
+    assert {folder: n for folder, n in folders.items() if n > MOST_FILES} == {}
 
 
 def test_every_folder_has_a_layer():
