@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,28 @@ import torch
 def message(rule: str, got: object, remedy: str) -> str:
     """Return one line that states the rule, the value got and the remedy."""
     return f"{rule}, got {got}. {remedy}"
+
+
+_MARKS = {*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+"""Characters that change the direction of what follows: text could look like other text."""
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return text that cannot steer a terminal: escape codes and the like are spelled out.
+
+    Parameters
+    ----------
+    text
+        What may hold names and values from a file.
+    keep
+        Control characters to leave as they are.
+    """
+    return "".join(
+        c
+        if c in keep or not (unicodedata.category(c) in ("Cc", "Cs") or ord(c) in _MARKS)
+        else c.encode("unicode_escape", "backslashreplace").decode()
+        for c in text
+    )
 
 
 def positive_int(name: str, value: Any, *, minimum: int = 1) -> int:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import re
+import socket
 import tempfile
+import time
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 from monarch_sciml._checks import message
+from monarch_sciml._signals import check_stopped
 
 
 def writable_folder(folder: str | Path) -> Path:
@@ -32,17 +40,34 @@ def writable_folder(folder: str | Path) -> Path:
     return folder
 
 
-_REFUSALS = [
-    os.strerror(getattr(errno, name))
-    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS")
-    if hasattr(errno, name)
-]
+_FULL = ("ENOSPC", "EDQUOT", "EFBIG", "EIO")
+_FORBIDDEN = ("EROFS", "EACCES", "EPERM")
+
+
+def _texts(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(os.strerror(getattr(errno, name)) for name in names if hasattr(errno, name))
+
+
+_REMEDIES = dict.fromkeys(
+    _texts(_FULL), "Free space on the disk or name another, then repeat or resume."
+) | dict.fromkeys(_texts(_FORBIDDEN), "Name a folder in which you may write, or change its rights.")
 """What a disk says when it takes no more, also within the longer texts of HDF5 and safetensors."""
+
+
+def refusal(path: str | Path, error: BaseException) -> OSError | None:
+    """Return one line about a file that the disk did not take, or None for another error."""
+    cause = next((text for text in _REMEDIES if text in str(error)), None)
+    if cause is None:
+        return None
+    return OSError(message(f"{path} must be writable", repr(cause), _REMEDIES[cause]))
 
 
 @contextmanager
 def whole_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
+
+    What is renamed has reached the disk before. The hidden files of processes that were killed in
+    the middle of this are removed when the next process writes into the same folder.
 
     Raises
     ------
@@ -51,23 +76,98 @@ def whole_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     OSError
         When the disk refuses the file: one line that names it.
     """
+    check_stopped()
     path = Path(path)
     if path.exists() and not overwrite:
         rule = "the output file must not exist yet"
         raise FileExistsError(message(rule, str(path), "Remove it, or pass another name."))
-    part = path.with_name(f".{path.stem}.part{os.getpid()}{path.suffix}")
+    part = path.with_name(f".{path.stem}.part{os.getpid()}-{_HOST}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
+        part.unlink(missing_ok=True)  # a link of this name would be written through
         yield part
+        flush(part)
         os.replace(part, path)
+        flush(path.parent)
     except Exception as error:  # HDF5 and safetensors raise others than OSError
-        cause = next((text for text in _REFUSALS if text in str(error)), None)
-        if cause is None:
+        known = refusal(path, error)
+        if known is None:
             raise
-        remedy = "Free space on the disk or name another, then repeat or resume."
-        raise OSError(message(f"{path} must be writable", repr(cause), remedy)) from error
+        raise known from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that takes nothing it was never made
+            part.unlink(missing_ok=True)
+
+
+_HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
+_PART = re.compile(r"\..+\.part(\d+)(?:-([0-9a-f]{8}))?(?:\.\w+)*")
+_STALE = 24 * 3600.0
+"""Seconds after which the temporary file of a process on another machine is taken for left over."""
+_searched: set[tuple[int, Path]] = set()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files in a folder whose processes have ended; looked for once.
+
+    A process on another machine cannot be asked: its files go when they have not changed for a day.
+    """
+    key = (os.getpid(), folder.resolve())
+    if key in _searched:
+        return
+    _searched.add(key)
+    for path in folder.glob(".*.part*"):
+        found = _PART.fullmatch(path.name)
+        with suppress(OSError):
+            if found and path.is_file() and _is_left(int(found[1]), found[2] or _HOST, path):
+                path.unlink(missing_ok=True)
+
+
+def _is_left(process: int, host: str, path: Path) -> bool:
+    if host == _HOST and process != os.getpid():
+        return not psutil.pid_exists(process)
+    return host != _HOST and time.time() - path.stat().st_mtime > _STALE
+
+
+def flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, have reached the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows opens no folders, and a part may be a link to nowhere
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNFLUSHED:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+_UNFLUSHED = (errno.EINVAL, errno.EROFS, errno.EBADF)
+"""What systems say of files and folders that cannot be flushed."""
+
+
+WHOLE_BYTES = 2**24
+"""Files up to this size, 16 MiB, are read whole by `content_sum`."""
+_BLOCKS, _BLOCK = 64, 2**16
+
+
+def content_sum(path: Path) -> str:
+    """Return a checksum that tells a file from others: SHA-256 of its size and content.
+
+    Of a file of more than 16 MiB, 64 blocks of 64 KiB are read, spread from its first to its last.
+    """
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        if size <= WHOLE_BYTES:
+            digest.update(file.read())
+        else:
+            for number in range(_BLOCKS):
+                file.seek(number * (size - _BLOCK) // (_BLOCKS - 1))
+                digest.update(file.read(_BLOCK))
+    return digest.hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

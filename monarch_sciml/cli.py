@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -14,7 +15,9 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from monarch_sciml import __version__
-from monarch_sciml._checks import message
+from monarch_sciml._checks import message, printable
+from monarch_sciml._files import refusal
+from monarch_sciml._signals import received
 
 PROGRAM = "monarch-sciml"
 POSITIONAL = ("evaluate", "reconstruct", "info")
@@ -44,22 +47,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         text = run(parser, configuration)
     except KeyboardInterrupt:
-        return _fail(f"interrupted. {_GO_ON.get(configuration.command, _RESUME)}", 1)
+        return _interrupted(configuration.command)
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+        if received():  # what was interrupted may have raised another error
+            return _interrupted(configuration.command)
         if summary := getattr(error, "summary", None):  # part of the work was done
             _say(summary)
-        return _fail(str(error), 1)
-    if text:
-        _say(text)
+        return _fail(_explained(error), 1)
+    return _say(text) if text else 0
+
+
+def _say(text: str) -> int:
+    """Print to a reader that may have gone (`| head`); return 1 when a disk takes no text."""
+    try:
+        print(printable(text, keep="\n\t"), flush=True)
+    except OSError as error:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            return _fail(_explained(refusal("the output", error) or error), 1)
     return 0
 
 
-def _say(text: str) -> None:
-    """Print to a reader that may have gone (`| head`)."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush to
+def _interrupted(command: str) -> int:
+    """Say that a signal has stopped the command, and how to go on."""
+    by = f" by {received()}" if received() not in ("", "SIGINT") else ""
+    return _fail(f"interrupted{by}. {_GO_ON.get(command, _RESUME)}", 1)
+
+
+def _explained(error: Exception) -> str:
+    """Return the words of an error; those of the system with the file and a remedy."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        known = refusal(error.filename, error)
+        return str(known) if known else f"{error.filename}: {error.strerror.lower()}"
+    if "DataLoader worker" in str(error) and "exited unexpectedly" in str(error):
+        rule = "the processes that load data must run to the end"
+        remedy = "Free memory or lower --options.num_workers, then resume: nothing saved is lost."
+        return message(rule, "one that was killed", remedy)
+    return str(error) or type(error).__name__
 
 
 _LONG = {"-o": "--output", "-r": "--run"}
@@ -209,7 +234,8 @@ def _fail(text: str, status: int) -> int:
     """Say in one line what went wrong."""
     from monarch_sciml.commands.comparison.config_errors import plain
 
-    print(f"{PROGRAM}: error: {plain(text)}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"{PROGRAM}: error: {printable(plain(text))}", file=sys.stderr)
     return status
 
 

@@ -30,6 +30,7 @@ SHARED = {
     "_files",
     "_reading",
     "_moved",
+    "_signals",
 }  # for all; they import nothing of the package but each other
 MOST_FILES = 22  # in one folder: about twenty, and its facade
 ROOT_NAMES = {"__version__"}  # what may be imported from the package itself

@@ -1,14 +1,14 @@
 """Checkpoints that survive a kill at any moment: written beside, then renamed.
 
-A checkpoint is a folder with `model.safetensors` (the weights, and nothing that could run code)
-and, where training is to go on from it, `state.pt` (optimiser, schedule, progress; read with
-weights_only).
+A checkpoint is a folder with `model.safetensors` (the weights, and nothing that could run code),
+where training is to go on from it `state.pt` (optimiser, schedule, progress; read with
+weights_only), and `checksums.json` (the SHA-256 of both, and the version of this layout).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,10 +21,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from monarch_sciml._checks import existing_file, message
-from monarch_sciml._files import whole_file
+from monarch_sciml._files import flush, refusal, whole_file
 
 WEIGHTS = "model.safetensors"
 STATE = "state.pt"
+CHECKSUMS = "checksums.json"
+PREVIOUS = "previous"
+"""The folder, beside that of a checkpoint with a state, of the checkpoint before it."""
+VERSION = 2
+"""Of the layout of a checkpoint; the first had no checksums."""
 
 
 def save_weights(model: nn.Module, path: str | Path, *, overwrite: bool = False) -> None:
@@ -56,8 +61,10 @@ def save_weights(model: nn.Module, path: str | Path, *, overwrite: bool = False)
     for name in pairs:
         tensors[name] = torch.view_as_real(tensors[name])
     with whole_file(path, overwrite=overwrite) as part:
+        part.touch()
+        mode = part.stat().st_mode  # as the umask has it; safetensors makes files for one user
         save_file(tensors, part, metadata={"format": "pt", "complex128": json.dumps(pairs)})
-        _flush(part)
+        part.chmod(mode)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
@@ -75,12 +82,14 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     FileNotFoundError
         When there is no such file.
     ValueError
-        When the file is no whole safetensors file, or its names or shapes do not fit the model.
+        When the file is no whole safetensors file, not the one that was written, or its names or
+        shapes do not fit the model.
     """
     path = Path(path)
     if not path.is_file():
         path = (find_checkpoint(path) or path) / WEIGHTS
-    tensors = _read(existing_file(path))
+    _check_sum(existing_file(path))
+    tensors = _read(path)
     expected = _tensors(model)
     misfits = [f"{name} missing" for name in expected.keys() - tensors.keys()]
     misfits += [f"{name} unknown to the model" for name in tensors.keys() - expected.keys()]
@@ -100,7 +109,8 @@ def save_checkpoint(
 ) -> None:
     """Replace the checkpoint in `folder` as a whole.
 
-    Killed at any moment, `find_checkpoint(folder)` is the old checkpoint or the new one.
+    Killed at any moment, `find_checkpoint(folder)` is the old checkpoint or the new one. The
+    checkpoint that a new one with a state replaces stays beside it as `previous`.
 
     Parameters
     ----------
@@ -117,12 +127,18 @@ def save_checkpoint(
     OSError
         When the disk refuses the files; the old checkpoint stays.
     """
-    with _whole_folder(Path(folder)) as part:
+    folder = Path(folder)
+    with _whole_folder(folder, keep=state is not None) as part:
         save_weights(model, part / WEIGHTS)
         if state is not None:
-            with _writing(Path(folder) / STATE):
+            with _writing(folder / STATE):
                 torch.save(dict(state), part / STATE)
-                _flush(part / STATE)
+                flush(part / STATE)
+        sums = {path.name: _sum_of(path) for path in sorted(part.iterdir())}
+        content = {"version": VERSION, "sha256": sums}
+        with _writing(folder / CHECKSUMS):
+            (part / CHECKSUMS).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            flush(part / CHECKSUMS)
 
 
 def load_state(folder: str | Path) -> dict[str, Any]:
@@ -136,6 +152,7 @@ def load_state(folder: str | Path) -> dict[str, Any]:
         When the file is damaged or holds more than numbers, strings, tensors and containers.
     """
     path = existing_file((find_checkpoint(folder) or Path(folder)) / STATE)
+    _check_sum(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types here: zip, pickle, end of file
@@ -148,24 +165,82 @@ def find_checkpoint(folder: str | Path) -> Path | None:
     """Return the folder that holds the checkpoint, or None where there is none.
 
     It is `folder` itself, except after a kill between the two renames of `save_checkpoint`: then it
-    is the previous checkpoint, set aside under a hidden name.
+    is the previous checkpoint, set aside.
     """
     folder = Path(folder)
-    return next((path for path in (folder, _aside(folder)) if path.is_dir()), None)
+    aside = [_aside(folder)]
+    if _new(folder).is_dir():  # without it nobody was replacing the checkpoint: it was removed
+        aside.append(folder.with_name(PREVIOUS))
+    return next((path for path in (folder, *aside) if path.is_dir()), None)
+
+
+def usable_checkpoint(folder: str | Path) -> tuple[Path | None, str]:
+    """Return the folder of the newest checkpoint with an undamaged state, and a note.
+
+    Returns
+    -------
+    The folder, None where there is no checkpoint; and a sentence when it is not the last one.
+
+    Raises
+    ------
+    ValueError
+        When the checkpoint is damaged and there is no other before it.
+    """
+    found = find_checkpoint(folder)
+    if found is None:
+        return None, ""
+    damage = ""
+    for path in dict.fromkeys((found, found.with_name(PREVIOUS))):
+        try:
+            for name in (WEIGHTS, STATE):
+                _check_sum(path / name)
+            if (path / STATE).exists():
+                load_state(path)
+            _read(path / WEIGHTS)
+        except (ValueError, FileNotFoundError) as error:
+            damage = damage or str(error)
+            continue
+        if not damage:
+            return path, ""
+        return path, f"{found} is damaged: training goes on from the checkpoint before it."
+    raise ValueError(damage)
+
+
+def recover_checkpoint(folder: str | Path) -> None:
+    """Put a checkpoint right that a process was killed in the middle of replacing.
+
+    The one that had been set aside gets its place back; what was being written goes.
+    """
+    folder = Path(folder)
+    found = find_checkpoint(folder)
+    if found is not None and found != folder:
+        found.rename(folder)
+    for path in (_new(folder), _aside(folder)):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def replace_damaged(folder: Path) -> None:
+    """Put the checkpoint before it in the place of a damaged one, which goes."""
+    folder.rename(_new(folder))  # as if a process had been killed while it wrote this one
+    recover_checkpoint(folder)
 
 
 @contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    part = folder.with_name(f".{folder.name}.new")
-    aside = _aside(folder)
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+def _whole_folder(folder: Path, *, keep: bool) -> Iterator[Path]:
+    part = _new(folder)
+    aside = folder.with_name(PREVIOUS) if keep else _aside(folder)
+    recover_checkpoint(folder)
+    with _writing(folder):
+        part.mkdir(parents=True)
     yield part
+    flush(part)
     if folder.exists():
         shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
     part.rename(folder)
-    shutil.rmtree(aside, ignore_errors=True)
+    flush(folder.parent)
+    if not keep:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager
@@ -174,18 +249,46 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
+        if known := refusal(path, error):
+            raise known from error
         cause = str(error).splitlines()[0][:160].rstrip(".")
         remedy = "Free space on the disk; a run goes on with --options.resume true."
         raise OSError(message(f"{path} must be writable", cause, remedy)) from error
+
+
+def _new(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.new")
 
 
 def _aside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
-def _flush(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+def _sum_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_sum(path: Path) -> None:
+    """Raise ValueError when a file of a checkpoint is not the one that was written there.
+
+    A checkpoint of the first version, or a file by itself, has nothing to be checked against.
+    """
+    listed = path.with_name(CHECKSUMS)
+    if not (path.exists() and listed.exists()):
+        return
+    rule = f"{path} must be the file that was written there"
+    remedy = "Use another checkpoint, or train again."
+    try:
+        content = json.loads(listed.read_text(encoding="utf-8"))
+        version, expected = int(content["version"]), content["sha256"].get(path.name)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(message(rule, f"a damaged {CHECKSUMS}", remedy)) from error
+    if version > VERSION:
+        rule = f"the checkpoint {path.parent} must be of version {VERSION} or older"
+        raise ValueError(message(rule, version, "Install the version of the package that made it."))
+    if expected != _sum_of(path):
+        raise ValueError(message(rule, "another checksum", remedy))
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

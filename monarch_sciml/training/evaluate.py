@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from monarch_sciml._checks import positive_int
-from monarch_sciml.training.loading import batch_groups, n_samples_of, stacked
+from monarch_sciml._signals import check_stopped, deferred
+from monarch_sciml.training.loading import as_worker, batch_groups, n_samples_of, stacked
 from monarch_sciml.training.objective import Objective
 from monarch_sciml.training.processes import make_accelerator
 
@@ -63,15 +64,22 @@ def evaluate_model(
     positive_int("batch_size", batch_size)
     if batch_groups(dataset) is not None:
         batch_size = 1  # samples differ in size; which share a batch plays no part in the metrics
-    loader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=stacked)
+    loader = DataLoader(
+        dataset,
+        batch_size,
+        num_workers=num_workers,
+        collate_fn=stacked,
+        worker_init_fn=as_worker,
+    )
     hidden = not (progress and accelerator.is_main_process)
     was_training = network.training
     network.eval()
     gathered: list[dict[str, Tensor]] = []
     try:
-        with torch.no_grad():
+        with torch.no_grad(), deferred():
             shared = prepare_data_loader(loader, accelerator.device, put_on_device=True)
             for batch in tqdm(shared, desc="evaluate", disable=hidden, leave=False):
+                check_stopped()
                 rows: Any = accelerator.gather_for_metrics(objective.evaluate(network, batch))
                 gathered.append({name: value.cpu() for name, value in rows.items()})
     finally:

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from monarch_sciml._checks import message, positive_int
+from monarch_sciml._signals import leave_to_parent
 from monarch_sciml.training.processes import mixed_seed
 
 
@@ -72,14 +73,28 @@ def training_loader(
     groups = batch_groups(dataset)
     if groups is None:
         loader = DataLoader(
-            dataset, share, sampler=sampler, num_workers=num_workers, collate_fn=stacked
+            dataset,
+            share,
+            sampler=sampler,
+            num_workers=num_workers,
+            collate_fn=stacked,
+            worker_init_fn=as_worker,
         )
     else:
         batches: Any = GroupedBatchSampler(sampler, groups, share, processes)
         loader = DataLoader(
-            dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=stacked
+            dataset,
+            batch_sampler=batches,
+            num_workers=num_workers,
+            collate_fn=stacked,
+            worker_init_fn=as_worker,
         )
     return accelerator.prepare(loader)
+
+
+def as_worker(_: int) -> None:
+    """Leave Ctrl-C, which a terminal sends to all processes, to the process that trains."""
+    leave_to_parent()
 
 
 def stacked(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:

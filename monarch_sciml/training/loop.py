@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
 from torch import nn
 
-from monarch_sciml.training.checkpoint import find_checkpoint, save_checkpoint
-from monarch_sciml.training.lock import is_finished, run_lock
+from monarch_sciml.training.checkpoint import (
+    find_checkpoint,
+    recover_checkpoint,
+    save_checkpoint,
+)
+from monarch_sciml.training.lock import is_finished, remove_lock, run_lock
 from monarch_sciml.training.objective import Objective
 from monarch_sciml.training.optimisation import Optimisation
 from monarch_sciml.training.processes import from_main_process, make_accelerator
@@ -37,6 +42,7 @@ def train(
     tensorboard: bool = False,
     progress: bool = True,
     num_workers: int = 0,
+    started: Callable[[], None] | None = None,
 ) -> TrainingResult:
     """Train a model and keep its last and its best checkpoint.
 
@@ -74,6 +80,9 @@ def train(
         Whether to show a progress bar with loss and remaining time.
     num_workers
         Processes that load data.
+    started
+        Called when the run directory is held and the run is known to be able to start or go on,
+        before its first step: what describes the run is written then.
 
     Returns
     -------
@@ -84,7 +93,8 @@ def train(
     FileExistsError
         When `output` holds a run that has finished an epoch, and `resume` is false.
     ValueError
-        When a run is resumed with other settings, or a data set is empty.
+        When a run is resumed with other settings or other data, without its last checkpoint or with
+        a damaged one and none before it, or when a data set is empty.
     TrainingDiverged
         When the loss or a weight becomes NaN or infinite.
     RunBusy
@@ -117,7 +127,13 @@ def train(
         if not done:  # a finished run is only read
             stack.enter_context(run_lock(result.output))
             check_output(result, resume=resume)  # another process may have made one meanwhile
+        else:
+            remove_lock(result.output)
         accelerator = make_accelerator(mixed_precision)
+        if not done and accelerator.is_main_process:
+            for folder in (result.best, result.last):
+                recover_checkpoint(folder)
+        accelerator.wait_for_everyone()
         begun = resume and find_checkpoint(result.last) is not None
         accelerator.wait_for_everyone()  # nobody writes before everybody has looked
         if not learns:
@@ -125,6 +141,8 @@ def train(
                 save_checkpoint(result.best, model)
                 save_checkpoint(result.last, model)
             accelerator.wait_for_everyone()
+            if started is not None:
+                started()
             return result
         run = TrainingRun(
             model,
@@ -142,6 +160,8 @@ def train(
                 run.restore()
             else:
                 run.save(best=False)
+            if started is not None:
+                started()
             if not done:
                 run.fit(progress=progress, tensorboard=tensorboard)
         finally:

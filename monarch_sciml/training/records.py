@@ -109,10 +109,13 @@ class TrainingResult:
         The run directory.
     progress
         Epochs, steps, seconds, best epoch and history.
+    notes
+        Sentences on what its user should know, as that a damaged checkpoint was left out.
     """
 
     output: Path
     progress: Progress
+    notes: list[str] = field(default_factory=list)
 
     @property
     def metrics(self) -> Path:
@@ -133,7 +136,8 @@ class TrainingResult:
 def check_output(result: TrainingResult, *, resume: bool) -> None:
     """Raise FileExistsError when the run directory is taken, NotADirectoryError when it is none.
 
-    A run that ended in its first epoch left nothing that was learned: its place is free.
+    A run that ended in its first epoch left nothing that was learned: its place is free. One that
+    has learned something cannot go on without its last checkpoint: FileNotFoundError.
     """
     if result.output.exists() and not result.output.is_dir():
         rule = "the run directory must be a folder"
@@ -142,6 +146,10 @@ def check_output(result: TrainingResult, *, resume: bool) -> None:
         rule = "the run directory must not hold a run yet"
         remedy = "Name another, remove it, or resume."
         raise FileExistsError(message(rule, str(result.output), remedy))
+    if resume and find_checkpoint(result.last) is None and _has_learned(result):
+        rule = f"a run is resumed from {result.last}, which must be there"
+        remedy = "Restore it, or name another run directory to start afresh."
+        raise FileNotFoundError(message(rule, "a run without it", remedy))
 
 
 def _has_learned(result: TrainingResult) -> bool:
@@ -153,6 +161,10 @@ def _has_learned(result: TrainingResult) -> bool:
         return is_finished(result.last, epochs=1)
     except ValueError:  # a damaged state; look at it before it goes
         return True
+
+
+DATA = "data.fingerprint"
+"""The setting that tells the data of a run from others (`fingerprint`)."""
 
 
 def run_settings(
@@ -168,9 +180,13 @@ def run_settings(
 
 def check_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Raise ValueError when a run is resumed with settings that would not continue it."""
+    if old.get(DATA, new.get(DATA)) != new.get(DATA):  # runs of earlier versions do not say
+        rule = "a run must be resumed with the training and validation data it was started with"
+        remedy = "Restore the data, or name another run directory."
+        raise ValueError(message(rule, "other values in them", remedy))
     changed = [
         f"{name} {new.get(name)} (was {old.get(name)})"
-        for name in sorted(old.keys() | new.keys())
+        for name in sorted((old.keys() | new.keys()) - {DATA})
         if old.get(name) != new.get(name)
     ]
     if changed:

@@ -14,14 +14,23 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from monarch_sciml._checks import message
-from monarch_sciml.training.checkpoint import load_state, load_weights, save_checkpoint
+from monarch_sciml._signals import check_stopped, deferred
+from monarch_sciml.training.checkpoint import (
+    load_state,
+    load_weights,
+    replace_damaged,
+    save_checkpoint,
+    usable_checkpoint,
+)
 from monarch_sciml.training.evaluate import evaluate_model, mean_metrics
+from monarch_sciml.training.fingerprint import data_fingerprint
 from monarch_sciml.training.loading import n_samples_of, training_loader
 from monarch_sciml.training.loggers import CSVLogger, Logger, TensorBoardLogger
 from monarch_sciml.training.objective import Batch, Objective
 from monarch_sciml.training.optimisation import Optimisation
-from monarch_sciml.training.processes import seed_epoch
+from monarch_sciml.training.processes import from_main_process, seed_epoch
 from monarch_sciml.training.records import (
+    DATA,
     Budget,
     TrainingData,
     TrainingResult,
@@ -61,6 +70,7 @@ class TrainingRun:
             "mixed_precision": accelerator.mixed_precision,
             "n_samples": n_samples,
             "seed": seed,
+            DATA: from_main_process(data_fingerprint(data) if accelerator.is_main_process else ""),
         }
         self.loader = training_loader(
             data.train,
@@ -81,10 +91,16 @@ class TrainingRun:
         return self.accelerator.unwrap_model(self.model)
 
     def restore(self) -> None:
-        """Go on from the last checkpoint."""
-        state = load_state(self.result.last)
+        """Go on from the last checkpoint, or the one before it where that is damaged."""
+        path, note = usable_checkpoint(self.result.last)
+        state = load_state(path or self.result.last)
         check_settings(state["settings"], self.settings)
-        load_weights(self.network, self.result.last)
+        load_weights(self.network, path or self.result.last)
+        self.accelerator.wait_for_everyone()
+        if note:
+            self.result.notes.append(note)
+            if self.accelerator.is_main_process:
+                replace_damaged(self.result.last)
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         if self.accelerator.scaler is not None:
@@ -122,7 +138,8 @@ class TrainingRun:
             for resource in (*loggers, bar):
                 stack.callback(resource.close)
             while self.progress.epoch < self.budget.epochs:
-                row, best = self._epoch(bar)
+                with deferred():
+                    row, best = self._epoch(bar)
                 self.progress.seconds = row["seconds"] = time.perf_counter() - start
                 self.progress.history.append(row)
                 self.save(best=best)
@@ -166,6 +183,7 @@ class TrainingRun:
         losses: list[Tensor] = []
         sizes: list[int] = []
         for index, batch in enumerate(self.loader, start=1):
+            check_stopped()
             losses.append(self._step(batch))
             sizes.append(len(next(iter(batch.values()))))
             if len(losses) == LOSS_CHECK_EVERY or index == len(self.loader):

@@ -1,4 +1,7 @@
+import json
+import os
 import pathlib
+import shutil
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from monarch_sciml.training import (
     save_checkpoint,
     save_weights,
 )
+from monarch_sciml.training.checkpoint import usable_checkpoint
 
 
 class Weights(nn.Module):
@@ -168,4 +172,64 @@ def test_kill_at_any_call_to_the_file_system_leaves_a_checkpoint(
     assert epoch == 2 or not done
     save_checkpoint(folder, model, {"epoch": 3})  # and the next one clears up
     assert load_state(folder)["epoch"] == 3
-    assert [path.name for path in tmp_path.iterdir()] == ["last"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"last", "previous"}
+
+
+def flipped(path, byte, bit=0):
+    """Flip one bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[byte] ^= 1 << bit
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "state.pt"])
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.99])
+def test_a_flipped_bit_is_noticed(tmp_path, name, place):
+    model = nn.Linear(20, 20)
+    save_checkpoint(tmp_path / "last", model, {"numbers": torch.zeros(200)})
+    path = tmp_path / "last" / name
+    flipped(path, int(place * path.stat().st_size))
+    load = load_state if name == "state.pt" else (lambda folder: load_weights(model, folder))
+    with pytest.raises(ValueError, match=rf"{name} must be the file that was written .*checksum"):
+        load(tmp_path / "last")
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(tmp_path):
+    model, last = nn.Linear(2, 2), tmp_path / "last"
+    for epoch in (1, 2):
+        save_checkpoint(last, model, {"epoch": epoch})
+    assert usable_checkpoint(last) == (last, "")
+    flipped(last / "state.pt", 300)
+    found, note = usable_checkpoint(last)
+    assert load_state(found) == {"epoch": 1} and "last is damaged: training goes on from" in note
+    flipped(found / "model.safetensors", 100)
+    with pytest.raises(ValueError, match=r"last/state.pt must be the file that was written there"):
+        usable_checkpoint(last)
+
+
+def test_a_checkpoint_that_was_removed_is_not_replaced_by_the_one_before_it(tmp_path):
+    for epoch in (1, 2):
+        save_checkpoint(tmp_path / "last", nn.Linear(2, 2), {"epoch": epoch})
+    shutil.rmtree(tmp_path / "last")
+    assert find_checkpoint(tmp_path / "last") is None
+    assert usable_checkpoint(tmp_path / "last") == (None, "")
+
+
+def test_a_checkpoint_of_the_first_version_loads_and_one_of_a_later_is_refused(tmp_path):
+    save_checkpoint(tmp_path / "last", nn.Linear(2, 2), {"epoch": 1})
+    sums = tmp_path / "last" / "checksums.json"
+    sums.write_text(json.dumps({**json.loads(sums.read_text()), "version": 99}))
+    with pytest.raises(ValueError, match=r"must be of version 2 or older, got 99\. Install"):
+        load_state(tmp_path / "last")
+    sums.unlink()
+    assert load_state(tmp_path / "last") == {"epoch": 1}
+
+
+def test_files_of_a_checkpoint_have_the_rights_that_the_umask_leaves(tmp_path):
+    before = os.umask(0o027)
+    try:
+        save_checkpoint(tmp_path / "last", nn.Linear(2, 2), {"epoch": 1})
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "last").iterdir()}
+    assert set(modes.values()) == {0o640} or os.name == "nt", modes

@@ -12,12 +12,14 @@ from torch import nn
 
 from monarch_sciml._checks import message, one_of
 from monarch_sciml.commands.comparison.publish import publish
+from monarch_sciml.commands.comparison.recipe import Contender, LoopOptions
 from monarch_sciml.commands.comparison.suitability import check_transfer
 from monarch_sciml.commands.comparison.trained_run import (
-    Contender,
-    LoopOptions,
     TrainedRun,
     build,
+    check_folder_name,
+    check_objective,
+    describe_run,
     diverged_run,
     run_network,
 )
@@ -92,6 +94,8 @@ def compare_networks(
     """
     # YAML reads a name like 64 as a number
     networks, evaluate_on = _named(networks), _named(evaluate_on)
+    for name in networks:
+        check_folder_name("networks", name)
     baseline = next(iter(networks)) if baseline is None else baseline
     if baseline not in networks:
         rule = f"`baseline` must be one of {', '.join(networks)}"
@@ -109,6 +113,10 @@ def compare_networks(
             n_samples_of(further.test)
         except ValueError as error:
             raise ValueError(f"evaluation set {name}: {error}") from error
+    check_objective(objective, data.spec)
+    n_samples_of(data.test)
+    if is_main_process():
+        describe_run(output, configuration)  # before the training: an interrupted one can be used
     work = _Work(data, networks, objective, budget, output, configuration, options, evaluate_on)
     runs = work.train([(name, seed) for name in chosen for seed in work.seeds(name, seeds)])
     runs |= work.collect(runs)
@@ -176,13 +184,13 @@ class _Work:
         others = [key for key in from_main_process(list(self._on_disk())) if key not in done]
         for key in others:
             last = self._folder(key) / "checkpoints" / "last"
-            if not from_main_process(is_finished(last, self.budget.epochs)):
+            if not from_main_process(_is_done(last, self.budget.epochs)):
                 if key not in self.notes:
                     self._leave_out(key, "it is not finished")
                 continue
             try:
                 runs[key] = self._run(key, replace(self.options, resume=True))
-            except (RunBusy, ValueError) as error:
+            except (RunBusy, ValueError, FileNotFoundError) as error:
                 self._leave_out(key, str(error).rstrip("."))
         return runs
 
@@ -194,7 +202,7 @@ class _Work:
     def _run(self, key: Key, options: LoopOptions) -> TrainedRun:
         name, seed = key
         try:
-            return run_network(
+            run = run_network(
                 name,
                 self.networks[name],
                 data=self.data,
@@ -206,6 +214,9 @@ class _Work:
                 options=options,
                 evaluate_on=self.evaluate_on,
             )
+            if run.notes:
+                self.notes[key] = f"{_label(key)}: {' '.join(run.notes)}"
+            return run
         except TrainingDiverged as error:
             self.notes[key] = f"{_label(key)} diverged: {error}"
             return diverged_run(
@@ -230,6 +241,14 @@ class _Work:
 
     def _leave_out(self, key: Key, why: str) -> None:
         self.notes[key] = f"{_label(key)} is not in the table: {why}."
+
+
+def _is_done(last: Path, epochs: int) -> bool:
+    """Return whether a run is finished; one with damaged checkpoints is not."""
+    try:
+        return is_finished(last, epochs)
+    except ValueError:
+        return False
 
 
 def _label(key: Key) -> str:

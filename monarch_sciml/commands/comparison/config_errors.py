@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser
 
-from monarch_sciml.commands.comparison.trained_run import Contender
+from monarch_sciml.commands.comparison.recipe import Contender
 from monarch_sciml.data.spec import DataModule
 
 _KINDS = {"networks": Contender, "evaluate_on": DataModule}

@@ -24,6 +24,7 @@ def evaluate_run(
     split: Literal["train", "validation", "test"] = "test",
     batch_size: int | None = None,
     progress: bool = True,
+    trust: bool = False,
 ) -> str:
     """Measure a trained network again, with other metrics or on another resolution if you like.
 
@@ -48,6 +49,9 @@ def evaluate_run(
         Samples at once, a matter of memory; that of the training by default.
     progress
         Show a bar.
+    trust
+        Build classes of other packages that the run names, which may run any code: for runs that
+        you have made yourself.
 
     Returns
     -------
@@ -63,7 +67,8 @@ def evaluate_run(
         When the run was not made by this package, there are no such samples, or the data are of
         another problem than the network was trained on.
     """
-    made = load_run(run, data=_of_another_file(run, data, split), objective=objective)
+    change = _of_another_file(run, data, split)
+    made = load_run(run, trust=trust, data=change, objective=objective)
     spec, trained = made.data.spec, saved_spec(run)
     check_transfer(str(data.get("path", "given by `data`")), trained, spec)
     samples = getattr(made.data, split)

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
-import yaml
-from jsonargparse import ArgumentParser, Namespace
 from torch import nn
 
 from monarch_sciml._checks import existing_file, message
-from monarch_sciml.commands.comparison.train import train_network
-from monarch_sciml.commands.comparison.trained_run import SPEC, NetworkFactory
+from monarch_sciml.commands.comparison.building import Given, build
+from monarch_sciml.commands.comparison.recipe import NetworkFactory, Recipe
+from monarch_sciml.commands.comparison.trained_run import SPEC, check_folder_name
+from monarch_sciml.commands.comparison.yaml_file import read_yaml
 from monarch_sciml.data.scans.samples import ScanNormalization
 from monarch_sciml.data.spec import FieldSpec, ScanSpec
 from monarch_sciml.models import Normalized
 from monarch_sciml.training import load_weights
-
-OURS = "monarch_sciml."
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,18 @@ class SavedNetwork:
     named: bool
 
 
-def load_run(run: Path, **changes: Mapping[str, Any]) -> Namespace:
-    """Return the arguments of `train_network` that a run was made with, as objects.
+def load_run(run: Path, *, trust: bool = False, **changes: Mapping[str, Any]) -> Recipe:
+    """Return what a run was made from, as objects.
+
+    A run directory may come from a stranger: its configuration builds classes of this package and
+    runs no other code.
 
     Parameters
     ----------
     run
         A run directory.
+    trust
+        Build classes of other packages too, which may run any code.
     **changes
         For `data` or `objective`: options that replace those of the run. Options of an option are
         merged; another `class_path` replaces the whole.
@@ -75,31 +77,56 @@ def load_run(run: Path, **changes: Mapping[str, Any]) -> Namespace:
         example = next((str(path) for _, path in _runs_in(run)), "NETWORK/seed-0")
         got = f"{run}, a comparison"
         raise ValueError(message(rule, got, f"Name one of its runs, as '{example}'."))
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_function_arguments(train_network, skip={"configuration", "output"})
-    if not any(changes.values()):
-        return _instantiated(parser, values, run)
-    parsed = _parsed(parser, values, run)  # a mistake there is not one of the changes
     for key, change in changes.items():
-        values[key] = _changed(values[key], change)
+        if change:
+            values[key] = _changed(values.get(key), change)
+    hints = get_type_hints(Recipe)
+    built = {}
+    for key in hints.keys() & values.keys():
         try:
-            parsed = parser.parse_object(values)
-        except ArgumentError as error:
-            rule = f"the changes of `{key}` must be options of {values[key]['class_path']}"
-            raise ValueError(message(rule, str(error), "Check their names.")) from error
-    return parser.instantiate(parsed)
+            built[key] = build(_as_typed(values[key], trust), hints[key], key)
+        except ValueError as error:
+            raise ValueError(_about(error, run, key, values[key], changes)) from error
+    missing = [key for key in ("data", "network", "objective", "budget") if key not in built]
+    if missing:
+        rule = f"{run / 'config.yaml'} must be the configuration of a run"
+        raise ValueError(message(rule, f"one without `{missing[0]}`", "Restore it."))
+    return Recipe(**built)
+
+
+def _as_typed(value: Any, trust: bool) -> Any:
+    """Return a value as one that the user vouches for, where the whole run is trusted."""
+    return Given(value) if trust and isinstance(value, dict) else value
+
+
+def _about(error: ValueError, run: Path, key: str, value: Any, changes: Mapping[str, Any]) -> str:
+    """Say whether a value of the run or its change is wrong; objects speak for themselves."""
+    text = str(error)
+    if f"`{key}" not in text and f'"{key}' not in text:
+        return text
+    if changes.get(key):
+        name = value.get("class_path") if isinstance(value, dict) else value
+        rule = f"the changes of `{key}` must be options of {name}"
+        return message(rule, text, "Check their names.")
+    rule = f"{run / 'config.yaml'} must be the configuration of a run"
+    return message(rule, text, "Restore it, or train again.")
 
 
 def data_options(run: Path) -> dict[str, Any]:
     """Return the options of a run's data as they are written down."""
-    return (_configuration(run).get("data") or {}).get("init_args") or {}
+    data = _configuration(run).get("data")
+    options = data.get("init_args") if isinstance(data, dict) else None
+    return options if isinstance(options, dict) else {}
 
 
 def saved_spec(run: Path) -> FieldSpec | ScanSpec:
     """Return what the network of a run was built for."""
     stored = _stored_spec(run)
     kind = FieldSpec if stored["kind"] == "FieldSpec" else ScanSpec
-    return kind(**{f.name: stored[f.name] for f in fields(kind) if f.name in stored})
+    try:
+        return kind(**{f.name: stored[f.name] for f in fields(kind) if f.name in stored})
+    except TypeError as error:  # sizes are missing
+        raise ValueError(_damaged_spec(run / SPEC, error)) from error
 
 
 def load_model(network: NetworkFactory, run: Path, *, checkpoint: str = "best") -> nn.Module:
@@ -123,16 +150,23 @@ def load_model(network: NetworkFactory, run: Path, *, checkpoint: str = "best") 
     """
     stored = _stored_spec(run)
     arguments = dict(stored["network_arguments"])
-    model = network(arguments.pop("grid_shape"), **arguments)
+    try:
+        model = network(arguments.pop("grid_shape"), **arguments)
+    except (TypeError, KeyError) as error:  # sizes that no network has
+        raise ValueError(_damaged_spec(run / SPEC, error)) from error
     if stored.get("normalization"):
-        given, wanted = torch.ones(stored["n_fields_in"]), torch.ones(stored["n_fields_out"])
+        spec = saved_spec(run)
+        assert isinstance(spec, FieldSpec)
+        given, wanted = torch.ones(spec.n_fields_in), torch.ones(spec.n_fields_out)
         model = Normalized(model, given, given, wanted, wanted)  # the weights bring the numbers
     model = model.eval()
     load_weights(model, run / "checkpoints" / checkpoint)
     return model
 
 
-def load_mri_networks(runs: Sequence[Path], *, checkpoint: str = "best") -> list[SavedNetwork]:
+def load_mri_networks(
+    runs: Sequence[Path], *, checkpoint: str = "best", trust: bool = False
+) -> list[SavedNetwork]:
     """Load the trained networks of run directories and of comparisons.
 
     Parameters
@@ -142,6 +176,8 @@ def load_mri_networks(runs: Sequence[Path], *, checkpoint: str = "best") -> list
         is taken, with the first of its seeds.
     checkpoint
         "best" or "last".
+    trust
+        Build classes of other packages too, which may run any code.
 
     Raises
     ------
@@ -155,7 +191,8 @@ def load_mri_networks(runs: Sequence[Path], *, checkpoint: str = "best") -> list
         for name, path in _runs_in(run):
             taken = any(network.name == name for network in networks)
             named = path == run
-            network = _load_network(str(path) if taken else name, path, checkpoint, named=named)
+            known_as = str(path) if taken else name
+            network = _load_network(known_as, path, checkpoint, named=named, trust=trust)
             if any(p.requires_grad for p in network.model.parameters()):
                 networks.append(network)
             elif named:
@@ -170,7 +207,12 @@ def _runs_in(folder: Path) -> list[tuple[str, Path]]:
     names = _configuration(folder).get("networks")
     if names is None:
         return [(folder.parent.name if folder.name.startswith("seed-") else folder.name, folder)]
-    seeds = {name: sorted((folder / name).glob("seed-*/config.yaml")) for name in names}
+    if not isinstance(names, dict):
+        rule = f"`networks` of {folder / 'config.yaml'} must be a mapping of names to networks"
+        raise ValueError(message(rule, type(names).__name__, "Restore the file."))
+    for name in names:
+        check_folder_name("networks", str(name))
+    seeds = {str(name): sorted((folder / str(name)).glob("seed-*/config.yaml")) for name in names}
     found = [(name, paths[0].parent) for name, paths in seeds.items() if paths]
     if not found:
         rule = f"the comparison {folder} must hold finished runs"
@@ -178,16 +220,19 @@ def _runs_in(folder: Path) -> list[tuple[str, Path]]:
     return found
 
 
-def _load_network(name: str, run: Path, checkpoint: str, *, named: bool) -> SavedNetwork:
+def _load_network(
+    name: str, run: Path, checkpoint: str, *, named: bool, trust: bool
+) -> SavedNetwork:
     values = _configuration(run)
     kind = _stored_spec(run)["kind"]
     if kind != "ScanSpec":
         rule = f"{run} must be the run of an MRI network"
         remedy = "Name a run that was trained on scans."
         raise ValueError(message(rule, f"one trained on {kind}", remedy))
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--network", type=NetworkFactory, required=True)
-    factory = _instantiated(parser, {"network": values.get("network")}, run).network
+    try:
+        factory = build(_as_typed(values.get("network"), trust), NetworkFactory, "network")
+    except ValueError as error:
+        raise ValueError(_about(error, run, "network", None, {})) from error
     model = load_model(factory, run, checkpoint=checkpoint)
     return SavedNetwork(name, run, model, data_options(run).get("normalization", "p95"), named)
 
@@ -199,10 +244,16 @@ def _stored_spec(run: Path) -> dict[str, Any]:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if not {"kind", "network_arguments"} <= stored.keys():
             raise ValueError("keys are missing")
-    except (ValueError, AttributeError) as error:
-        rule = f"{path} must say what the network was built for"
-        raise ValueError(message(rule, str(error).rstrip("."), "Restore it.")) from error
+        if not isinstance(stored["network_arguments"], dict):
+            raise ValueError("`network_arguments` is no mapping")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(_damaged_spec(path, error)) from error
     return _with_tuples(stored)
+
+
+def _damaged_spec(path: Path, error: Exception) -> str:
+    rule = f"{path} must say what the network was built for"
+    return message(rule, str(error).rstrip("."), "Restore it.")
 
 
 def _with_tuples(value: Any) -> Any:
@@ -211,18 +262,20 @@ def _with_tuples(value: Any) -> Any:
     return tuple(_with_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _changed(value: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+def _changed(value: Any, change: Mapping[str, Any]) -> Any:
     """Return a class_path with init_args in which some of the latter are replaced."""
-    if change.get("class_path", value["class_path"]) != value["class_path"]:
-        return dict(change)
-    options = {**(value.get("init_args") or {})}
+    old_class = value.get("class_path") if isinstance(value, dict) else None
+    if change.get("class_path", old_class) != old_class:
+        return Given(change)
+    options = {**(value.get("init_args") or {})} if isinstance(value, dict) else {}
     given = {k: v for k, v in change.items() if k not in ("class_path", "init_args")}
     for key, new in {**(change.get("init_args") or {}), **given}.items():
         old = options.get(key)
-        if isinstance(new, Mapping) and isinstance(old, dict) and "class_path" in old:
-            new = _changed(old, new)
+        if isinstance(new, Mapping):
+            merged = isinstance(old, dict) and "class_path" in old
+            new = _changed(old, new) if merged else Given(new)
         options[key] = new
-    return {**value, "init_args": options}
+    return {**value, "init_args": options} if isinstance(value, dict) else options
 
 
 def _configuration(run: Path) -> dict[str, Any]:
@@ -231,43 +284,8 @@ def _configuration(run: Path) -> dict[str, Any]:
         rule = "a run must be a directory"
         raise FileNotFoundError(message(rule, str(run), "Name the `output` of `train`."))
     path = existing_file(run / "config.yaml")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        rule = f"{path} must be the configuration of a run"
-        raise ValueError(message(rule, "no YAML", "Restore it.")) from error
+    values = read_yaml(path)
     if not isinstance(values, dict):
         rule = f"{path} must be the configuration of a run"
         raise ValueError(message(rule, repr(values)[:40], "Restore it."))
-    for key in ("data", "network", "objective"):  # a bare name could be that of any function
-        if key in values and not (isinstance(values[key], dict) and "class_path" in values[key]):
-            rule = f"`{key}` in {path} must have a class_path"
-            raise ValueError(message(rule, repr(values[key])[:40], "Restore it."))
-    _only_ours(values, path)
     return values
-
-
-def _only_ours(value: Any, path: Path) -> None:
-    """Refuse classes of other packages: building them would run their code."""
-    if isinstance(value, dict):
-        name = value.get("class_path")
-        if name is not None and not str(name).startswith(OURS):
-            rule = f"{path} may name classes of monarch_sciml only"
-            raise ValueError(message(rule, name, "Check where this run came from."))
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            _only_ours(item, path)
-
-
-def _instantiated(parser: ArgumentParser, values: dict[str, Any], run: Path) -> Namespace:
-    """Return the values as objects; errors name the run."""
-    return parser.instantiate(_parsed(parser, values, run))
-
-
-def _parsed(parser: ArgumentParser, values: dict[str, Any], run: Path) -> Namespace:
-    try:
-        return parser.parse_object(values)
-    except ArgumentError as error:
-        rule = f"{run / 'config.yaml'} must be the configuration of a run"
-        raise ValueError(message(rule, str(error), "Restore it, or train again.")) from error

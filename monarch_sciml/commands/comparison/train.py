@@ -6,12 +6,8 @@ from pathlib import Path
 
 from monarch_sciml._checks import message
 from monarch_sciml.commands.comparison.publish import publish
-from monarch_sciml.commands.comparison.trained_run import (
-    Contender,
-    LoopOptions,
-    NetworkFactory,
-    run_network,
-)
+from monarch_sciml.commands.comparison.recipe import Contender, LoopOptions, NetworkFactory
+from monarch_sciml.commands.comparison.trained_run import run_network
 from monarch_sciml.data.spec import DataModule
 from monarch_sciml.evaluation.metrics_table import summary_text
 from monarch_sciml.training import (
@@ -99,5 +95,7 @@ def train_network(
         title=f"{run.name}, seed {seed}",
         configuration=configuration,
         command="monarch-sciml train --config config.yaml --output FOLDER",
+        notes=run.notes,
     )
-    return f"{summary_text(run.metrics)}\n\nrun: {output}\nreport: {output / 'report.html'}"
+    text = "\n\n".join([summary_text(run.metrics), *run.notes])
+    return f"{text}\n\nrun: {output}\nreport: {output / 'report.html'}"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from monarch_sciml._checks import message
+from monarch_sciml._checks import message, printable
 from monarch_sciml._files import write_text
+from monarch_sciml.commands.comparison.recipe import Contender, LoopOptions, NetworkFactory
 from monarch_sciml.commands.comparison.suitability import check_basis
 from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec
 from monarch_sciml.evaluation import count_parameters
@@ -22,11 +23,9 @@ from monarch_sciml.models import Normalized
 from monarch_sciml.training import (
     Budget,
     Objective,
-    Optimisation,
     Progress,
     ReconstructionObjective,
     RolloutObjective,
-    TrainingDiverged,
     evaluate_model,
     is_main_process,
     load_state,
@@ -37,50 +36,6 @@ from monarch_sciml.training import (
 )
 
 SPEC = "spec.json"
-
-NetworkFactory = Callable[[tuple[int, ...]], nn.Module]
-"""Builds a network for a grid; called with the other sizes of the data as keywords."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contender:
-    """One entry of a comparison.
-
-    Attributes
-    ----------
-    network
-        The class of the network and its options; the sizes come from the data.
-    optimisation
-        How it is trained. Give every contender the same care.
-    """
-
-    network: NetworkFactory
-    optimisation: Optimisation = field(default_factory=Optimisation)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopOptions:
-    """How the training loop runs, apart from what is trained.
-
-    Attributes
-    ----------
-    resume
-        Go on with a run that is there, and leave a finished one as it is.
-    mixed_precision
-        "no", "bf16" or "fp16".
-    tensorboard
-        Write TensorBoard curves too.
-    progress
-        Show progress bars.
-    num_workers
-        Processes that load data.
-    """
-
-    resume: bool = False
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    tensorboard: bool = False
-    progress: bool = True
-    num_workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,6 +56,8 @@ class TrainedRun:
         On the test samples of further data sets, by their names.
     failure
         Why there are no metrics; empty where there are.
+    notes
+        Sentences on the training that its user should read.
     """
 
     name: str
@@ -110,6 +67,7 @@ class TrainedRun:
     metrics: dict[str, Tensor]
     elsewhere: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     failure: str = ""
+    notes: list[str] = field(default_factory=list)
 
     @property
     def means(self) -> dict[str, float]:
@@ -179,39 +137,34 @@ def run_network(
     ValueError
         When objective or test samples do not fit the data.
     TrainingDiverged, RunBusy
-        When `train` raises them. The directory of a training that diverged is described like any
-        other.
+        When `train` raises them. What a run directory says of itself is written before the first
+        step.
     """
-    _check_objective(objective, data.spec)
+    check_objective(objective, data.spec)
     n_samples_of(data.test)  # before the training, not after it
     model = build(contender.network, data, seed=seed)
-    try:
-        result = train(
-            model,
-            objective,
-            data,
-            optimisation=contender.optimisation,
-            budget=budget,
-            output=output,
-            seed=seed,
-            resume=options.resume,
-            mixed_precision=options.mixed_precision,
-            tensorboard=options.tensorboard,
-            progress=options.progress,
-            num_workers=options.num_workers,
-        )
-    except TrainingDiverged:
-        _describe(output, configuration, data)
-        raise
-    _describe(output, configuration, data)
+    result = train(
+        model,
+        objective,
+        data,
+        optimisation=contender.optimisation,
+        budget=budget,
+        output=output,
+        seed=seed,
+        resume=options.resume,
+        mixed_precision=options.mixed_precision,
+        tensorboard=options.tensorboard,
+        progress=options.progress,
+        num_workers=options.num_workers,
+        started=lambda: _describe(output, configuration, data),
+    )
     load_weights(model, result.best)
     metrics, *further = (
         evaluate_model(model, objective, samples.test, batch_size=budget.batch_size)
         for samples in (data, *(evaluate_on or {}).values())
     )
-    return TrainedRun(
-        name, seed, model, result.progress, metrics, dict(zip(evaluate_on or {}, further))
-    )
+    elsewhere = dict(zip(evaluate_on or {}, further))
+    return TrainedRun(name, seed, model, result.progress, metrics, elsewhere, notes=result.notes)
 
 
 def diverged_run(
@@ -235,7 +188,7 @@ def _describe(output: Path, configuration: str, data: DataModule) -> None:
         write_text(output / SPEC, spec_text(data.spec))
 
 
-def _check_objective(objective: Objective, spec: FieldSpec | ScanSpec) -> None:
+def check_objective(objective: Objective, spec: FieldSpec | ScanSpec) -> None:
     """Refuse an objective for data of another kind, before anything is written."""
     wanted, other = ("RolloutObjective or OneStepObjective", ReconstructionObjective)
     if isinstance(spec, ScanSpec):
@@ -243,6 +196,17 @@ def _check_objective(objective: Objective, spec: FieldSpec | ScanSpec) -> None:
     if isinstance(objective, other):
         rule = f"`objective` must be {wanted} for data of this kind ({type(spec).__name__})"
         raise ValueError(message(rule, type(objective).__name__, "Change objective or data."))
+
+
+def check_folder_name(option: str, name: str) -> None:
+    """Raise ValueError when a name cannot be that of a folder inside another one.
+
+    Names of networks are folders of a comparison: "../elsewhere" would be written outside of it.
+    """
+    steers = any(c in "/\\\0" for c in name) or printable(name) != name
+    if steers or not name or name != name.strip(" ."):
+        rule = f"`{option}` must have names that folders can have: no / or \\, no . or space around"
+        raise ValueError(message(rule, repr(name), "Rename it."))
 
 
 def describe_run(output: Path, configuration: str) -> None:

@@ -22,7 +22,7 @@ SOLVERS = ("zero_filled", "cg_sense", "l1_wavelet")
 OutputFormat = Literal["h5", "nii", "nii.gz", "cfl", "png"]
 _NOT_OF_THE_IMAGE = (
     *("output", "output_format", "figure", "resume", "overwrite", "device", "progress"),
-    *("run", "method", *OPTIONS),
+    *("trust", "run", "method", *OPTIONS),
 )
 """Fields that images do not depend on, or that `Settings.description` has in other words."""
 
@@ -91,6 +91,9 @@ class Settings:
         Where to compute, cpu or cuda.
     progress
         Show progress bars.
+    trust
+        Build classes of other packages that a run names, which may run any code: for runs that you
+        have made yourself.
 
     Raises
     ------
@@ -124,6 +127,7 @@ class Settings:
     overwrite: bool = False
     device: str = "cpu"
     progress: bool = True
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked without a scan."""
@@ -158,7 +162,7 @@ class Settings:
     @cached_property
     def networks(self) -> Sequence[SavedNetwork]:
         """The trained networks of the runs, loaded when they are first needed."""
-        return load_mri_networks(listed(self.run))
+        return load_mri_networks(listed(self.run), trust=self.trust)
 
     @property
     def names(self) -> list[str]:

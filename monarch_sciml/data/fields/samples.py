@@ -5,6 +5,7 @@ Shapes: N trajectories, T frames, F fields, then the grid.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from torch.utils.data import Dataset
 from monarch_sciml._checks import message
 from monarch_sciml.data.fields.source import FieldSource
 
+SUMMED_SAMPLES = 64
+"""Samples that the fingerprint of a set that is not kept in memory is made of."""
 KEPT_BYTES = 2**29
 """Samples whose frames take no more, 512 MiB, are kept in memory unless told otherwise."""
 
@@ -122,6 +125,19 @@ class FieldSamples(Dataset[dict[str, Tensor]]):
             "input": self._select(given, self.input_fields),
             "target": self._select(wanted, self.target_fields),
         }
+
+    def fingerprint(self) -> str:
+        """Return a checksum of the values; of 64 samples where they are not kept in memory."""
+        digest = hashlib.sha256(repr((self._shape, self.fields, self.samples)).encode())
+        if self._kept is not None:
+            digest.update(self._kept.numpy())
+        else:
+            count = min(len(self), SUMMED_SAMPLES)
+            for number in range(count):
+                sample = self[number * (len(self) - 1) // max(1, count - 1)]
+                for name in ("input", "target"):
+                    digest.update(sample[name].contiguous().numpy())
+        return digest.hexdigest()
 
     def blocks(self, *, fields: Sequence[str]) -> Iterator[Tensor]:
         """Yield every frame that samples use, (n, T, F, *grid), in blocks of bounded size."""

@@ -13,8 +13,10 @@ import torch
 from torch.utils.data import Dataset
 
 from monarch_sciml._checks import message, one_of
+from monarch_sciml._files import content_sum
 from monarch_sciml.data.memory import check_memory
 from monarch_sciml.data.scans.estimate import same_calibration
+from monarch_sciml.data.scans.formats.bart import pair_of
 from monarch_sciml.data.scans.maps import CoilMaps, SliceMaps
 from monarch_sciml.data.scans.reference import coil_combined, reference_image
 from monarch_sciml.data.scans.scan import Scan
@@ -170,6 +172,15 @@ class ScanDataset(Dataset[dict[str, Any]]):
             return self._samples[i]
         volume, number = self.index[i]
         return self._finish(self._read(volume, number), volume, number)
+
+    def fingerprint(self) -> str:
+        """Return a checksum of the files (`content_sum`) and masks; names do not count."""
+        digest = hashlib.sha256(repr((self.index, self.shapes)).encode())
+        for path, mask in zip(self.paths, self._masks):
+            for part in [path] if path.is_file() else pair_of(path):
+                digest.update(content_sum(part).encode())
+            digest.update(mask.contiguous().numpy())
+        return digest.hexdigest()
 
     def _check_memory(self) -> None:
         """Refuse samples that will not fit into memory."""

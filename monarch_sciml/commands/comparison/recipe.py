@@ -1,0 +1,81 @@
+"""What a network is trained from: the options of `train`, which a run directory keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import nn
+
+from monarch_sciml.data.spec import DataModule
+from monarch_sciml.training import Budget, Objective, Optimisation
+
+NetworkFactory = Callable[[tuple[int, ...]], nn.Module]
+"""Builds a network for a grid; called with the other sizes of the data as keywords."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One entry of a comparison.
+
+    Attributes
+    ----------
+    network
+        The class of the network and its options; the sizes come from the data.
+    optimisation
+        How it is trained. Give every contender the same care.
+    """
+
+    network: NetworkFactory
+    optimisation: Optimisation = field(default_factory=Optimisation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """How the training loop runs, apart from what is trained.
+
+    Attributes
+    ----------
+    resume
+        Go on with a run that is there, and leave a finished one as it is.
+    mixed_precision
+        "no", "bf16" or "fp16".
+    tensorboard
+        Write TensorBoard curves too.
+    progress
+        Show progress bars.
+    num_workers
+        Processes that load data.
+    """
+
+    resume: bool = False
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    tensorboard: bool = False
+    progress: bool = True
+    num_workers: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Contender):
+    """All that a run was made from, as its config.yaml describes it.
+
+    Attributes
+    ----------
+    data
+        Where the samples come from.
+    objective
+        Loss and metrics.
+    budget
+        Epochs and batch size.
+    seed
+        Seed of the initial weights and of the order of the samples.
+    options
+        Resuming, precision, logging.
+    """
+
+    data: DataModule
+    objective: Objective
+    budget: Budget
+    seed: int = 0
+    options: LoopOptions = field(default_factory=LoopOptions)
