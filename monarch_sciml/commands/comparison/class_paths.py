@@ -38,8 +38,7 @@ def class_of_ours(path: Any, base: type, *, where: str) -> type:
         When it is no such class.
     """
     found = _resolved(path) if isinstance(path, str) and _PATH.fullmatch(path) else None
-    ours = inspect.isclass(found) and _is_ours(found.__module__)
-    if not ours:
+    if not (inspect.isclass(found) and _is_ours(found.__module__)):
         rule = f"{where} may name classes of {PACKAGE} only"
         remedy = "Pass --trust true only for a run that you or somebody you trust has made."
         raise ValueError(message(rule, repr(path)[:100], remedy))

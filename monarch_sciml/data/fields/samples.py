@@ -130,13 +130,13 @@ class FieldSamples(Dataset[dict[str, Tensor]]):
         """Return a checksum of the values; of 64 samples where they are not kept in memory."""
         digest = hashlib.sha256(repr((self._shape, self.fields, self.samples)).encode())
         if self._kept is not None:
-            digest.update(self._kept.numpy())
+            digest.update(self._kept.numpy().data)
         else:
             count = min(len(self), SUMMED_SAMPLES)
             for number in range(count):
                 sample = self[number * (len(self) - 1) // max(1, count - 1)]
                 for name in ("input", "target"):
-                    digest.update(sample[name].contiguous().numpy())
+                    digest.update(sample[name].contiguous().numpy().data)
         return digest.hexdigest()
 
     def blocks(self, *, fields: Sequence[str]) -> Iterator[Tensor]:

@@ -179,7 +179,7 @@ class ScanDataset(Dataset[dict[str, Any]]):
         for path, mask in zip(self.paths, self._masks):
             for part in [path] if path.is_file() else pair_of(path):
                 digest.update(content_sum(part).encode())
-            digest.update(mask.contiguous().numpy())
+            digest.update(mask.contiguous().numpy().data)
         return digest.hexdigest()
 
     def _check_memory(self) -> None:
