@@ -18,8 +18,12 @@ from monarch_sciml._checks import message
 
 
 def needs_plain_operations(*tensors: Tensor) -> bool:
-    """Whether a transform of torch.func, forward-mode autograd or the compiler is at work."""
+    """Whether a transform of torch.func, forward-mode autograd, a tracer or the compiler is at
+    work.
+    """
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return True
+    if torch.jit.is_tracing():
         return True
     if getattr(forward_ad, "_current_level", 0) < 0:  # outside of forward mode: the usual case
         return False

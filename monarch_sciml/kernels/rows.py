@@ -43,11 +43,12 @@ def monarch_planes(first: Tensor, second: Tensor, index: Index = (None, None)) -
 
 
 def reference_monarch_planes(first: Tensor, second: Tensor, index: Index = (None, None)) -> Tensor:
-    """Compute `monarch_planes` by differentiable operations of torch: the slow reference."""
-    a = _picked(torch.view_as_complex(first), index[0])
-    b = _picked(torch.view_as_complex(second), index[1])
-    rows = (a.unsqueeze(-1) * b).mT.flatten(1)  # (J, N_1 N_2)
-    return torch.stack([rows.real, rows.imag])
+    """Compute `monarch_planes` by differentiable operations of torch, real ones throughout: the
+    slow reference, and what is traced and exported.
+    """
+    a, c = _picked(first, index[0]).unsqueeze(-2).unbind(-1)  # (J, N_2, 1) each
+    b, d = _picked(second, index[1]).unbind(-1)  # (J, N_2, N_1) each
+    return torch.stack([a * b - c * d, a * d + c * b]).mT.flatten(2)  # (2, J, N_1 N_2)
 
 
 class _MonarchPlanes(torch.autograd.Function):

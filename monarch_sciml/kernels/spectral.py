@@ -60,7 +60,8 @@ def spectral_convolution(
     alike = len({matrix.ndim for matrix in matrices}) == 1
     if x.is_complex() or not alike or not all(matrix.is_complex() for matrix in matrices):
         y = reference_spectral_convolution(x, weight, analysis, synthesis)
-        return y if bias is None else y + _per_channel(bias, len(analysis))
+        y = y if bias is None else y + _per_channel(bias, len(analysis))
+        return y.to(x.dtype) if x.dtype in (torch.bfloat16, torch.float16) else y
     rows = [*analysis, *(matrix.mT for matrix in synthesis)]
     planes = [torch.stack([matrix.real, matrix.imag], dim=-3) for matrix in rows]
     return real_spectral_convolution(
@@ -106,9 +107,7 @@ def real_spectral_convolution(
 def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, *planes: Tensor) -> Tensor:
     """Compute the convolution of real data by differentiable operations of torch."""
     dims = len(planes) // 2
-    matrices = [torch.complex(*matrix.unbind(-3)) for matrix in planes]
-    matrices[dims:] = [matrix.mT for matrix in matrices[dims:]]
-    y = _real_products(x, weight, matrices[:dims], matrices[dims:])
+    y = _real_products(x, weight, planes[:dims], planes[dims:])
     return y if bias is None else y + _per_channel(bias, dims).to(y.dtype)
 
 
@@ -160,9 +159,9 @@ def _real_products(
     """
     batch, _, *grid = x.shape
     dims = len(grid)
-    per_channel = analysis[0].ndim == 3
-    analysis = [_grouped(matrix) for matrix in analysis]
-    synthesis = [_grouped(matrix) for matrix in synthesis]
+    per_channel = analysis[0].ndim == 4
+    analysis = [_grouped(matrix) for matrix in analysis]  # (G, 2, K, n)
+    synthesis = [_grouped(matrix) for matrix in synthesis]  # (G, 2, K, m)
     rows = x.transpose(0, 1) if per_channel else x.unsqueeze(0)
     groups = rows.shape[0]
     planes = _last_axis_to_modes(rows.reshape(groups, -1, grid[-1]), analysis[-1])
@@ -171,46 +170,57 @@ def _real_products(
         planes = planes.unflatten(-1, (-1, grid[axis]))
         planes = _contract(planes, analysis[axis]).movedim(-1, 2).flatten(2, 3)
     n_modes = planes.shape[2]
-    # (G, 2, M, S) -> (M, B, I): S is B I, or B with the channels in G
-    z = torch.complex(planes[:, 0], planes[:, 1]).unflatten(-1, (batch, -1))  # (G, M, B, I / G)
-    z = z.permute(1, 2, 0, 3).reshape(n_modes, batch, -1)
-    z = torch.bmm(z, weight.to(z.dtype).flatten(0, dims - 1))  # (M, B, O)
-    z = z.permute(2, 0, 1) if per_channel else z.flatten(1).unsqueeze(0)  # (G, M, S)
-    planes = torch.stack([z.real, z.imag], dim=1)  # (G, 2, M, S)
+    # (G, 2, M, S) -> (2, M, B, I): S is B I, or B with the channels in G
+    z = planes.unflatten(-1, (batch, -1)).permute(1, 2, 3, 0, 4).reshape(2, n_modes, batch, -1)
+    z = _mixed(z, weight.flatten(0, dims - 1))  # (2, M, B, O)
+    planes = z.permute(3, 0, 1, 2) if per_channel else z.flatten(2).unsqueeze(0)  # (G, 2, M, S)
     for axis in range(dims - 1):
         # (G, 2, K_axis ... K_d, S ..) -> (G, 2, K_{axis+1} ... K_d, S .. m_axis)
-        modes = synthesis[axis].shape[-1]
+        modes = synthesis[axis].shape[-2]
         planes = planes.unflatten(2, (modes, -1)).movedim(2, -1)
-        planes = _contract(planes, synthesis[axis]).flatten(3)
+        planes = _contract(planes, synthesis[axis].mT).flatten(3)
     out = _modes_to_last_axis(planes, synthesis[-1], x.dtype)  # (G, S m_1 .. m_{d-1}, m_d)
-    sizes = [matrix.shape[-2] for matrix in synthesis]
+    sizes = [matrix.shape[-1] for matrix in synthesis]
     if per_channel:
         return out.view(out.shape[0], batch, *sizes).transpose(0, 1)
     return out.view(batch, -1, *sizes)
 
 
+def _mixed(z: Tensor, weight: Tensor) -> Tensor:
+    """Multiply planes (2, M, B, I) by complex weights (M, I, O): planes (2, M, B, O).
+
+    Traced and exported, it is made of real products: runtimes without complex numbers take them.
+    """
+    if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        return torch.view_as_real(torch.bmm(torch.complex(*z.unbind()), weight)).movedim(-1, 0)
+    real, imag = torch.view_as_real(weight).unbind(-1)
+    return torch.stack([z[0] @ real - z[1] @ imag, z[0] @ imag + z[1] @ real])
+
+
 def _grouped(matrix: Tensor) -> Tensor:
-    return matrix if matrix.ndim == 3 else matrix.unsqueeze(0)
+    return matrix if matrix.ndim == 4 else matrix.unsqueeze(0)
 
 
 def _last_axis_to_modes(rows: Tensor, matrix: Tensor) -> Tensor:
-    """Real rows (G, S, n) -> planes (G, 2, K, S), real and imaginary rows stacked in one
+    """Real rows (G, S, n) -> planes (G, 2, K, S), real and imaginary rows (G, 2, K, n) in one
     product.
     """
-    stacked = torch.cat([matrix.real, matrix.imag], dim=-2)  # (G, 2K, n)
+    stacked = matrix.flatten(1, 2)  # (G, 2K, n)
     product = stacked.to(rows.dtype) @ rows.mT
     return product.to(stacked.dtype).unflatten(1, (2, -1))
 
 
 def _modes_to_last_axis(planes: Tensor, matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """Planes (G, 2, K, S) -> real rows (G, S, m) = Re(matrix z)."""
-    stacked = torch.cat([matrix.real, -matrix.imag], dim=-1)  # (G, m, 2K)
-    return planes.flatten(1, 2).mT.to(dtype) @ stacked.mT.to(dtype)
+    """Planes (G, 2, K, S) -> real rows (G, S, m), the real part of the columns (G, 2, K, m) z."""
+    stacked = torch.cat([matrix[:, 0], -matrix[:, 1]], dim=-2)  # (G, 2K, m)
+    return planes.flatten(1, 2).mT.to(dtype) @ stacked.to(dtype)
 
 
 def _contract(planes: Tensor, matrix: Tensor) -> Tensor:
-    """Planes (G, 2, ..., n) -> (G, 2, ..., K): one real product, then the complex combination."""
-    stacked = torch.cat([matrix.real, matrix.imag], dim=-2)  # (G, 2K, n)
+    """Planes (G, 2, ..., n) by (G, 2, K, n) -> (G, 2, ..., K): one real product, then the complex
+    combination.
+    """
+    stacked = matrix.flatten(1, 2)  # (G, 2K, n)
     size = matrix.shape[-2]
     both = (planes.flatten(1, -2) @ stacked.mT).unflatten(1, planes.shape[1:-1])
     real = both[:, 0, ..., :size] - both[:, 1, ..., size:]

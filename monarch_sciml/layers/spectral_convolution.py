@@ -5,8 +5,8 @@ Letters: B batch, I and O channels in and out, d axes, n_i grid sizes, K_i kept 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,12 @@ from monarch_sciml.layers.neuralop_arguments import (
 )
 from monarch_sciml.layers.neuralop_placement import place_as_neuralop
 from monarch_sciml.layers.spectral_weights import mixing_weight, multiplied_out
-from monarch_sciml.transforms import CorrectedTransform, MonarchTransform, Transform
+from monarch_sciml.transforms import (
+    CorrectedTransform,
+    FixedTransform,
+    MonarchTransform,
+    Transform,
+)
 from monarch_sciml.transforms.named import (
     TRANSFORMS,
     TransformName,
@@ -198,6 +203,24 @@ class MonarchSpectralConv(nn.Module):
         std, ones = (2 / (in_channels + out_channels)) ** 0.5, (1,) * self.order
         self.bias = nn.Parameter(std * torch.randn(out_channels, *ones)) if bias else None
         self._resampled: dict[tuple[str | int, ...], Transform] = {}
+        self._prepare()
+
+    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> Self:
+        """Move or cast the layer; factors of complex weights keep single precision at least."""
+        super()._apply(fn, recurse)
+        if isinstance(self.weight, nn.Module) and not self._real_basis:
+            half = (torch.bfloat16, torch.float16)
+            if any(factor.dtype in half for factor in self.weight.parameters()):
+                self.weight.float()
+        return self
+
+    def _prepare(self) -> None:
+        """Make what the Monarch transforms hand out of their factors, ahead of any trace."""
+        for axis, transforms in enumerate(zip(self.analysis, self.synthesis)):
+            for transform in transforms:
+                if isinstance(transform, MonarchTransform):
+                    keep = self._rows(axis, self._n_modes[axis])
+                    transform.row_factors(keep, ascending=self._signed(axis))
 
     @property
     def n_modes(self) -> list[int]:
@@ -211,6 +234,8 @@ class MonarchSpectralConv(nn.Module):
             rule = f"`n_modes` must be at most max_n_modes={tuple(self.max_n_modes)} on every axis"
             raise ValueError(message(rule, tuple(modes), "Build the layer with more max_n_modes."))
         self._n_modes = modes
+        if hasattr(self, "synthesis"):
+            self._prepare()
 
     def _rows(self, axis: int, n_modes: int) -> int:
         """Rows of the transform for n_modes modes of both signs."""
@@ -224,7 +249,10 @@ class MonarchSpectralConv(nn.Module):
         key = (which, axis, n)
         if key not in self._resampled:
             self._resampled[key] = transform.resampled(n)
-        return self._resampled[key].to(next(self.parameters()))
+        on_grid = self._resampled[key]
+        if isinstance(on_grid, FixedTransform):  # others follow their parameters
+            on_grid.follow(next(self.parameters()))
+        return on_grid
 
     def _joint(self, which: str, grid: Sequence[int]) -> CorrectedTransform:
         """Transform of the whole grid."""
@@ -234,7 +262,7 @@ class MonarchSpectralConv(nn.Module):
             return transform
         if (which, *grid) not in self._resampled:
             self._resampled[(which, *grid)] = transform.resampled(grid, keep_modes=True)
-        return self._resampled[(which, *grid)].to(next(self.parameters()))  # type: ignore
+        return self._resampled[(which, *grid)]  # type: ignore
 
     def _padded_weight(self) -> Tensor:
         """Weights (K_1, ..., K_d, I, O) of all modes, zero for those not in use."""

@@ -3,14 +3,36 @@
 Letters: B batch, C channels, F fields (C = steps times F, steps first).
 """
 
-from __future__ import annotations
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message
+from monarch_sciml.models.network import Network
 
 
-class Normalized(nn.Module):
+def _encoded(network: nn.Module) -> dict[str, Any]:
+    """Return class and arguments of a network, for the configuration of the one around it."""
+    config = getattr(network, "_hub_mixin_config", None)
+    return {"class": type(network).__name__, **(config if isinstance(config, dict) else {})}
+
+
+def _decoded(config: dict[str, Any]) -> nn.Module:
+    """Return the network that `_encoded` describes, untrained."""
+    from monarch_sciml import models
+
+    arguments = {**config}
+    return getattr(models, arguments.pop("class"))(**arguments)
+
+
+def _numbers(values: Tensor) -> list[float] | None:
+    return None if values.is_meta else values.tolist()
+
+
+class Normalized(
+    Network, coders={nn.Module: (_encoded, _decoded), Tensor: (_numbers, torch.tensor)}
+):
     r"""Run a network on fields of about zero mean and unit variance.
 
     .. math:: y = \mu_y + \sigma_y N\!\left(\frac{x - \mu_x}{\sigma_x}\right)
@@ -62,6 +84,9 @@ class Normalized(nn.Module):
             ("target_std", target_std),
         ):
             numbers = values.detach().flatten().clone()
+            if numbers.is_meta:  # numbers to come
+                self.register_buffer(name, numbers)
+                continue
             if not bool(numbers.isfinite().all()):
                 rule = f"`{name}` must be finite"
                 raise ValueError(message(rule, numbers.tolist(), "Look for damaged samples."))
@@ -84,7 +109,7 @@ class Normalized(nn.Module):
 
 def _spread(numbers: Tensor, x: Tensor) -> Tensor:
     """Repeat one number a field, (F,), over the steps of x: (C, 1, ..., 1), C = steps times F."""
-    steps, rest = divmod(x.shape[1], len(numbers))
+    steps, rest = divmod(int(x.shape[1]), len(numbers))
     if rest or not steps:
         rule = f"`x` must have a multiple of {len(numbers)} channels, one for each field and step"
         raise ValueError(message(rule, x.shape[1], "Pass steps times fields as channels."))

@@ -52,6 +52,8 @@ def conjugate_gradients(
     Squares of numbers are added up: a residual below 3e-16 in single precision counts as
     zero, and b must stay below 1e19. Scale b where it may not.
 
+    Under torch.compile, torch.export and torch.jit.trace all `n_iterations` are made.
+
     References
     ----------
     Hestenes, Stiefel, "Methods of conjugate gradients for solving linear systems", J. Res. NBS 49
@@ -71,7 +73,7 @@ def conjugate_gradients(
     direction, energy = residual, _dot(residual, residual, dims)
     for _ in range(n_iterations):
         active = energy > goal
-        if not bool(active.any()):
+        if not (_traced() or bool(active.any())):
             break
         mapped = operator(direction)
         # a sample that has converged (or is zero) takes steps of length zero
@@ -132,6 +134,10 @@ def solve_regularized(
                 dims=dims,
             )
 
+    if _traced():  # a trace holds every iteration, and autograd goes back through them
+        return conjugate_gradients(
+            operator, b, start=start, n_iterations=n_iterations, tolerance=tolerance, dims=dims
+        )
     x = inverse(b.detach(), start.detach())
     if not torch.is_grad_enabled():
         return x
@@ -155,6 +161,11 @@ class _Inverse(torch.autograd.Function):
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor, None]:
         return ctx.inverse(gradients[0], None), None
+
+
+def _traced() -> bool:
+    """Whether the numbers are not there to look at: every iteration is then made."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def _dot(a: Tensor, b: Tensor, dims: tuple[int, ...]) -> Tensor:

@@ -6,13 +6,15 @@ Shapes: B leading (batch) axes, any number; M map sets; C coils; H, W image rows
 from __future__ import annotations
 
 import math
-from functools import cached_property
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, Self
 
 import torch
+from torch import nn
 
 from monarch_sciml._checks import message
 from monarch_sciml.physics.images import center_crop, combine, combine_map_sets, fft2c, ifft2c, rss
+from monarch_sciml.transforms.constants import outside_of_traces
 
 __all__ = [
     "LinearTransform",
@@ -56,7 +58,7 @@ def with_map_sets(masked_kspace: torch.Tensor, coil_maps: torch.Tensor) -> torch
     return coil_maps if coil_maps.dim() == masked_kspace.dim() + 1 else coil_maps.unsqueeze(-4)
 
 
-class SenseOperator:
+class SenseOperator(nn.Module):
     r"""Map an image to undersampled multi-coil k-space.
 
     .. math:: y_c = M \, F (S_c x), \qquad A^H y = \sum_c S_c^* F^H M y_c
@@ -73,7 +75,8 @@ class SenseOperator:
         (..., C, H, W), complex coil sensitivities S, dimensionless.
     transform
         A pair of `.forward` and `.adjoint` on the last two axes that takes the place of F;
-        None for the centred orthonormal FFT (`fft2c`).
+        None for the centred orthonormal FFT (`fft2c`). The parameters of a module are those of the
+        operator too, so that an optimiser finds them and `.to` moves them.
     map_sets
         The maps are (..., M, C, H, W) and images (..., M, H, W); k-space and mask have no such
         axis. `combine_map_sets` makes one image of the M.
@@ -91,6 +94,9 @@ class SenseOperator:
     F = exp(-2 pi i c^2 / N) r_k FFT r_n exactly, so the ramps are folded into maps and mask once.
     `normal` needs no ramps at all (a circular convolution commutes with shifts), and leaves out
     the FFT along an axis along which the mask is constant, for example the readout.
+    Mask and maps move with the module. They are parameters where an `nn.Parameter` is given, and
+    data otherwise, which the state dict leaves out. What is folded is kept for later calls, unless
+    mask or maps are learned.
     Nothing is checked of the maps' normalisation; A^H A has norm at most 1 when
     sum_c |S_c|^2 <= 1 everywhere and M is 0 or 1.
 
@@ -118,6 +124,7 @@ class SenseOperator:
         *,
         map_sets: bool = False,
     ) -> None:
+        super().__init__()
         if not coil_maps.is_complex():
             raise TypeError(
                 message("`coil_maps` must be complex", coil_maps.dtype, "Convert with `.to()`.")
@@ -130,10 +137,23 @@ class SenseOperator:
             rule = "`mask` (..., H, W) must match the last two axes of `coil_maps` (..., C, H, W)"
             got = f"{tuple(mask.shape)} and {tuple(coil_maps.shape)}"
             raise ValueError(message(rule, got, "Draw the mask for the shape of the k-space."))
-        self.coil_maps, self.map_sets = coil_maps, map_sets
-        # (..., H, W) -> (..., 1, H, W): one mask for all coils, in the real dtype of the maps
-        self.mask = mask.to(coil_maps.device, coil_maps.real.dtype).unsqueeze(-3)
+        self.map_sets = map_sets
+        weights = mask if isinstance(mask, nn.Parameter) else mask.to(coil_maps.real)
+        for name, tensor in (("coil_maps", coil_maps), ("weights", weights)):
+            if isinstance(tensor, nn.Parameter):
+                self.register_parameter(name, tensor)
+            else:
+                self.register_buffer(name, tensor, persistent=False)
         self.transform = transform
+        self._kept: dict[str, Any] = {}
+
+    coil_maps: torch.Tensor
+    weights: torch.Tensor
+
+    @property
+    def mask(self) -> torch.Tensor:
+        """(..., 1, H, W), one mask for all coils, in the real dtype of the maps."""
+        return self.weights.to(self.coil_maps.real.dtype).unsqueeze(-3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return A x, the masked k-space of every coil.
@@ -210,37 +230,62 @@ class SenseOperator:
         """Return the adjoint of `_expand`, (..., M?, H, W)."""
         return combine(coil_images.unsqueeze(-4) if self.map_sets else coil_images, maps)
 
-    @cached_property
-    @torch.enable_grad()  # kept for later calls, which may need gradients to mask and maps
+    def _apply(self, fn: Callable[..., torch.Tensor], recurse: bool = True) -> Self:
+        self._kept = {}
+        super()._apply(fn, recurse)
+        if self.weights.is_complex():  # `.to(torch.complex128)` takes all numbers along
+            self.weights = self.weights.real
+        return self
+
+    def _keep(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what depends on mask and maps only, made once where neither is learned."""
+        learned = self.weights.requires_grad or self.coil_maps.requires_grad
+        if learned or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return make()
+        if name not in self._kept:
+            with outside_of_traces():
+                self._kept[name] = make()
+        return self._kept[name]
+
+    @property
     def _ramped(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._keep("ramped", self._make_ramped)
+
+    @property
+    def _convolution(self) -> tuple[tuple[int, ...], torch.Tensor]:
+        return self._keep("convolution", self._make_convolution)
+
+    def _make_ramped(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mask and maps with the shifts of the centred FFT folded in as phase ramps."""
         ramp = torch.ones((), dtype=torch.complex128)
         offset = 0.0
         for axis in _AXES:
-            n = self.coil_maps.shape[axis]
+            n = int(self.coil_maps.shape[axis])
             center = n // 2
             offset += center * center / n
             # integer arithmetic keeps the angle exact: n c mod N lies in [0, N)
             turns = (torch.arange(n) * center % n).double() / n
             line = torch.polar(torch.ones_like(turns), 2 * math.pi * turns)
             ramp = ramp * (line[:, None] if axis == -2 else line)  # (H, 1) then (H, W)
-        origin = torch.polar(
-            torch.ones((), dtype=torch.float64),
-            torch.tensor(-2 * math.pi * (offset % 1.0), dtype=torch.float64),
-        )
+        angle = -2 * math.pi * (offset % 1.0)
+        origin = complex(math.cos(angle), math.sin(angle))
         dtype, device = self.coil_maps.dtype, self.coil_maps.device
         return (
             self.mask * (origin * ramp).to(device, dtype),
             self.coil_maps * ramp.to(device, dtype),
         )
 
-    @cached_property
-    @torch.enable_grad()
-    def _convolution(self) -> tuple[tuple[int, ...], torch.Tensor]:
-        """Axes along which the mask varies, and its square in the order of the plain FFT."""
-        mask = self.mask.detach()
-        axes = tuple(a for a in _AXES if bool((mask != mask.narrow(a, 0, 1)).any()))
-        weight = self.mask * self.mask
+    def _make_convolution(self) -> tuple[tuple[int, ...], torch.Tensor]:
+        """Axes along which the mask varies, and its square in the order of the plain FFT.
+
+        A trace cannot look at the mask, and takes both axes.
+        """
+        mask = self.mask
+        axes = _AXES
+        if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+            fixed = mask.detach()
+            axes = tuple(a for a in _AXES if bool((fixed != fixed.narrow(a, 0, 1)).any()))
+        weight = mask * mask
         for axis in _AXES:
             if axis not in axes:
                 weight = weight.narrow(axis, 0, 1)

@@ -6,6 +6,8 @@ Letters: n grid size, K = n_modes, C = n_copies (one matrix per channel).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +30,15 @@ class Transform(nn.Module, ABC):
 
     kind: Kind
     n_copies: int = 1
+
+    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> Self:
+        """Move or cast the module, and its constants with it."""
+        super()._apply(fn, recurse)
+        self._prepare()
+        return self
+
+    def _prepare(self) -> None:
+        """Make what `matrix` needs and training does not change, ahead of any trace."""
 
     @property
     def n(self) -> int:
@@ -76,13 +87,13 @@ class Transform(nn.Module, ABC):
 
         With `n_copies` C > 1, x is (..., C, n) and channel c meets matrix c.
         """
-        self._check(x, self.n_modes if self.kind.synthesis else self.n)
+        self._check(x, grid_side=not self.kind.synthesis)
         y = apply_matrix(self.matrix(), x)
         return y.real if self._real_output(forward=True) and y.is_complex() else y
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Apply the conjugate transpose, so that <forward(x), y> = <x, adjoint(y)>."""
-        self._check(y, self.n if self.kind.synthesis else self.n_modes)
+        self._check(y, grid_side=self.kind.synthesis)
         x = apply_matrix(self.matrix().mH, y)
         return x.real if self._real_output(forward=False) and x.is_complex() else x
 
@@ -91,7 +102,7 @@ class Transform(nn.Module, ABC):
 
         Costs one dense factorisation of the matrix, O(n^3).
         """
-        self._check(y, self.n if self.kind.synthesis else self.n_modes)
+        self._check(y, grid_side=self.kind.synthesis)
         return self._pseudo_inverse(y)
 
     def _pseudo_inverse(self, y: Tensor) -> Tensor:
@@ -111,7 +122,11 @@ class Transform(nn.Module, ABC):
     def _real_output(self, *, forward: bool) -> bool:
         return self.real_input and (self.kind.synthesis == forward)
 
-    def _check(self, x: Tensor, size: int) -> None:
+    def _check(self, x: Tensor, *, grid_side: bool) -> None:
+        size = self.n if grid_side else self.n_modes
+        if grid_side and self.real_input and x.is_complex():
+            rule = "a transform with real_input=True needs real numbers on the grid"
+            raise TypeError(message(rule, x.dtype, "Pass x.real, or set `real_input=False`."))
         if x.shape[-1] != size:
             rule = f"the last axis must have {size} entries"
             remedy = f"Build the transform for that size, or use resampled({x.shape[-1]})."
@@ -149,7 +164,9 @@ def apply_matrix(matrix: Tensor, x: Tensor) -> Tensor:
     if matrix.is_complex() and not x.is_complex():
         pairs = torch.view_as_real(matrix.resolve_conj())  # (K, n, 2)
         columns = pairs.permute(1, 0, 2).flatten(1)  # (n, 2K): re, im, re, im, ...
-        return torch.view_as_complex((x @ columns).unflatten(-1, (-1, 2)))
+        dtype = torch.promote_types(x.dtype, columns.dtype)
+        product = x.to(dtype) @ columns.to(dtype)
+        return torch.view_as_complex(product.unflatten(-1, (-1, 2)))
     return x @ matrix.mT.to(x.dtype)
 
 

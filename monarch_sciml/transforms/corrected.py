@@ -18,9 +18,10 @@ from monarch_sciml._checks import message, positive_int
 from monarch_sciml.monarch.contiguous import Blocks, dense_contiguous, multiply_contiguous
 from monarch_sciml.transforms.base import Transform
 from monarch_sciml.transforms.basis import Kind
+from monarch_sciml.transforms.constants import Constants, outside_of_traces, working_dtype
 from monarch_sciml.transforms.fourier import FixedTransform
 from monarch_sciml.transforms.initial_slices import initial_rows
-from monarch_sciml.transforms.learnable import ExactInitial, LearnableTransform
+from monarch_sciml.transforms.learnable import LearnableTransform
 from monarch_sciml.transforms.separable import SeparableTransform
 
 _OSCILLATIONS = 0.625  # of the fastest mode of a block against its middle one, within a patch
@@ -106,14 +107,20 @@ class CorrectedTransform(LearnableTransform):
             rule = f"`rank` must be at most {largest}, the smaller side of a slice"
             remedy = "Lower `rank`, or use fewer `grid_blocks` or `mode_blocks`."
             raise ValueError(message(rule, rank, remedy))
-        rows = self._set_start(start, patches, blocks)
-        initial = initial_rows(rows, patches, blocks, rank)  # (P, F, r, s)
-        stored = torch.view_as_real(initial) if initial.is_complex() else initial
-        self._initial = ExactInitial([stored])
+        with outside_of_traces():
+            rows = self._set_start(start, patches, blocks)
+            initial = initial_rows(rows, patches, blocks, rank)  # (P, F, r, s)
+            stored = torch.view_as_real(initial) if initial.is_complex() else initial
+            self._initial = Constants([stored])
         pair = (2,) if initial.is_complex() else ()
         left = (blocks.n_blocks, patches.n_blocks, blocks.block_size, rank)
         self.left = nn.Parameter(torch.zeros(*left, *pair))
         self.right = nn.Parameter(torch.zeros(stored.shape))
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._initial.like(self.left)
+        self._planes.like(self.left)
 
     def _set_start(
         self, start: Transform | SeparableTransform, patches: Blocks, mode_blocks: Blocks
@@ -122,11 +129,20 @@ class CorrectedTransform(LearnableTransform):
         self.start, self.patches, self.mode_blocks = start, patches, mode_blocks
         rows = [ascending_rows(axis) for axis in axes_of(start)]
         self._scale = math.prod(float(matrix.abs().square().mean().sqrt()) for matrix in rows)
-        self._planes = ExactInitial(
+        self._planes = Constants(
             [torch.stack([m.real, m.imag]) if m.is_complex() else m[None] for m in rows]
         )
-        self._fixed_rows: tuple[torch.dtype, torch.device, Tensor] | None = None
+        self._fixed_rows = Constants(self._make_fixed_rows)
+        for cut in (patches, mode_blocks):  # what they keep is made here, ahead of any trace
+            _ = cut.sizes, cut.counts, cut.widths, cut.is_regular, cut.index, cut.position
         return rows
+
+    def _make_fixed_rows(self) -> list[Tensor]:
+        fixed = torch.ones(1, 1, dtype=torch.float64)
+        for axis in self.axes:
+            rows = ascending_rows(axis)
+            fixed = torch.kron(fixed.to(rows.dtype), rows)
+        return [fixed]
 
     @property
     def axes(self) -> list[Transform]:
@@ -156,7 +172,8 @@ class CorrectedTransform(LearnableTransform):
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return σ L (F, P, q, r) and R (P, F, r, s); the modes of a block ascend."""
         (initial,) = self._initial.like(self.left)
-        left, right = self._scale * self.left, initial + self.right
+        dtype = working_dtype(self.left.dtype)
+        left, right = self._scale * self.left.to(dtype), initial + self.right.to(dtype)
         if not self._is_real:
             left, right = torch.view_as_complex(left), torch.view_as_complex(right)
         return left, right
@@ -190,15 +207,8 @@ class CorrectedTransform(LearnableTransform):
 
     def rows(self) -> Tensor:
         """Return the rows (K, N) of T, of the transposed T for synthesis, with modes ascending."""
-        like = self.left
-        if self._fixed_rows is None or self._fixed_rows[:2] != (like.dtype, like.device):
-            fixed = torch.ones(1, 1, dtype=like.dtype, device=like.device)
-            for parts in self.planes():
-                axis = parts[0] if self._is_real else torch.complex(*parts)
-                fixed = torch.kron(fixed.to(axis.dtype), axis)
-            self._fixed_rows = (like.dtype, like.device, fixed)
         learned = dense_contiguous(*self.factors(), self.patches, self.mode_blocks)
-        return self._fixed_rows[2] + learned
+        return self._fixed_rows.like(self.left)[0] + learned
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the transform: x (..., n_1 .. n_d) -> (..., K_1 .. K_d), reversed for synthesis."""
@@ -322,9 +332,10 @@ def default_mode_blocks(n_modes: int, n_patches: int) -> int:
 
 def n_leading(transform: Transform) -> int:
     """Return how many modes of non-negative frequency stand before the negative ones."""
-    modes = transform.modes
-    negative = int((modes < 0).sum())
-    return len(modes) - negative if negative and int(modes[0]) >= 0 else 0
+    kind = transform.kind
+    signed = kind.family in ("dft", "random") and not (kind.real_input or kind.centered)
+    negative = kind.n_modes // 2 if signed else 0
+    return kind.n_modes - negative if negative else 0
 
 
 def ascending_rows(transform: Transform) -> Tensor:

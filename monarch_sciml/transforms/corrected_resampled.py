@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from monarch_sciml.monarch.contiguous import Blocks
 from monarch_sciml.transforms.basis import Kind
+from monarch_sciml.transforms.constants import Constants, outside_of_traces
 from monarch_sciml.transforms.corrected import CorrectedTransform, axes_of
-from monarch_sciml.transforms.learnable import ExactInitial
 
 _POINTS = 4  # of the local polynomial
 
@@ -41,6 +41,16 @@ class ResampledCorrection(CorrectedTransform):
         nn.Module.__init__(self)
         self.source = source
         self.rank = source.rank
+        with outside_of_traces():
+            self._carry(source, start)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._weights.like(self.left)
+        self._planes.like(self.left)
+
+    def _carry(self, source: CorrectedTransform, start: Any) -> None:
+        """Set T_0 and the blocks on the new grid, and what carries the factors there."""
         patches = Blocks.equal([t.n for t in axes_of(start)], source.patches.counts)
         old = source.mode_blocks
         offsets = [
@@ -58,8 +68,7 @@ class ResampledCorrection(CorrectedTransform):
             for axis, (a, b) in enumerate(zip(source.axes, self.axes))
         ]
         stored = [torch.view_as_real(w) if w.is_complex() else w for w in weights]
-        self._weights = ExactInitial(stored)
-        self._entries = _matching_entries(old, modes, offsets)
+        self._weights = Constants([*stored, _matching_entries(old, modes, offsets)])
 
     @property
     def left(self) -> Tensor:  # type: ignore[override]
@@ -71,14 +80,15 @@ class ResampledCorrection(CorrectedTransform):
         source_left, right = self.source.factors()
         scale = self._scale / self.source._scale
         padded = nn.functional.pad(source_left.mT, (0, 1)).mT  # (F, P, q + 1, r), the last zero
-        index = self._entries.to(padded.device)[:, None, :, None]
+        *weights_by_axis, entries = self._weights.like(self.left)
+        index = entries[:, None, :, None]
         shape = (*padded.shape[:2], index.shape[2], padded.shape[3])
         left = scale * padded.gather(2, index.expand(shape))
         patches, blocks = self.source.patches, self.mode_blocks
         dims = self.n_axes
         # (b_1 .. b_d, F_1 .. F_d, r, w_1 .. w_d)
         right = right.reshape(*patches.counts, *blocks.counts, self.rank, *patches.widths)
-        for axis, weights in enumerate(self._weights.like(self.left)):
+        for axis, weights in enumerate(weights_by_axis):
             w = weights if self._is_real else torch.view_as_complex(weights)  # (F, b, v, w)
             moved = right.movedim((dims + axis, axis, 2 * dims + 1 + axis), (0, 1, -1))
             moved = torch.einsum("fb...w,fbvw->fb...v", moved, w)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from monarch_sciml.transforms.base import Transform, oriented
 from monarch_sciml.transforms.basis import Kind, Norm
+from monarch_sciml.transforms.constants import Constants, outside_of_traces
 
 
 class FixedTransform(Transform):
@@ -17,23 +18,33 @@ class FixedTransform(Transform):
         self.kind = kind
         # carries dtype and device; the matrix itself is made in float64 and cast, so that
         # .double() is exact
-        self.register_buffer("_like", torch.zeros(()), persistent=False)
-        self._cache: tuple[torch.dtype, torch.device, Tensor] | None = None
+        with outside_of_traces():
+            self.register_buffer("_like", torch.zeros(()), persistent=False)
+        self._exact = Constants(self._make_matrix)
+        self._prepare()
 
     _like: Tensor
 
+    def _make_matrix(self) -> list[Tensor]:
+        return [oriented(self.kind.dense_rows(), self.kind)]
+
+    def _prepare(self) -> None:
+        self._exact.like(self._like)
+
     def matrix(self) -> Tensor:
         """Return the dense matrix, (K, n) for analysis and (n, K) for synthesis."""
-        like = self._like
-        if self._cache is None or self._cache[:2] != (like.dtype, like.device):
-            matrix = oriented(self.kind.dense_rows(), self.kind)
-            dtype = like.dtype.to_complex() if matrix.is_complex() else like.dtype
-            self._cache = (like.dtype, like.device, matrix.to(like.device, dtype))
-        return self._cache[2]
+        return self._exact.like(self._like)[0]
 
     def resampled(self, n: int) -> Transform:
         """Return the same transform on a grid of n points."""
-        return self.from_kind(self.kind.on_grid(n)).to(self._like)
+        return self.from_kind(self.kind.on_grid(n)).follow(self._like)
+
+    def follow(self, reference: Tensor) -> FixedTransform:
+        """Return itself, in the precision and on the device of a tensor from here on."""
+        like = self._like
+        if (like.dtype, like.device) != (reference.real.dtype, reference.device):
+            self._like = like.to(reference.device, reference.real.dtype)
+        return self
 
     @classmethod
     def from_kind(cls, kind: Kind) -> FixedTransform:
@@ -91,12 +102,16 @@ class FourierTransform(FixedTransform):
             Kind.create(init, n, n_modes, real_input=real_input, centered=centered, norm=norm)
         )
 
+    def _prepare(self) -> None:
+        if not self.kind.is_full:  # all modes go through torch.fft; the matrix is made when asked
+            super()._prepare()
+
     def forward(self, x: Tensor) -> Tensor:
         """Apply the DFT by torch.fft when every mode is kept, by its rows otherwise."""
         kind = self.kind
         if not kind.is_full:
             return super().forward(x)
-        self._check(x, kind.n_modes if kind.synthesis else kind.n)
+        self._check(x, grid_side=not kind.synthesis)
         if kind.real_input:
             if kind.synthesis:
                 return torch.fft.irfft(x, n=kind.n, norm=kind.norm)

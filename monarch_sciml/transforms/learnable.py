@@ -10,6 +10,7 @@ from torch import Tensor
 
 from monarch_sciml.transforms.base import Transform, oriented
 from monarch_sciml.transforms.basis import Kind
+from monarch_sciml.transforms.constants import Constants
 
 
 class LearnableTransform(Transform):
@@ -60,35 +61,30 @@ class ResampledTransform(Transform):
         self.source = source
         self.kind = source.kind.on_grid(n)
         self.n_copies = source.n_copies
-        self._fixed: tuple[torch.dtype, torch.device, list[Tensor]] | None = None
+        self._fixed = Constants(self._make_constants)
+        self._prepare()
 
-    def _constants(self, like: Tensor) -> list[Tensor]:
-        """Return what does not change in training, kept for the dtype and device of `like`."""
-        if self._fixed is None or self._fixed[:2] != (like.dtype, like.device):
-            self._fixed = (like.dtype, like.device, self._make_constants(like))
-        return self._fixed[2]
+    def _prepare(self) -> None:
+        self._fixed.like(next(self.source.parameters()))
 
-    def _make_constants(self, like: Tensor) -> list[Tensor]:
-        """Return [initial matrix, interpolation (m, n) times scale, rows (J,), mask (J, 1)]."""
+    def _make_constants(self) -> list[Tensor]:
+        """Return [new, old initial matrix, interpolation (m, n) times scale, rows (J,), mask]."""
         new, old = self.kind, self.source.kind
         where = {int(mode): row for row, mode in enumerate(old.modes)}
         rows = torch.tensor([where.get(int(mode), -1) for mode in new.modes])
-        initial = oriented(new.dense_rows(), new).to(like)
-        resample = _interpolation(old, new).to(like.device)
-        resample = resample.to(like.dtype if like.is_complex() else like.real.dtype)
-        known = (rows >= 0).to(like.real.dtype)[:, None].to(like.device)
-        return [initial, resample, rows.clamp(min=0).to(like.device), known]
+        initial = [oriented(kind.dense_rows(), kind) for kind in (new, old)]
+        known = (rows >= 0).double()[:, None]  # (J, 1)
+        return [*initial, _interpolation(old, new), rows.clamp(min=0), known]
 
     def matrix(self) -> Tensor:
         """Return the dense matrix on the new grid."""
         source = self.source
         learned = source.matrix()
-        random = source.kind.family == "random"
-        deviation = learned if random else learned - source.initial_matrix()
-        initial, resample, rows, known = self._constants(learned)
-        rows_first = oriented(deviation, source.kind)  # (C?, K, n)
+        initial, old, resample, rows, known = self._fixed.like(next(source.parameters()))
+        # a random transform has no counterpart there: its old and new initial matrix are zero
+        rows_first = oriented(learned - old, source.kind)  # (C?, K, n)
         matched = rows_first.index_select(-2, rows) * known  # (C?, J, n)
-        return initial + oriented(matched @ resample.mT, self.kind)
+        return initial + oriented(matched @ resample.to(matched.dtype).mT, self.kind)
 
     def resampled(self, n: int) -> Transform:
         """Return the source's transform on yet another grid."""
@@ -114,22 +110,3 @@ def _interpolation(old: Kind, new: Kind) -> Tensor:
 def leading(n_copies: int) -> tuple[int, ...]:
     """Shape of the copies axis: none for one shared matrix."""
     return (n_copies,) if n_copies > 1 else ()
-
-
-class ExactInitial:
-    """Keep the initial tensors in float64 and hand them out in the dtype and device asked for.
-
-    They are neither parameters nor in the state dict, so `.double()` does not inherit float32
-    rounding.
-    """
-
-    def __init__(self, tensors: list[Tensor]) -> None:
-        self._tensors = tensors
-        self._cast: tuple[torch.dtype, torch.device, list[Tensor]] | None = None
-
-    def like(self, reference: Tensor) -> list[Tensor]:
-        """Return the tensors in the (real) dtype and on the device of the reference."""
-        if self._cast is None or self._cast[:2] != (reference.dtype, reference.device):
-            cast = [tensor.to(reference) for tensor in self._tensors]
-            self._cast = (reference.dtype, reference.device, cast)
-        return self._cast[2]

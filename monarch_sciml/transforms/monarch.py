@@ -14,8 +14,9 @@ from monarch_sciml.kernels import monarch_blocks, needs_plain_operations
 from monarch_sciml.monarch import digit_reversal, multiply
 from monarch_sciml.transforms.base import oriented
 from monarch_sciml.transforms.basis import Init, Kind, Norm
+from monarch_sciml.transforms.constants import Constants, outside_of_traces, working_dtype
 from monarch_sciml.transforms.initial_factors import initial_factors
-from monarch_sciml.transforms.learnable import ExactInitial, LearnableTransform, leading
+from monarch_sciml.transforms.learnable import LearnableTransform, leading
 
 # Full complex transforms of at least this size go through two batched block products rather than
 # one dense product of n^2 entries; below it the dense product is faster on CPU and GPU alike.
@@ -107,31 +108,38 @@ class MonarchTransform(LearnableTransform):
         )
         self.n_copies = positive_int("n_copies", n_copies)
         self.order = positive_int("order", order, minimum=2)
-        initial = initial_factors(
-            self.kind, n_blocks=n_blocks, order=order, rank=positive_int("rank", rank)
-        )
+        rank = positive_int("rank", rank)
+        with outside_of_traces():
+            initial = initial_factors(self.kind, n_blocks=n_blocks, order=order, rank=rank)
+            stored = [
+                torch.view_as_real(factor.contiguous()) if factor.is_complex() else factor
+                for factor in initial.factors
+            ]
+            self._row_scale = Constants([self.kind.row_scale])
         self.sizes = initial.sizes
         self.rank = initial.factors[0].shape[0]
-        stored = [
-            torch.view_as_real(factor.contiguous()) if factor.is_complex() else factor
-            for factor in initial.factors
-        ]
         self.factors = nn.ParameterList(
             torch.zeros(*leading(n_copies), *tensor.shape) for tensor in stored
         )
         if self.kind.family == "random":  # drawn numbers belong to the state
             for i, tensor in enumerate(stored):
-                self.register_buffer(f"initial_{i}", tensor.to(self.factors[0].dtype))
+                self.register_buffer(f"initial_{i}", tensor.to(self.factors[0]))
         else:
-            self._initial = ExactInitial(stored)
-        self._row_scale = ExactInitial([self.kind.row_scale])
-        for i, index in enumerate(initial.index):
-            self.register_buffer(f"_index_{i}", index, persistent=False)
-        self.register_buffer("_columns", initial.columns, persistent=False)
-        self._entries: dict[tuple[int, bool, torch.device], tuple[Tensor | None, Tensor | None]]
-        self._entries = {}
+            self._initial = Constants(stored)
+        # the entries of each factor that the rows take, and the order of the grid points
+        self._picked = Constants([*initial.index, initial.columns])
+        self._prefix: list[int] = initial.index[1].tolist()
+        self._entries: dict[tuple[int, bool], tuple[Constants, list[bool]]] = {}
+        self._prepare()
 
-    _columns: Tensor
+    def _prepare(self) -> None:
+        like = self._deviations()[0]
+        if self.kind.family != "random":
+            self._initial.like(like)
+        self._row_scale.like(like)
+        self._picked.like(like)
+        for entries, _ in self._entries.values():
+            entries.like(like)
 
     def _initial_values(self) -> list[Tensor]:
         if self.kind.family == "random":
@@ -140,8 +148,7 @@ class MonarchTransform(LearnableTransform):
 
     def _deviations(self) -> list[Tensor]:
         """The parameters, in single precision at least: no complex number is shorter."""
-        half = (torch.bfloat16, torch.float16)
-        return [change.float() if change.dtype in half else change for change in self.factors]
+        return [change.to(working_dtype(change.dtype)) for change in self.factors]
 
     def learned_factors(self) -> list[Tensor]:
         """Return initial values plus deviations, leftmost first, (C?, r, U_j, T_j, N_j)."""
@@ -159,11 +166,12 @@ class MonarchTransform(LearnableTransform):
     def _rows(self, factors: list[Tensor]) -> Tensor:
         """Multiply out to dense rows (C?, K, n): a broadcast product, no contraction."""
         product = factors[0].flatten(-2)  # (C?, r, K, N_p)
-        for i, factor in enumerate(factors[1:], start=1):
-            picked = factor.index_select(-3, self.get_buffer(f"_index_{i}"))  # (C?, r, K, T_j, N_j)
+        *index, columns = self._picked.like(factors[0])
+        for factor, rows in zip(factors[1:], index[1:]):
+            picked = factor.index_select(-3, rows)  # (C?, r, K, T_j, N_j)
             product = (product.unsqueeze(-1) * picked).flatten(-2)  # (C?, r, K, T_j N_j)
         rows = product.sum(dim=-3) if self.rank > 1 else product.squeeze(-3)
-        return rows.index_select(-1, self._columns)  # natural order of the grid
+        return rows.index_select(-1, columns)  # natural order of the grid
 
     def matrix(self) -> Tensor:
         """Return the dense matrix, (K, n) for analysis and (n, K) for synthesis, or (C, ., .)."""
@@ -197,26 +205,36 @@ class MonarchTransform(LearnableTransform):
             return None
         left, right = (s + change for s, change in zip(self._initial_values(), self._deviations()))
         scale = self._row_scale.like(left)[0].view(-1, 1, 1)
-        key = (n_modes, ascending, left.device)
-        if key not in self._entries:
-            self._entries[key] = self._entries_of(n_modes, ascending=ascending)
         # (1, K, 1, N_2, 2) and (1, U_1, N_2, N_1, 2)
-        return left[0, :, 0] * scale, right[0], self._entries[key]
+        return left[0, :, 0] * scale, right[0], self._entries_of(n_modes, left, ascending=ascending)
 
-    def _entries_of(self, n_modes: int, *, ascending: bool) -> tuple[Tensor | None, Tensor | None]:
-        everything = torch.arange(self.n_modes, device=self._columns.device)
-        n_negative = n_modes // 2
-        rows = everything[:n_modes]
-        if ascending:  # in FFT order the negative frequencies stand last
-            negative = everything[self.n_modes - n_negative :]
-            rows = torch.cat([negative, everything[: n_modes - n_negative]])
-        entries = rows, self.get_buffer("_index_1")[rows]
-        sizes = (factor.shape[1] for factor in self.factors)
+    def _entries_of(
+        self, n_modes: int, like: Tensor, *, ascending: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        key = (n_modes, ascending)
+        kept = self._entries.get(key)
+        if kept is None:
+            kept = self._make_entries(n_modes, ascending=ascending)
+            if not torch.compiler.is_dynamo_compiling():
+                self._entries[key] = kept
+        entries, in_order = kept
         left, right = (
-            None if torch.equal(entry, torch.arange(size, device=entry.device)) else entry
-            for entry, size in zip(entries, sizes)
+            None if all_of_them else entry
+            for entry, all_of_them in zip(entries.like(like), in_order)
         )
         return left, right
+
+    def _make_entries(self, n_modes: int, *, ascending: bool) -> tuple[Constants, list[bool]]:
+        n_negative = n_modes // 2
+        rows = list(range(n_modes))
+        if ascending:  # in FFT order the negative frequencies stand last
+            rows = [*range(self.n_modes - n_negative, self.n_modes), *rows[: n_modes - n_negative]]
+        prefix = self._prefix
+        entries = [rows, [prefix[row] for row in rows]]
+        sizes = (factor.shape[1] for factor in self.factors)
+        in_order = [entry == list(range(size)) for entry, size in zip(entries, sizes)]
+        with outside_of_traces():
+            return Constants([torch.tensor(entry) for entry in entries]), in_order
 
     @property
     def left_right(self) -> tuple[Tensor, Tensor] | None:
@@ -242,7 +260,7 @@ class MonarchTransform(LearnableTransform):
         blocks = self._structured()
         if blocks is None:
             return super().forward(x)
-        self._check(x, self.n)
+        self._check(x, grid_side=not self.kind.synthesis)
         left, right = blocks
         if self.kind.synthesis:
             return self._from_modes(x, left.mT, right.mT)
@@ -253,7 +271,7 @@ class MonarchTransform(LearnableTransform):
         blocks = self._structured()
         if blocks is None:
             return super().adjoint(y)
-        self._check(y, self.n)
+        self._check(y, grid_side=self.kind.synthesis)
         left, right = blocks
         if self.kind.synthesis:
             return self._to_modes(y, left.conj(), right.conj())
@@ -264,7 +282,7 @@ class MonarchTransform(LearnableTransform):
         blocks = self.left_right
         if blocks is None or self.real_input:
             return super().inverse(y)
-        self._check(y, self.n)
+        self._check(y, grid_side=self.kind.synthesis)
         left, right = (torch.linalg.inv(block) for block in blocks)
         if self.kind.synthesis:
             return self._to_modes(y, left.mT, right.mT)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.models.network import check_dtype
 
 NormLayer = Literal["instance", "batch", "group", "none"]
 Activation = Literal["leaky_relu", "relu", "gelu", "silu", "tanh"]
@@ -91,12 +92,21 @@ def convolution_block(
     return nn.Sequential(convolution, *after, *last)
 
 
-def check_field(x: Tensor, channels: int, dims: int) -> None:
-    """Raise ValueError unless x is (B, channels, n_1, ..., n_d)."""
+def check_field(x: Tensor, network: nn.Module, channels: int, dims: int) -> None:
+    """Refuse what a network cannot take.
+
+    Raises
+    ------
+    ValueError
+        Unless x is (B, channels, n_1, ..., n_d).
+    TypeError
+        Unless x is real and has the precision of the parameters (see `check_dtype`).
+    """
     if x.ndim != dims + 2 or x.shape[1] != channels:
         rule = f"the input must be (batch, {channels}, {dims} grid axes)"
         remedy = "Check `in_channels` and `grid_shape`."
         raise ValueError(message(rule, tuple(x.shape), remedy))
+    check_dtype(x, network)
 
 
 def extend(

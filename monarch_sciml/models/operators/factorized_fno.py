@@ -16,6 +16,7 @@ from torch.nn.utils.parametrizations import weight_norm as normalised
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.layers import MonarchSpectralConv
 from monarch_sciml.layers.spectral_convolution import TransformName
+from monarch_sciml.models.network import Network
 from monarch_sciml.models.operators.convolution_blocks import (
     Activation,
     activation_layer,
@@ -33,7 +34,7 @@ from monarch_sciml.models.operators.operator_grid import (
 )
 
 
-class FactorizedFNO(nn.Module):
+class FactorizedFNO(Network):
     """Convolve along one axis at a time, sum, and add a two-layer network of that to the field.
 
     z_{l+1} = z_l + V_l act(U_l h_l + a_l) + b_l,  h_l = sum_i Re(S_i R_i A_i z_l),
@@ -140,6 +141,7 @@ class FactorizedFNO(nn.Module):
         n_layers = positive_int("n_layers", n_layers)
         padded = padded_grid(grid_shape, self.padding)
         check_modes(n_modes, padded)
+        self.max_n_modes = self._n_modes = tuple(n_modes)
 
         def pointwise(n_in: int, n_out: int) -> nn.Module:
             linear = layer("Conv", dims)(n_in, n_out, 1)
@@ -170,6 +172,20 @@ class FactorizedFNO(nn.Module):
         self.feed_forward = nn.ModuleList(two_layers(width, hidden, width) for _ in range(n_layers))
         self.project = two_layers(width, wide, out)
 
+    @property
+    def n_modes(self) -> tuple[int, ...]:
+        """Modes in use along each axis, both signs; lowered and raised up to `max_n_modes`."""
+        return self._n_modes
+
+    @n_modes.setter
+    def n_modes(self, n_modes: Sequence[int]) -> None:
+        modes = tuple(n_modes)
+        check_modes(modes, self.max_n_modes)
+        for block in self.spectral:
+            for conv, count in zip(block.convs, modes):
+                conv.n_modes = count
+        self._n_modes = modes
+
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, in_channels, *grid) to (B, out_channels, *grid).
 
@@ -177,10 +193,12 @@ class FactorizedFNO(nn.Module):
         ------
         ValueError
             When the number of axes or channels is another, or an axis has fewer points than modes.
+        TypeError
+            When x is complex or of another precision than the parameters.
         """
-        check_field(x, self.in_channels, len(self.grid_shape))
+        check_field(x, self, self.in_channels, len(self.grid_shape))
         z = self.lift(with_coordinates(x) if self.positional_embedding else x)
-        margins = [round(f * n) for f, n in zip(self.padding or [], z.shape[2:])]
+        margins = [round(f * int(n)) for f, n in zip(self.padding or [], z.shape[2:])]
         # torch.nn.functional.pad counts from the last axis
         z = F.pad(z, [m for margin in reversed(margins) for m in (margin, margin)])
         for index, feed_forward in enumerate(self.feed_forward):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.layers import MonarchSpectralConv
+from monarch_sciml.models.network import Network
 from monarch_sciml.models.operators.convolution_blocks import check_field
 from monarch_sciml.models.operators.operator_grid import (
     DomainPadding,
@@ -21,7 +23,7 @@ from monarch_sciml.models.operators.operator_grid import (
 from monarch_sciml.transforms.named import TransformName
 
 
-class FNO(nn.Module):
+class FNO(Network):
     """Lift, convolve in a spectral basis n_layers times, project; the basis is `transform`.
 
     v_{l+1} = act(W_l v_l + S_l R_l A_l v_l), with A_l and S_l the DFT and its inverse (FNO) or
@@ -122,7 +124,11 @@ class FNO(nn.Module):
             raise ValueError(message(rule, projection_channel_ratio, "Raise it."))
         from neuralop.models import FNO as NeuralopFNO
 
-        from monarch_sciml.models.operators.neuralop_layer import SpectralConv
+        from monarch_sciml.models.operators.neuralop_layer import (
+            DomainPadding,
+            GridEmbedding,
+            SpectralConv,
+        )
 
         ours = partial(
             MonarchSpectralConv,
@@ -139,8 +145,11 @@ class FNO(nn.Module):
         misplaced = any(n % 2 for n in padded[:-1])
         self.grid_shape = tuple(grid_shape)
         self.n_axes = len(grid_shape)
-        self.n_modes, self.padding = tuple(n_modes), fractions
+        self.max_n_modes, self.padding = tuple(n_modes), fractions
+        self._n_modes = self.max_n_modes
         self.in_channels = positive_int("in_channels", in_channels)
+        dims = len(grid_shape)
+        coordinates = GridEmbedding(in_channels, dims, [[0.0, 1.0]] * dims)
         self.network = NeuralopFNO(
             n_modes=tuple(n_modes),
             in_channels=in_channels,
@@ -149,16 +158,37 @@ class FNO(nn.Module):
             n_layers=positive_int("n_layers", n_layers),
             lifting_channel_ratio=lifting_channel_ratio,
             projection_channel_ratio=projection_channel_ratio,
-            positional_embedding="grid" if positional_embedding else None,  # type: ignore[arg-type]
+            positional_embedding=coordinates if positional_embedding else None,  # type: ignore[arg-type]
             use_channel_mlp=channel_mlp,
             domain_padding=fractions,  # type: ignore[arg-type]
             factorization=factorization,  # type: ignore[arg-type]
             rank=rank,
             conv_module=SpectralConv if transform == "fourier" and not misplaced else ours,  # type: ignore[arg-type]
         )
+        if fractions is not None:
+            self.network.domain_padding = DomainPadding(fractions)
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def fno_blocks(self) -> nn.Module:
+        """The layers, where neuralop's trainers look for them."""
+        return self.network.fno_blocks
+
+    @property
+    def n_modes(self) -> tuple[int, ...]:
+        """Modes in use along each axis, both signs; lowered and raised up to `max_n_modes`."""
+        return self._n_modes
+
+    @n_modes.setter
+    def n_modes(self, n_modes: Sequence[int]) -> None:
+        modes = tuple(n_modes)
+        check_modes(modes, self.max_n_modes)
+        self.network.n_modes = list(modes)
+        self._n_modes = modes
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         """Map x (batch, in_channels, *grid) to (batch, out_channels, *grid).
+
+        Other arguments are those of neuralop's FNO: `output_shape`; it warns of any other.
 
         Raises
         ------
@@ -166,13 +196,14 @@ class FNO(nn.Module):
             When the number of axes or channels is another, or an axis has fewer points than modes
             (neuralop's layer by itself would leave modes out).
         TypeError
-            When x is float64 and the layers are neuralop's.
+            When x is complex or of another precision than the parameters, or float64 where the
+            layers are neuralop's.
         """
-        check_field(x, self.in_channels, self.n_axes)
-        check_modes(self.n_modes, padded_grid(x.shape[2:], self.padding))
-        convs = self.network.fno_blocks.convs
-        if x.dtype == torch.float64 and not isinstance(convs[0], MonarchSpectralConv):
+        neuralops = not isinstance(self.network.fno_blocks.convs[0], MonarchSpectralConv)
+        if x.dtype == torch.float64 and neuralops:
             rule = "neuralop's layer, of transform='fourier', needs float32"
             remedy = "Convert the network by densify(monarchize(network)) before .double()."
             raise TypeError(message(rule, "float64", remedy))
-        return self.network(x)
+        check_field(x, self, self.in_channels, self.n_axes)
+        check_modes(self._n_modes, padded_grid(x.shape[2:], self.padding))
+        return self.network(x, **kwargs)

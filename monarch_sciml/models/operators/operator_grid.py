@@ -41,7 +41,8 @@ def padding_fractions(padding: DomainPadding, dims: int) -> list[float] | None:
 def padded_grid(grid_shape: Sequence[int], fractions: Sequence[float] | None) -> tuple[int, ...]:
     """Return the grid after neuralop's domain padding."""
     return tuple(
-        n + 2 * round(f * n) for n, f in zip(grid_shape, fractions or [0] * len(grid_shape))
+        n + 2 * round(f * n)
+        for n, f in zip(map(int, grid_shape), fractions or [0] * len(grid_shape))
     )
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
+from monarch_sciml.models.network import Network
 from monarch_sciml.models.operators.convolution_blocks import (
     Activation,
     NormLayer,
@@ -21,7 +22,7 @@ from monarch_sciml.models.operators.convolution_blocks import (
 )
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """Convolve on the full grid, block by block, each adding two convolutions to its input.
 
     x <- x + c_2(c_1(x)), with c_i a 3-point convolution, norm, activation and dropout. The channels
@@ -113,8 +114,10 @@ class ResNet(nn.Module):
         ------
         ValueError
             When the number of axes or channels is another.
+        TypeError
+            When x is complex or of another precision than the parameters.
         """
-        check_field(x, self.in_channels, len(self.grid_shape))
+        check_field(x, self, self.in_channels, len(self.grid_shape))
         x = self.first(x)
         for block in self.blocks:
             y = block(x)

@@ -93,8 +93,10 @@ class SpaceTimeFNO(FNO):
         ------
         ValueError
             When the number of axes or channels is another.
+        TypeError
+            When x is complex or of another precision than the parameters.
         """
-        check_field(x, self.in_channels, len(self.grid_shape))
+        check_field(x, self, self.in_channels, len(self.grid_shape))
         repeated = x.unsqueeze(-1).expand(*x.shape, self.n_steps_out)  # (B, in, *grid, T)
         # (B, C, *grid, T) -> (B, T, C, *grid) -> (B, T C, *grid)
         return super().forward(repeated).movedim(-1, 1).flatten(1, 2)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
+from monarch_sciml.models.network import Network
 from monarch_sciml.models.operators.convolution_blocks import (
     Activation,
     NormLayer,
@@ -24,7 +25,7 @@ from monarch_sciml.models.operators.convolution_blocks import (
 )
 
 
-class TFNet(nn.Module):
+class TFNet(Network):
     """Split the field by learned filters, encode every part by itself, decode the sum.
 
     With G the spatial and H the temporal filter, as in hybrid RANS-LES turbulence models,
@@ -154,8 +155,10 @@ class TFNet(nn.Module):
         ------
         ValueError
             When the number of axes or channels is another.
+        TypeError
+            When x is complex or of another precision than the parameters.
         """
-        check_field(x, self.in_channels, len(self.grid_shape))
+        check_field(x, self, self.in_channels, len(self.grid_shape))
         x, crop = extend(x, 2**self.n_levels, self.padding_mode, minimum=2)
         parts = self.split(x)
         features: list[Tensor] = []  # sums over the encoders, finest level first

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import one_of, positive_int
+from monarch_sciml.models.network import Network
 from monarch_sciml.models.operators.convolution_blocks import (
     Activation,
     NormLayer,
@@ -26,7 +27,7 @@ from monarch_sciml.models.operators.convolution_blocks import (
 )
 
 
-class UNet(nn.Module):
+class UNet(Network):
     """Halve the grid n_levels times while the channels double, and come back with skip connections.
 
     Every level holds two 3-point convolutions, each followed by norm, activation and dropout; the
@@ -133,8 +134,10 @@ class UNet(nn.Module):
         ------
         ValueError
             When the number of axes or channels is another.
+        TypeError
+            When x is complex or of another precision than the parameters.
         """
-        check_field(x, self.in_channels, len(self.grid_shape))
+        check_field(x, self, self.in_channels, len(self.grid_shape))
         x, crop = extend(x, 2**self.n_levels, self.padding_mode, minimum=2)
         skips = []
         for convolutions in self.down:

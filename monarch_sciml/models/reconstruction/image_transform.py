@@ -92,16 +92,17 @@ class RelativeTransform(ResampledTransform):
         Points of the new grid.
     """
 
-    def _make_constants(self, like: Tensor) -> list[Tensor]:
+    def _make_constants(self) -> list[Tensor]:
         """Return the conjugate DFT on the old grid times n, the DFT on the new one, weights."""
         n, m = self.source.n, self.n
         old, new = (_fourier(size, inverse=self.kind.synthesis) for size in (n, m))
-        return [(n * old.conj()).to(like), new.to(like), interpolation(n, m).to(like)]
+        return [n * old.conj().resolve_conj(), new, interpolation(n, m)]
 
     def matrix(self) -> Tensor:
         """Return the dense matrix (m, m), or (C, m, m)."""
         learned = self.source.matrix()
-        old, new, weights = self._constants(learned)
+        old, new, weights = self._fixed.like(next(self.source.parameters()))
+        weights = weights.to(learned.dtype)
         change = learned * old - 1  # (C?, n, n), the entries of the DFT have modulus 1 / sqrt(n)
         return new * (1 + weights @ change @ weights.mT)
 
@@ -110,11 +111,20 @@ class RelativeTransform(ResampledTransform):
         return self.source if n == self.source.n else RelativeTransform(self.source, n)
 
 
-class Adjoint:
+class Adjoint(nn.Module):
     """Present a transform from k-space to image as the `LinearTransform` of `SenseOperator`."""
 
     def __init__(self, transform: LinearTransform) -> None:
-        self.forward, self.adjoint = transform.adjoint, transform.forward
+        super().__init__()
+        self.transform = transform
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the adjoint of the transform applied to `x` (..., H, W)."""
+        return self.transform.adjoint(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return the transform of `y` (..., H, W)."""
+        return self.transform.forward(y)
 
 
 Plane: TypeAlias = SeparableTransform | PlaneTransform
@@ -227,8 +237,14 @@ def check_sample(
     ------
     ValueError
         When mask, maps and k-space differ in size.
+    TypeError
+        When k-space is real.
     """
-    grid = tuple(masked_kspace.shape[-2:])
+    if not masked_kspace.is_complex():
+        rule = "`masked_kspace` must be complex"
+        remedy = "Join real and imaginary part by torch.view_as_complex."
+        raise TypeError(message(rule, masked_kspace.dtype, remedy))
+    grid = tuple(int(n) for n in masked_kspace.shape[-2:])
     maps = with_map_sets(masked_kspace, coil_maps)
     if mask.shape[-2:] != grid or maps[..., 0, :, :, :].shape != masked_kspace.shape:
         rule = "`mask` and `coil_maps` must have the size of the k-space"

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from monarch_sciml._checks import message
 from monarch_sciml.models.operators.unet import UNet
 
 
@@ -57,13 +58,22 @@ class ImageUNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map complex images (..., H, W) to complex images (..., H, W), each on its own."""
+        expected = next(self.parameters()).dtype
+        half = expected in (torch.bfloat16, torch.float16)
+        if not half and image.real.dtype != expected:
+            rule = f"the image must be {torch.promote_types(expected, torch.complex64)}, in the "
+            rule += "precision of the network"
+            remedy = "Convert k-space and maps, or the network, by `.to(dtype)`."
+            raise TypeError(message(rule, image.dtype, remedy))
         flat = image.reshape(-1, *image.shape[-2:])  # (..., H, W) -> (B, H, W)
         parts = torch.view_as_real(flat).movedim(-1, 1)  # (B, 2, H, W)
         mean = parts.mean(dim=(-2, -1), keepdim=True)  # (B, 2, 1, 1)
         centered = parts - mean
         variance = centered.square().mean(dim=(-2, -1), keepdim=True)
         scale = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
-        result = scale * self.network(centered / scale)
+        # a network in half precision sees its normalised input in it, and k-space stays as it is
+        normalised = (centered / scale).to(expected) if half else centered / scale
+        result = scale * self.network(normalised).to(scale.dtype)
         if self.base != "zero":
             result = result + (parts if self.base == "image" else mean)
         return torch.view_as_complex(result.movedim(1, -1).contiguous()).reshape(image.shape)

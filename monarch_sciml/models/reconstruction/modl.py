@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import positive_int, positive_number
+from monarch_sciml.models.network import Network
 from monarch_sciml.models.reconstruction.image_transform import (
     Adjoint,
     OnGrids,
@@ -25,7 +26,7 @@ from monarch_sciml.physics.conjugate_gradients import solve_regularized
 from monarch_sciml.physics.sense_operator import SenseOperator, combine_map_sets
 
 
-class MoDL(nn.Module):
+class MoDL(Network):
     r"""Alternate a learned denoiser and an exact data consistency: MoDL, or Monarch-MoDL.
 
     .. math:: x_{k+1} = (A^H A + \lambda I)^{-1} (A^H y + \lambda D(x_k)), \qquad x_0 = A^H y,

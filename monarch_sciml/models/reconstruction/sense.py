@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of
+from monarch_sciml.models.network import Network
 from monarch_sciml.models.reconstruction.image_transform import (
     OnGrids,
     Resampling,
@@ -24,7 +25,7 @@ from monarch_sciml.models.reconstruction.image_transform import (
 from monarch_sciml.physics.sense_operator import SenseOperator, combine, combine_map_sets
 
 
-class SENSE(nn.Module):
+class SENSE(Network):
     """Combine the transformed coils, x = sum_c conj(S_c) T(D m y_c): one linear pass, no iteration.
 
     T is the centred inverse FFT (zero-filled SENSE, the adjoint of the measurement) or a learnable

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from monarch_sciml.models.network import Network
 from monarch_sciml.models.reconstruction.image_transform import Resampling, TransformName
 from monarch_sciml.models.reconstruction.image_unet import ImageUNet
 from monarch_sciml.models.reconstruction.sense import SENSE
 
 
-class ReconstructionUNet(nn.Module):
+class ReconstructionUNet(Network):
     """Correct the zero-filled SENSE image with a U-Net, x = x_0 + U(x_0), x_0 = S^H T M y.
 
     T is the centred inverse FFT or a learnable transform that starts there, so that x_0 is that of

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import one_of, positive_int
+from monarch_sciml.models.network import Network
 from monarch_sciml.models.reconstruction.image_transform import (
     OnGrids,
     Plane,
@@ -26,7 +27,7 @@ from monarch_sciml.physics.sense_operator import SenseOperator, combine, combine
 Encoding = Literal["learned", "adjoint", "fourier"]
 
 
-class VarNet(nn.Module):
+class VarNet(Network):
     r"""Unroll T cascades of data consistency and a U-Net: E2E-VarNet, or Monarch-VarNet.
 
     .. math:: x_t = \sum_c S_c^* D k_{t,c}, \qquad

@@ -1,0 +1,77 @@
+"""Constants of a module: exact, in the dtype and on the device asked for, never part of a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
+
+
+def outside_of_traces() -> AbstractContextManager[None]:
+    """Return a context in which tensors are made that outlive the call.
+
+    Without it, what is made during `torch.inference_mode` cannot be trained with afterwards, what
+    is made during `torch.export` is a FakeTensor without values, and what is made under
+    `torch.device("meta")` has none either. torch.compile needs no such context: it traces the
+    making of tensors as it does everything else.
+    """
+    return nullcontext() if torch.compiler.is_dynamo_compiling() else _outside()
+
+
+@contextmanager
+def _outside() -> Iterator[None]:
+    tracing = torch._C._get_tracing_state()  # of torch.jit.trace
+    torch._C._set_tracing_state(None)
+    try:
+        with torch.inference_mode(False), torch._C.DisableTorchFunction(), _disable_current_modes():
+            yield
+    finally:
+        torch._C._set_tracing_state(tracing)
+
+
+def working_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the real dtype of constants: single precision at least, as complex numbers need it."""
+    return torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32
+
+
+class Constants:
+    """Tensors that are made in float64 and handed out in the precision and on the device asked for.
+
+    They are neither parameters nor in the state dict, so `.double()` does not inherit float32
+    rounding. Integers keep their dtype.
+
+    Parameters
+    ----------
+    source
+        The tensors, in float64, complex128 or integers, on the CPU; or a function that makes them,
+        which is called again for another precision or device, so that nothing is kept twice.
+    """
+
+    def __init__(self, source: Sequence[Tensor] | Callable[[], Sequence[Tensor]]) -> None:
+        self._source = source
+        self._cast: tuple[torch.dtype, torch.device, list[Tensor]] | None = None
+
+    def like(self, reference: Tensor) -> list[Tensor]:
+        """Return the tensors in the precision and on the device of a real or complex reference."""
+        if self._cast is None or self._cast[:2] != (reference.dtype, reference.device):
+            with outside_of_traces():
+                made = self._made(reference.dtype, reference.device)
+            if torch.compiler.is_dynamo_compiling():  # what a trace makes is not kept
+                return made
+            self._cast = (reference.dtype, reference.device, made)
+        return self._cast[2]
+
+    def _made(self, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+        real = working_dtype(dtype)
+        complex_ = torch.promote_types(real, torch.complex64)
+        tensors = []
+        for tensor in self._source() if callable(self._source) else self._source:
+            if tensor.is_complex():
+                tensor = tensor.to(complex_)
+            elif tensor.is_floating_point():
+                tensor = tensor.to(real)
+            tensors.append(tensor.to(device))
+        return tensors
