@@ -35,6 +35,7 @@ OPERATORS = {
     "monarch-no-per-channel": _fno(transform="monarch", per_channel=True, transform_rank=2),
     "monarch-tfno": _fno(transform="monarch", factorization="tucker", rank=0.5),
     "dense": _fno(transform="dense"),
+    "corrected": _fno(transform="corrected"),
     "cosine": _fno(transform="cosine"),
     "f-fno": _factorized(),
     "monarch-f-fno": _factorized(transform="monarch", weight_norm=True),

@@ -63,7 +63,7 @@ def test_old_weights_load_into_a_network_inside_another_module(name):
 
 def test_any_other_entry_is_still_refused():
     network = build("monarch-no")
-    with pytest.raises(RuntimeError, match="Unexpected key.*surprise"):
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*surprise"):
         network.load_state_dict({**network.state_dict(), "surprise": torch.zeros(1)})
 
 
@@ -194,10 +194,10 @@ def test_input_of_another_kind_is_named_in_one_line(name):
 @pytest.mark.parametrize("name", RECONSTRUCTIONS)
 def test_kspace_of_another_kind_is_named_in_one_line(name):
     network, (kspace, mask, maps) = build(name), inputs(name)
-    with pytest.raises(TypeError, match="`masked_kspace` must be complex, got torch.float32"):
+    with pytest.raises(TypeError, match=r"`masked_kspace` must be complex, got torch.float32"):
         network(kspace.real, mask, maps)
     if "sense" not in name:  # SENSE is linear, and takes either precision
-        with pytest.raises(TypeError, match="must be torch.complex64, .* got torch.complex128"):
+        with pytest.raises(TypeError, match=r"must be torch.complex64, .* got torch.complex128"):
             network(kspace.to(torch.complex128), mask.double(), maps.to(torch.complex128))
 
 
@@ -237,7 +237,7 @@ def test_modes_are_lowered_and_raised_at_run_time(kind, transform):
     assert coarse.shape == (1, 1, 6, 6)
     network.n_modes = (8, 8)
     assert torch.equal(network(x), full)
-    with pytest.raises(ValueError, match="`n_modes` must be at most 8 along axis -1.* got 10"):
+    with pytest.raises(ValueError, match=r"`n_modes` must be at most 8 along axis -1.* got 10"):
         network.n_modes = (8, 10)
     with pytest.raises(ValueError, match="`n_modes` must have 2 sizes"):
         network.n_modes = (8,)
