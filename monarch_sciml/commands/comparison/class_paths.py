@@ -41,7 +41,7 @@ def class_of_ours(path: Any, base: type, *, where: str) -> type:
     if not (inspect.isclass(found) and _is_ours(found.__module__)):
         rule = f"{where} may name classes of {PACKAGE} only"
         remedy = "Pass --trust true only for a run that you or somebody you trust has made."
-        raise ValueError(message(rule, repr(path)[:100], remedy))
+        raise ValueError(message(rule, str(path)[:100], remedy))
     if not issubclass(found, base) or inspect.isabstract(found):
         rule = f"{where} must name a class of the kind {base.__name__}"
         raise ValueError(message(rule, path, "Restore the file."))

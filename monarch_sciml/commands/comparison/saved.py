@@ -224,15 +224,15 @@ def _load_network(
     name: str, run: Path, checkpoint: str, *, named: bool, trust: bool
 ) -> SavedNetwork:
     values = _configuration(run)
+    try:
+        factory = build(_as_typed(values.get("network"), trust), NetworkFactory, "network")
+    except ValueError as error:
+        raise ValueError(_about(error, run, "network", None, {})) from error
     kind = _stored_spec(run)["kind"]
     if kind != "ScanSpec":
         rule = f"{run} must be the run of an MRI network"
         remedy = "Name a run that was trained on scans."
         raise ValueError(message(rule, f"one trained on {kind}", remedy))
-    try:
-        factory = build(_as_typed(values.get("network"), trust), NetworkFactory, "network")
-    except ValueError as error:
-        raise ValueError(_about(error, run, "network", None, {})) from error
     model = load_model(factory, run, checkpoint=checkpoint)
     return SavedNetwork(name, run, model, data_options(run).get("normalization", "p95"), named)
 

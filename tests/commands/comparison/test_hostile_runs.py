@@ -144,7 +144,7 @@ def test_classes_of_the_user_need_a_word_of_the_user(run, waves, tmp_path, capsy
     (tmp_path / "mynets.py").write_text(source)
     mine = {"network": {**NETWORK, "class_path": "mynets.MyNet"}}
     assert evaluated(run, mine, base=waves) == 1
-    assert "may name classes of monarch_sciml only, got 'mynets.MyNet'. Pass --trust true" in (
+    assert "may name classes of monarch_sciml only, got mynets.MyNet. Pass --trust true" in (
         capsys.readouterr().err
     )
     assert evaluated(run, mine, "--trust", "true", base=waves) == 0
