@@ -29,6 +29,8 @@ def info(
     axes: str | dict[str, str] | None = None,
     variable: str | None = None,
     contrast: int | None = None,
+    sequence: Path | None = None,
+    reference_scan: Path | None = None,
 ) -> str:
     """Say what a file is: PDE fields or the k-space of a scan, recognised by content.
 
@@ -45,6 +47,10 @@ def info(
         Name of the array to use, or of a struct or group, for example data.kspace.
     contrast
         Number of the contrast or echo in an ISMRMRD, twix or SKM-TEA file, the first by default.
+    sequence
+        Pulseq file (.seq) that an ISMRMRD or twix file was measured with: it places the readouts.
+    reference_scan
+        ISMRMRD or twix file of the same sequence without phase encoding, which corrects EPI.
 
     Returns
     -------
@@ -61,8 +67,11 @@ def info(
         When it is of no known format, truncated, or holds NaN where it is read.
     """
     path = Path(path)
-    if contrast is not None or _kind(path, axes, variable) == "scan":
-        found = _scan(path, axes if isinstance(axes, str) else None, variable, contrast)
+    raw = {"contrast": contrast, "sequence": sequence, "reference_scan": reference_scan}
+    scan = any(value is not None for value in raw.values())
+    if scan or _kind(path, axes, variable) == "scan":
+        names = {"axes": axes if isinstance(axes, str) else None, "variable": variable}
+        found = _scan(path, names | raw)
     else:
         found = _fields(path, axes, variable)
     shown = {key: value for key, value in found.items() if value is not None}
@@ -153,10 +162,8 @@ def _reading(axes: dict[str, str] | None) -> str | None:
     return "; ".join(f"{name}: {names}" for name, names in axes.items()) if axes else None
 
 
-def _scan(
-    path: Path, axes: str | None, variable: str | None, contrast: int | None
-) -> dict[str, Any]:
-    found = describe_scan(path, axes=axes, variable=variable, contrast=contrast)
+def _scan(path: Path, reader: dict[str, Any]) -> dict[str, Any]:
+    found = describe_scan(path, **reader)
     accelerated = f"{found['acceleration']:.2f} (achieved)"
     shown = {
         "file": str(path),

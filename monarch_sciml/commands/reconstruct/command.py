@@ -53,8 +53,8 @@ def reconstruct(
     from the full scan, whatever mask the reconstructions have to do with. In the .h5 file
     `reconstruction` (s, h, w) is that of the last method of the table, and `reconstructions/NAME`
     that of each; other formats have a file for each method, FILE_METHOD, where there are several.
-    With several scans, `axes`, `variable`, `contrast`, `repetition` and `prewhiten` apply to the
-    files of a format that has them.
+    With several scans, `axes`, `variable`, `contrast`, `repetition`, `prewhiten`, `sequence` and
+    `reference_scan` apply to the files of a format that has them.
     """
     paths = listed(path)
     if not paths:

@@ -73,6 +73,10 @@ class Settings:
         ISMRMRD, twix: number of the repetition, or average. M4Raw: average.
     prewhiten
         ISMRMRD, twix: make the noise of the coils white by the noise readouts.
+    sequence
+        ISMRMRD, twix: Pulseq file (.seq) that was measured; it places every readout.
+    reference_scan
+        ISMRMRD, twix: scan of the same sequence without phase encoding, which corrects EPI.
     seed
         Changes the mask, which is drawn from the file name as in fastMRI.
     output
@@ -119,6 +123,8 @@ class Settings:
     contrast: int | None = None
     repetition: int | Literal["average"] | None = None
     prewhiten: bool = False
+    sequence: Path | None = None
+    reference_scan: Path | None = None
     seed: int = 0
     output: Path | None = None
     output_format: OutputFormat | None = None

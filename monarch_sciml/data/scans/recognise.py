@@ -36,6 +36,8 @@ OPTIONS: dict[str, tuple[ScanFormat, ...]] = {
     "contrast": ("ismrmrd", "twix", "skm-tea"),
     "repetition": ("ismrmrd", "twix", "fastmri"),
     "prewhiten": ("ismrmrd", "twix"),
+    "sequence": ("ismrmrd", "twix"),
+    "reference_scan": ("ismrmrd", "twix"),
 }
 """Which formats an option of `read_scan` is for."""
 WORDS = {"npy": ".npy", "mat": ".mat", "ismrmrd": "ISMRMRD", "skm-tea": "SKM-TEA"}
@@ -88,6 +90,8 @@ def read_scan(
     contrast: int | None = None,
     repetition: Repetition | None = None,
     prewhiten: bool = False,
+    sequence: str | Path | None = None,
+    reference_scan: str | Path | None = None,
 ) -> Scan:
     """Read a k-space file of any known format and check what it holds.
 
@@ -111,6 +115,12 @@ def read_scan(
         "average" for the mean over the files of the series.
     prewhiten
         ISMRMRD and twix only: make the noise of the coils white by the noise readouts.
+    sequence
+        ISMRMRD and twix only: the Pulseq file (.seq) that was measured. Its trajectory places every
+        readout.
+    reference_scan
+        ISMRMRD and twix only: a file of the same sequence without phase encoding. It gives the
+        phase between the lines of EPI that run forwards and backwards.
 
     Returns
     -------
@@ -140,6 +150,8 @@ def read_scan(
             "contrast": contrast,
             "repetition": repetition,
             "prewhiten": prewhiten or None,
+            "sequence": sequence,
+            "reference_scan": reference_scan,
         },
     )
     return _checked(_read(form, path, slices, options))
@@ -151,6 +163,8 @@ def describe_scan(
     axes: str | None = None,
     variable: str | None = None,
     contrast: int | None = None,
+    sequence: str | Path | None = None,
+    reference_scan: str | Path | None = None,
 ) -> dict[str, Any]:
     """Say what a k-space file is, reading one slice of it (.mat: all).
 
@@ -158,7 +172,7 @@ def describe_scan(
     ----------
     path
         As for `read_scan`.
-    axes, variable, contrast
+    axes, variable, contrast, sequence, reference_scan
         As for `read_scan`.
 
     Returns
@@ -182,7 +196,8 @@ def describe_scan(
     Of ISMRMRD and twix files the headers of all readouts are read, and the samples of at most 2048.
     """
     form = recognise(path)
-    options = _options(form, {"axes": axes, "variable": variable, "contrast": contrast})
+    given = {"axes": axes, "variable": variable, "contrast": contrast}
+    options = _options(form, given | {"sequence": sequence, "reference_scan": reference_scan})
     if form in ("ismrmrd", "twix"):
         options["limit"] = PROBE
     scan = _checked(_read(form, path, middle, options))

@@ -12,6 +12,27 @@ _SPACE = {"m": NAMESPACE}
 
 
 @dataclass(frozen=True)
+class Ramps:
+    """Times of a trapezoidal readout gradient and of the samples under it, in us.
+
+    Attributes
+    ----------
+    up, flat, down
+        Durations of the parts of the gradient.
+    delay
+        From its start to the first sample's interval.
+    dwell
+        Between two samples.
+    """
+
+    up: float
+    flat: float
+    down: float
+    delay: float
+    dwell: float
+
+
+@dataclass(frozen=True)
 class EncodingSpace:
     """What the header of an ISMRMRD file says about one encoding.
 
@@ -30,6 +51,8 @@ class EncodingSpace:
         Largest counter of kspace_encoding_step_1, or None.
     trajectory
         "cartesian", "epi", "radial", ...
+    ramps
+        The readout gradient of EPI, as converters describe it; None where the header is silent.
     """
 
     matrix: tuple[int, int, int]
@@ -39,6 +62,7 @@ class EncodingSpace:
     center: tuple[int | None, int | None]
     maximum: int | None
     trajectory: str
+    ramps: Ramps | None = None
 
     @property
     def oversampling(self) -> float:
@@ -90,7 +114,21 @@ def _encoding(node: ElementTree.Element) -> EncodingSpace:
         (limit(1, "center"), limit(2, "center")),
         limit(1, "maximum"),
         node.findtext("m:trajectory", "cartesian", _SPACE).strip().lower(),
+        _ramps(node),
     )
+
+
+def _ramps(node: ElementTree.Element) -> Ramps | None:
+    """Return the readout gradient that a `trajectoryDescription` gives; None without one."""
+    values: dict[str, float] = {}
+    for kind in ("userParameterLong", "userParameterDouble"):
+        for entry in node.findall(f"m:trajectoryDescription/m:{kind}", _SPACE):
+            name = entry.findtext("m:name", "", _SPACE)
+            values[name] = float(entry.findtext("m:value", "0", _SPACE))
+    names = ("rampUpTime", "flatTopTime", "rampDownTime", "acqDelayTime", "dwellTime")
+    if any(name not in values for name in names) or values["dwellTime"] <= 0:
+        return None
+    return Ramps(*(values[name] for name in names))
 
 
 def noise_bandwidth(xml: str | bytes) -> float:

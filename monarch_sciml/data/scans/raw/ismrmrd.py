@@ -25,6 +25,7 @@ from monarch_sciml.data.scans.formats.ismrmrd_header import (
 from monarch_sciml.data.scans.raw.readouts import (
     CALIBRATION,
     IMAGING,
+    NAVIGATOR,
     NOISE,
     OTHER,
     ROW,
@@ -32,14 +33,16 @@ from monarch_sciml.data.scans.raw.readouts import (
     Repetition,
     Table,
 )
+from monarch_sciml.data.scans.raw.regrid import trapezoid_positions
+from monarch_sciml.data.scans.raw.slice_positions import slice_distance, sort_slices
 from monarch_sciml.data.scans.raw.to_scan import scan_of
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.slices import Slices
 
 NOISE_FLAG, CALIBRATION_FLAG, CALIBRATION_AND_IMAGING_FLAG, REVERSE_FLAG = 19, 20, 21, 22
 PHASE_CORRECTION_FLAG = 24
-OTHER_FLAGS = (23, PHASE_CORRECTION_FLAG, 26, 27, 28, 29, 30, 31)
-"""Navigator, phase correction, feedback, dummy, surface-coil correction, phase stabilisation."""
+OTHER_FLAGS = (23, 26, 27, 28, 29, 30, 31)
+"""Navigator, feedback, dummy, surface-coil correction, phase stabilisation."""
 
 COUNTERS = {
     "line": "kspace_encode_step_1",
@@ -63,14 +66,17 @@ def read_ismrmrd(
     contrast: int = 0,
     repetition: Repetition = 0,
     prewhiten: bool = False,
+    sequence: str | Path | None = None,
+    reference_scan: str | Path | None = None,
     limit: int | None = None,
 ) -> Scan:
     """Read Cartesian k-space from an ISMRMRD file.
 
     Noise, navigator and other readouts without an image are told apart by their flags. Readout
     oversampling is removed, lines are placed at step_1 + N_y // 2 - center, readouts shifted by
-    center_sample, reversed ones turned round; averages and segments are put together. The mask
-    holds the lines that are there.
+    center_sample, reversed ones turned round; averages and segments are put together. Samples on
+    gradient ramps are regridded, and reversed lines of EPI corrected in phase by navigators or a
+    reference scan. The mask holds the lines that are there.
 
     Parameters
     ----------
@@ -84,6 +90,10 @@ def read_ismrmrd(
         Number of the repetition, the first by default, or "average" for the complex mean of all.
     prewhiten
         Decorrelate the coils and scale their noise to variance 1, by the noise readouts.
+    sequence
+        The Pulseq file (.seq) that was measured, to place readouts by its trajectory.
+    reference_scan
+        An ISMRMRD file of the same sequence without phase encoding.
     limit
         Read the samples of at most so many readouts, those nearest the centre of k-space.
 
@@ -100,29 +110,29 @@ def read_ismrmrd(
         When there is no such file.
     ValueError
         When it is truncated, foreign, non-Cartesian, without imaging readouts, with readouts of
-        several sizes or lines outside its matrix; when there is no such contrast or repetition, or
-        no noise to prewhiten by.
+        several sizes or lines far outside its matrix; when there is no such contrast or repetition,
+        or no noise to prewhiten by; when the sequence or the reference scan is of another scan.
 
     Notes
     -----
     Memory: the slices that are read, 398 bytes a readout for the headers and 256 readouts. A slice
-    of a 3-D scan needs all readouts of its volume to be read, though not held. Phase correction of
-    EPI is not applied: `notes` says so where it would be needed.
+    of a 3-D scan needs all readouts of its volume to be read, though not held.
 
     References
     ----------
     Inati et al., "ISMRM Raw Data Format", MRM 77 (2017); flag n is bit n - 1.
     """
     path = Path(path)
-    table = _table(path)
     return scan_of(
-        table,
+        _table(path),
         path,
         slices=slices,
         contrast=contrast,
         repetition=repetition,
         prewhiten=prewhiten,
         limit=limit,
+        sequence=sequence,
+        reference=None if reference_scan is None else _table(Path(reference_scan)),
     )
 
 
@@ -150,13 +160,42 @@ def _table(path: Path) -> Table:
         _geometry(space),
         lambda numbers: _load(path, numbers),
         noise_bandwidth(xml),
-        {"format": "ISMRMRD", "attributes": {"trajectory": space.trajectory}} | _sizes(space),
+        {"format": "ISMRMRD", "attributes": {"trajectory": space.trajectory}},
     )
+    table.sizes = lambda table: _sizes(table, space)
+    table.order_known = not _pulseq_without_labels(rows, xml)
+    _place_on_ramps(table, space)
+    sort_slices(table, rising=False)
     if _center_unset(space):
         table.note("the header gives no centre line: lines are taken to be centred")
-    if bool((_flag(heads, PHASE_CORRECTION_FLAG) != 0).any()):
-        table.note("phase-correction readouts are not applied: EPI shows ghosts")
     return table
+
+
+def _pulseq_without_labels(rows: np.ndarray, xml: str | bytes) -> bool:
+    """Return whether lines count the readouts of a Pulseq sequence instead of naming their place.
+
+    A sequence whose labels name consecutive lines in their order looks the same.
+    """
+    text = xml.decode(errors="replace") if isinstance(xml, bytes) else xml
+    imaging = rows[rows["kind"] == IMAGING]
+    counted = np.array_equal(imaging["line"], np.arange(len(imaging)))
+    others = any(imaging[name].any() for name in ("partition", "slice", "contrast"))
+    return "pulseq" in text.lower() and counted and not others
+
+
+def _place_on_ramps(table: Table, space: EncodingSpace) -> None:
+    """Give readouts on gradient ramps their positions, from the description of the trajectory."""
+    ramps = space.ramps
+    usable = (table.rows["kind"] != NOISE) & (table.rows["kind"] != OTHER)
+    samples = np.unique(table.rows["samples"][usable])
+    if ramps is None or len(samples) != 1:
+        return
+    times = ramps.delay + ramps.dwell * (np.arange(samples[0]) + 0.5)
+    if times[0] >= ramps.up and times[-1] <= ramps.up + ramps.flat:
+        return  # on the flat top: evenly spaced
+    positions = trapezoid_positions(times, ramps.up, ramps.flat, ramps.down, table.geometry.kept)
+    table.patterns = [positions, -positions]
+    table.rows["pattern"][usable] = np.where(table.rows["reverse"][usable], 2, 1)
 
 
 def _heads(data: Any, path: Path) -> np.ndarray:
@@ -181,6 +220,9 @@ def _rows(heads: np.ndarray) -> np.ndarray:
         rows[name] = heads[entry]
     calibration = _flag(heads, CALIBRATION_FLAG) & ~_flag(heads, CALIBRATION_AND_IMAGING_FLAG)
     rows["kind"][calibration] = CALIBRATION
+    rows["kind"][_flag(heads, PHASE_CORRECTION_FLAG)] = NAVIGATOR
+    if "position" in (heads.dtype.names or ()):
+        rows["position"] = heads["position"]
     for number in OTHER_FLAGS:
         rows["kind"][_flag(heads, number)] = OTHER
     rows["kind"][_flag(heads, NOISE_FLAG)] = NOISE
@@ -209,16 +251,20 @@ def _center_unset(space: EncodingSpace) -> bool:
     return space.center[0] == 0 and space.maximum is not None and space.maximum >= -(-lines // 2)
 
 
-def _sizes(space: EncodingSpace) -> dict[str, Any]:
-    """Return the header entries that follow from the sizes of an encoding."""
-    geometry = _geometry(space)
+def _sizes(table: Table, space: EncodingSpace) -> dict[str, Any]:
+    """Return the header entries that follow from the sizes of an encoding.
+
+    Slices have the distance of their positions, gaps included, where readouts state them.
+    """
+    geometry = table.geometry
     volume = geometry.partitions > 1
     (x, y, z), fov = space.recon_matrix, space.recon_fov
     sizes: dict[str, Any] = {"recon_matrix": (y, z) if volume else (x, y)}
     if min(space.fov) > 0 and min(fov) > 0:
         row, column = fov[0] / geometry.kept, space.fov[1] / geometry.lines
-        voxel = (row, column, space.fov[2] / geometry.partitions)  # (x, y, z)
-        sizes["voxel_size"] = voxel if volume else (voxel[2], voxel[0], voxel[1])
+        depth = space.fov[2] / geometry.partitions
+        distance = slice_distance(table) or depth
+        sizes["voxel_size"] = (row, column, depth) if volume else (distance, row, column)
     maximum = space.maximum
     if maximum is not None and not volume:
         first = geometry.lines // 2 - geometry.center[0]

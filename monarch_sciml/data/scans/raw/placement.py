@@ -1,8 +1,8 @@
 """Put readouts where they belong in k-space, white if asked."""
 
-# Legend: b readouts of one block, c coils, n samples of a readout, X readout matrix with
-# oversampling, H without, W lines (first phase encode), Z partitions (second phase encode, 3-D
-# scans only), s slices that are read.
+# Legend: b readouts of one block, c coils, n samples of a readout, H readout matrix without
+# oversampling, W lines (first phase encode), Z partitions (second phase encode, 3-D scans only),
+# s slices that are read.
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from monarch_sciml._checks import message
+from monarch_sciml.data.scans.raw.lines import readout_images, readout_lines, readout_mask
 from monarch_sciml.data.scans.raw.readouts import (
     NOISE,
     Geometry,
     Table,
     check_alike,
     check_inside,
-    extent,
 )
 from monarch_sciml.data.scans.slices import Slices, numbers
 
@@ -53,6 +53,7 @@ def place(
 
     Line l goes to column l + W // 2 - center, sample i of a readout to i + X // 2 - center; then
     oversampling is removed by cropping the image of the readout to its central H of X pixels.
+    Readouts with positions of their own are regridded, reversed ones of EPI corrected in phase.
 
     Parameters
     ----------
@@ -93,15 +94,18 @@ def place(
         part = use[start : start + BLOCK]
         samples = table.load(chosen[part])
         samples = samples if whitening is None else whitening @ samples  # (b, c, n)
-        lines = _lines(samples, rows[part], geometry, hybrid=volume)
-        np.add.at(total, (s[part], w[part], z[part]), lines[..., wanted] if volume else lines)
+        if volume:
+            lines = readout_images(table, samples, rows[part])[..., wanted]
+        else:
+            lines = readout_lines(table, samples, rows[part])
+        np.add.at(total, (s[part], w[part], z[part]), lines)
     total /= np.maximum(counts, 1)[..., None, None]
     if volume:
         kspace = np.ascontiguousarray(
             total[0].transpose(3, 2, 0, 1)
         )  # (W, Z, c, s) -> (s, c, W, Z)
         return Placed(kspace, np.broadcast_to(counts > 0, (len(wanted), *counts.shape[1:])))
-    readout = _readout_mask(rows[0], geometry)
+    readout = readout_mask(table, rows)
     kspace = np.ascontiguousarray(
         total[:, :, 0].transpose(0, 2, 3, 1)
     )  # (s, W, c, H) -> (s, c, H, W)
@@ -155,30 +159,3 @@ def whitening_matrix(table: Table, imaging: np.ndarray) -> np.ndarray:
         rule = f"the noise covariance of {table.name} must be positive definite"
         raise ValueError(message(rule, str(error), "Read it without `prewhiten`.")) from error
     return np.linalg.inv(lower).astype(np.complex64)
-
-
-def _lines(
-    samples: np.ndarray, rows: np.ndarray, geometry: Geometry, *, hybrid: bool
-) -> np.ndarray:
-    """Return readouts (b, c, H) without oversampling; in image space when `hybrid`."""
-    samples = np.where(rows["reverse"][:, None, None], samples[..., ::-1], samples)
-    offset, first, last = extent(rows[0], geometry)
-    full = np.zeros((*samples.shape[:2], geometry.readout), np.complex64)  # (b, c, X)
-    full[..., offset + first : offset + last] = samples[..., first:last]
-    if geometry.kept == geometry.readout and not hybrid:
-        return full
-    shifted = np.fft.ifftshift(full, axes=-1)
-    image = np.fft.fftshift(np.fft.ifft(shifted, norm="ortho"), axes=-1)
-    start = geometry.readout // 2 - geometry.kept // 2  # the centres of both coincide
-    image = image[..., start : start + geometry.kept]
-    if hybrid:
-        return image
-    return np.fft.fftshift(np.fft.fft(np.fft.ifftshift(image, axes=-1), norm="ortho"), axes=-1)
-
-
-def _readout_mask(row: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Return which of the H samples were acquired, (H,) bool."""
-    offset, first, last = extent(row, geometry)
-    ratio = geometry.readout / geometry.kept
-    where = geometry.readout // 2 + (np.arange(geometry.kept) - geometry.kept // 2) * ratio
-    return (where >= offset + first) & (where <= offset + last - 1)

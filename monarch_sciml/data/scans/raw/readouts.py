@@ -6,26 +6,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from monarch_sciml._checks import message
 
-IMAGING, CALIBRATION, NOISE, OTHER = range(4)
-KINDS = ("imaging", "calibration", "noise", "other")
+IMAGING, CALIBRATION, NOISE, OTHER, NAVIGATOR = range(5)
+KINDS = ("imaging", "calibration", "noise", "other", "navigator")
 
 ROW = np.dtype(
     [("kind", "u1"), ("reverse", "?"), ("dwell", "f8")]
     + [(name, "i4") for name in ("line", "partition", "slice", "contrast", "repetition")]
     + [(name, "i4") for name in ("phase", "set", "samples", "coils", "center", "before", "after")]
+    + [("pattern", "i4"), ("shot", "i4"), ("position", "f8", (3,))]
 )
 """A row of the table: what the file says about one readout.
 
 `kind` is an index of `KINDS`; `reverse`: sampled from the end to the start; `dwell`: time of a
 sample, any unit; then the counters; the number of `samples` and `coils`; `center`: the sample at
-the centre of k-space, in forward order; `before` and `after`: samples to discard at either end.
+the centre of k-space, in forward order; `before` and `after`: samples to discard at either end;
+`pattern`: 0 for evenly spaced samples, n for those at the positions `Table.patterns[n - 1]`;
+`shot`: number of the excitation, where a sequence says so; `position` of the slice in mm.
 """
 
 Repetition = int | Literal["average"]
@@ -74,6 +77,17 @@ class Table:
         Noise bandwidth of the receiver over 1 / dwell time.
     header
         What goes into the header of the scan.
+    patterns
+        Positions (n,) of the samples along the readout, in the order of acquisition and in steps of
+        one over the field of view, for readouts that are not evenly spaced at whole samples.
+    phases
+        By slice, the phase of reversed readouts: (a, b) of `linear_phase`.
+    matrices
+        By number of the pattern, what turns its samples into an image; made when first used.
+    order_known
+        Whether the counters say where lines belong; Pulseq without labels counts readouts.
+    sizes
+        Returns the header entries that follow from the geometry, once that is final.
     """
 
     name: str
@@ -82,6 +96,11 @@ class Table:
     load: Load
     bandwidth: float = 1.0
     header: dict[str, Any] = field(default_factory=dict)
+    patterns: list[np.ndarray] = field(default_factory=list)
+    phases: dict[int, tuple[float, float]] = field(default_factory=dict)
+    matrices: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
+    order_known: bool = True
+    sizes: Callable[[Table], dict[str, Any]] = lambda table: {}
 
     def note(self, text: str) -> None:
         """Add a line to the notes of the scan."""
@@ -138,12 +157,45 @@ def check_alike(table: Table, rows: np.ndarray) -> None:
             names = {"samples": "number of samples", "coils": "number of coils"}
             rule = f"the imaging readouts of {table.name} must have one {names.get(axis, axis)}"
             raise ValueError(message(rule, shown, "Export one contrast at a time."))
+    if rows["pattern"].any():  # these are placed by their positions
+        return
     geometry = table.geometry
     offset, first, last = extent(rows[0], geometry)
     if not (0 <= offset + first < offset + last <= geometry.readout):
         rule = f"the readouts of {table.name} must lie within its matrix of {geometry.readout}"
         got = f"samples {offset + first} to {offset + last - 1}"
         raise ValueError(message(rule, got, "Correct center_sample or the encoded matrix."))
+
+
+def fit_matrix(table: Table) -> None:
+    """Change the matrix to one that its imaging readouts fill, and say so in a note.
+
+    A header that states partitions though all readouts are of one becomes that of a 2-D scan; one
+    that states fewer lines or partitions than the counters reach becomes larger, up to twice.
+    """
+    imaging = table.rows[table.rows["kind"] == IMAGING]
+    if not len(imaging):
+        return
+    sizes = [table.geometry.lines, table.geometry.partitions]
+    center = list(table.geometry.center)
+    for i, name in enumerate(("line", "partition")):
+        counters = np.unique(imaging[name])
+        if name == "partition" and len(counters) == 1 and sizes[i] > 1:
+            table.note(f"the header states {sizes[i]} partitions, of which 1 was acquired: 2-D")
+            sizes[i], center[i] = 1, int(counters[0])
+        needed = smallest_matrix(center[i] - int(counters[0]), int(counters[-1]) + 1 - center[i])
+        if sizes[i] < needed <= 2 * sizes[i] and len(counters) > 1:
+            reached = f"{name}s {counters[0]} to {counters[-1]} lie beyond the encoded matrix"
+            table.note(f"{reached} of {sizes[i]}: read with one of {needed}")
+            sizes[i] = needed
+    table.geometry = replace(
+        table.geometry, lines=sizes[0], partitions=sizes[1], center=(center[0], center[1])
+    )
+
+
+def smallest_matrix(before: int, after: int) -> int:
+    """Return the smallest N that has `before` places below N // 2 and `after` from it on."""
+    return max(2 * before, 2 * after - 1)
 
 
 def check_inside(table: Table, rows: np.ndarray, w: np.ndarray, z: np.ndarray) -> None:

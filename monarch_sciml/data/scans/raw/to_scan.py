@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from monarch_sciml._checks import message
+from monarch_sciml.data.scans.raw.by_sequence import place_by_sequence
+from monarch_sciml.data.scans.raw.epi import correct_phase, ghost_note
 from monarch_sciml.data.scans.raw.placement import Placed, place, whitening_matrix
 from monarch_sciml.data.scans.raw.readouts import (
     CALIBRATION,
@@ -18,7 +20,9 @@ from monarch_sciml.data.scans.raw.readouts import (
     Repetition,
     Table,
     choose,
+    fit_matrix,
 )
+from monarch_sciml.data.scans.raw.sequence import read_sequence
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.slices import Slices
 
@@ -32,6 +36,8 @@ def scan_of(
     repetition: Repetition = 0,
     prewhiten: bool = False,
     limit: int | None = None,
+    sequence: str | Path | None = None,
+    reference: Table | None = None,
 ) -> Scan:
     """Sort readouts into a scan.
 
@@ -51,6 +57,10 @@ def scan_of(
         Make noise white by the noise readouts.
     limit
         Read the samples of at most so many readouts, those nearest the centre.
+    sequence
+        The Pulseq file that gives the places of the readouts.
+    reference
+        A scan without phase encoding that gives the phase of reversed lines.
 
     Returns
     -------
@@ -60,11 +70,14 @@ def scan_of(
     Raises
     ------
     ValueError
-        As `choose`, `place` and `whitening_matrix`.
+        As `place_by_sequence`, `choose`, `correct_phase`, `place` and `whitening_matrix`.
     """
+    _set_places(table, sequence)
     chosen = choose(table, IMAGING, contrast, repetition)
     whitening = whitening_matrix(table, chosen) if prewhiten and len(chosen) else None
+    correct_phase(table, chosen, reference)
     placed = place(table, chosen, slices=slices, whitening=whitening, limit=limit)
+    ghost_note(table, chosen, placed if limit is None or len(chosen) <= limit else None)
     calibration = _calibration(table, placed, slices, whitening, contrast, limit)
     volume = table.geometry.partitions > 1
     imaging = table.rows[table.rows["kind"] == IMAGING]
@@ -75,6 +88,7 @@ def scan_of(
         "repetitions": len(np.unique(imaging["repetition"])),
         "oversampling": table.geometry.readout / table.geometry.kept,
         "prewhitened": prewhiten,
+        "phase_correction": table.phases or None,
         "readouts": {
             name: int((table.rows["kind"] == kind).sum()) for kind, name in enumerate(KINDS)
         },
@@ -88,6 +102,21 @@ def scan_of(
         transformed=("readout",) if volume else (),
         calibration_kspace=calibration,
     )
+
+
+def _set_places(table: Table, sequence: str | Path | None) -> None:
+    """Place readouts by a sequence file, or by their counters in a matrix that holds them."""
+    if sequence is not None:
+        table.header |= table.sizes(table)
+        place_by_sequence(table, read_sequence(sequence))
+        return
+    if not table.order_known:
+        table.note(
+            "the order of the lines is not known (Pulseq without labels): they are taken as "
+            "acquired one after the other; pass --sequence FILE.seq to place them"
+        )
+    fit_matrix(table)
+    table.header |= table.sizes(table)
 
 
 def _n_slices(table: Table, chosen: np.ndarray) -> int:

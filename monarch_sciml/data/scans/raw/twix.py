@@ -12,13 +12,17 @@ import numpy as np
 from monarch_sciml.data.scans.raw.readouts import (
     CALIBRATION,
     IMAGING,
+    NAVIGATOR,
     NOISE,
     OTHER,
     ROW,
     Geometry,
     Repetition,
     Table,
+    smallest_matrix,
 )
+from monarch_sciml.data.scans.raw.regrid import trapezoid_positions
+from monarch_sciml.data.scans.raw.slice_positions import slice_distance, sort_slices
 from monarch_sciml.data.scans.raw.to_scan import scan_of
 from monarch_sciml.data.scans.raw.twix_files import measurements_of
 from monarch_sciml.data.scans.scan import Scan
@@ -30,9 +34,16 @@ COUNTERS = {"line": "Lin", "partition": "Par", "slice": "Sli", "contrast": "Eco"
     "set": "Set",
 }
 OTHER_FLAGS = (
-    *("RTFEEDBACK", "HPFEEDBACK", "PHASCOR", "PHASESTABSCAN", "REFPHASESTABSCAN", "MDH_VOP"),
+    *("RTFEEDBACK", "HPFEEDBACK", "PHASESTABSCAN", "REFPHASESTABSCAN", "MDH_VOP"),
     *("noname60",),  # navigators in free induction decays
 )
+RAMPS = (
+    *("alRegridMode", "alRegridRampupTime", "alRegridFlattopTime", "alRegridRampdownTime"),
+    *("alRegridDelaySamplesTime", "aflRegridADCDuration"),
+)
+"""What the header says of readouts on gradient ramps: the mode, then times in us."""
+EVEN, TRAPEZOID = 1, 2
+"""Modes of regridding; 4 is a sinusoidal gradient."""
 RECEIVER_BANDWIDTH = 0.793
 """Noise bandwidth of a Siemens receiver over 1 / dwell time, as siemens_to_ismrmrd writes it."""
 
@@ -44,12 +55,15 @@ def read_twix(
     contrast: int = 0,
     repetition: Repetition = 0,
     prewhiten: bool = False,
+    sequence: str | Path | None = None,
+    reference_scan: str | Path | None = None,
     limit: int | None = None,
 ) -> Scan:
     """Read Cartesian k-space of the last measurement in a Siemens .dat file.
 
     Noise, phase-correction, navigator and feedback readouts are told apart by their flags, readout
-    oversampling is removed, averages and segments are put together.
+    oversampling is removed, averages and segments are put together. Samples on gradient ramps are
+    regridded, and reversed lines of EPI corrected in phase by navigators or a reference scan.
 
     Parameters
     ----------
@@ -64,6 +78,10 @@ def read_twix(
         Number of the repetition, the first by default, or "average" for the complex mean of all.
     prewhiten
         Decorrelate the coils by the noise readouts of any measurement in the file.
+    sequence
+        The Pulseq file (.seq) that was measured, to place readouts by its trajectory.
+    reference_scan
+        A .dat file of the same sequence without phase encoding.
     limit
         Read the samples of at most so many readouts, those nearest the centre of k-space.
 
@@ -78,14 +96,14 @@ def read_twix(
         When there is no such file.
     ValueError
         When twixtools is not installed; when the file is truncated or foreign; when there is no
-        such contrast or repetition, or no noise to prewhiten by.
+        such contrast or repetition, or no noise to prewhiten by; when the sequence or the reference
+        scan is of another scan.
 
     Notes
     -----
     The oversampling factor is the header's `flReadoutOSFactor` (1 for Pulseq, whose sequences are
     written without), 2 where it is silent. Where no centre line is given (Pulseq again) the lines
-    are taken to be centred. Ramp sampling is not regridded and the phase correction of EPI not
-    applied: `notes` says so.
+    are taken to be centred.
     """
     path = Path(path)
     return scan_of(
@@ -96,6 +114,8 @@ def read_twix(
         repetition=repetition,
         prewhiten=prewhiten,
         limit=limit,
+        sequence=sequence,
+        reference=None if reference_scan is None else _table(Path(reference_scan)),
     )
 
 
@@ -115,14 +135,44 @@ def _table(path: Path) -> Table:
     table = Table(path.name, rows, Geometry(1, 1, 1, 1, (0, 0)), lambda n: _load(blocks, n))
     table.bandwidth = RECEIVER_BANDWIDTH
     table.geometry = _geometry(blocks, rows, header)
-    table.header = _header(header, table.geometry)
-    if any(block.is_flag_set("PHASCOR") for block in image):
-        table.note("phase-correction readouts are not applied: EPI shows ghosts")
-    regrid = header.get("Meas", {}).get("alRegridMode")
-    if regrid is not None and np.atleast_1d(regrid)[0] > 1:
-        table.note("ramp-sampled readouts are not regridded: expect blurring along the readout")
-    _sort_slices(blocks, rows, header)
+    table.header = _header(header)
+    table.sizes = lambda table: _sizes(table, header)
+    table.order_known = not _pulseq_without_labels(rows, header)
+    _place_on_ramps(table, header)
+    sort_slices(table, rising=True)
     return table
+
+
+def _pulseq_without_labels(rows: np.ndarray, header: dict[str, Any]) -> bool:
+    """Return whether lines count the readouts of a Pulseq sequence instead of naming their place.
+
+    A sequence whose labels name consecutive lines in their order looks the same.
+    """
+    protocol = header.get("MeasYaps", {})
+    names = [str(protocol.get(name, "")) for name in ("tSequenceFileName", "tProtocolName")]
+    if "pulseq" not in " ".join(names).lower():
+        return False
+    imaging = rows[rows["kind"] == IMAGING]
+    counted = np.array_equal(imaging["line"], np.arange(len(imaging)))
+    return counted and not any(imaging[name].any() for name in ("partition", "slice", "contrast"))
+
+
+def _place_on_ramps(table: Table, header: dict[str, Any]) -> None:
+    """Give readouts on gradient ramps their positions, from the regridding part of the header."""
+    settings = header.get("Meas", {})
+    values = {name: np.atleast_1d(settings.get(name, 0)) for name in RAMPS}
+    mode, up, flat, down, delay, duration = (v[0] if v.size else 0 for v in values.values())
+    imaging = table.rows["kind"] != NOISE
+    samples = np.unique(table.rows["samples"][imaging & (table.rows["kind"] != OTHER)])
+    if not mode or mode <= EVEN or len(samples) != 1:
+        return
+    if mode != TRAPEZOID or not duration:
+        table.note("ramp-sampled readouts are not regridded: expect blurring along the readout")
+        return
+    times = delay + float(duration) / samples[0] * (np.arange(samples[0]) + 0.5)
+    positions = trapezoid_positions(times, up, flat, down, table.geometry.kept)
+    table.patterns = [positions, -positions]
+    table.rows["pattern"][imaging] = np.where(table.rows["reverse"][imaging], 2, 1)
 
 
 def _fill(row: Any, block: Any) -> None:
@@ -135,9 +185,13 @@ def _fill(row: Any, block: Any) -> None:
         head.UsedChannels,
         head.CenterCol,
     )
+    place = head.SliceData.SlicePos
+    row["position"] = place.Sag, place.Cor, place.Tra
     row["reverse"] = block.is_flag_set("REFLECT")
     reference = block.is_flag_set("PATREFSCAN") and not block.is_flag_set("PATREFANDIMASCAN")
     row["kind"] = CALIBRATION if reference else IMAGING
+    if block.is_flag_set("PHASCOR"):
+        row["kind"] = NAVIGATOR
     if any(block.is_flag_set(flag) for flag in OTHER_FLAGS):
         row["kind"] = OTHER
     if block.is_flag_set("NOISEADJSCAN"):
@@ -153,7 +207,7 @@ def _geometry(blocks: list[Any], rows: np.ndarray, header: dict[str, Any]) -> Ge
     sizes = header.get("MeasYaps", {}).get("sKSpace", {})
     factor = _oversampling(header)
     center = int(row["center"]) or int(row["samples"]) // 2
-    readout = _smallest(center, int(row["samples"]) - center)
+    readout = smallest_matrix(center, int(row["samples"]) - center)
     step = 2 * round(factor)  # of an even number of pixels, each of `factor` samples
     readout = -(-readout // step) * step if factor > 1 else readout
     line, lines = _encoding(rows["line"][imaging], head.CenterLin, sizes.get("lPhaseEncodingLines"))
@@ -170,12 +224,7 @@ def _encoding(counters: np.ndarray, center: int, stated: Any) -> tuple[int, int]
     seen = int(counters.max()) + 1
     if center == 0:  # not set
         return seen // 2, seen
-    return int(center), max(int(stated or 0), _smallest(int(center), seen - int(center)))
-
-
-def _smallest(before: int, after: int) -> int:
-    """Return the smallest N that has `before` places below N // 2 and `after` from it on."""
-    return max(2 * before, 2 * after - 1)
+    return int(center), max(int(stated or 0), smallest_matrix(int(center), seen - int(center)))
 
 
 def _oversampling(header: dict[str, Any]) -> float:
@@ -197,39 +246,39 @@ def _slice_of(header: dict[str, Any]) -> dict[str, Any]:
     return (header.get("MeasYaps", {}).get("sSliceArray", {}).get("asSlice") or [{}])[0]
 
 
-def _header(header: dict[str, Any], geometry: Geometry) -> dict[str, Any]:
+def _header(header: dict[str, Any]) -> dict[str, Any]:
     """Return the header entries that the protocol gives."""
-    first, protocol = _slice_of(header), header.get("MeasYaps", {})
-    fov = [float(first.get(name, 0)) for name in ("dReadoutFOV", "dPhaseFOV", "dThickness")]
-    found: dict[str, Any] = {
+    protocol = header.get("MeasYaps", {})
+    return {
         "format": "Siemens twix",
         "acquisition": protocol.get("tProtocolName"),
         "attributes": {"sequence": protocol.get("tSequenceFileName")},
     }
-    if min(fov) > 0:
-        sizes = (geometry.kept, geometry.lines, geometry.partitions)
-        row, column, thickness = (length / n for length, n in zip(fov, sizes))
-        volume = geometry.partitions > 1
-        found["voxel_size"] = (row, column, thickness) if volume else (thickness, row, column)
-    return found
 
 
-def _sort_slices(blocks: list[Any], rows: np.ndarray, header: dict[str, Any]) -> None:
-    """Number slices by their position: the scanner numbers them by time."""
-    imaging = np.flatnonzero(rows["kind"] == IMAGING)
-    values, first = np.unique(rows["slice"][imaging], return_index=True)
-    if len(values) < 2:
-        return
-    normal = _slice_of(header).get("sNormal", {})
-    direction = np.array([float(normal.get(axis, 0)) for axis in ("dSag", "dCor", "dTra")])
-    if not direction.any():
-        return
-    direction *= np.sign(direction[np.abs(direction).argmax()])
-    heads = [blocks[imaging[i]].mdh.SliceData.SlicePos for i in first]
-    positions = np.array([[at.Sag, at.Cor, at.Tra] for at in heads]) @ direction
-    rank = np.argsort(np.argsort(positions, kind="stable"))
-    new = dict(zip(values.tolist(), rank.tolist()))
-    rows["slice"] = [new.get(number, number) for number in rows["slice"].tolist()]
+def _sizes(table: Table, header: dict[str, Any]) -> dict[str, Any]:
+    """Return the size of voxels in mm.
+
+    The encoded field of view is that of the protocol times one plus the oversampling of phases (of
+    partitions in 3-D scans); a voxel is that over the matrix. Slices that were acquired apart have
+    the distance of their positions, gaps included.
+    """
+    first, geometry = _slice_of(header), table.geometry
+    fov = [float(first.get(name, 0)) for name in ("dReadoutFOV", "dPhaseFOV", "dThickness")]
+    if min(fov) <= 0:
+        return {}
+    fov[1] *= 1 + _more(header, "dPhaseOversamplingForDialog")
+    row, column = fov[0] / geometry.kept, fov[1] / geometry.lines
+    if geometry.partitions > 1:
+        fov[2] *= 1 + _more(header, "dSliceOversamplingForDialog")
+        return {"voxel_size": (row, column, fov[2] / geometry.partitions)}
+    return {"voxel_size": (slice_distance(table) or fov[2], row, column)}
+
+
+def _more(header: dict[str, Any], name: str) -> float:
+    """Return a share of oversampling of the protocol, 0 where it is silent."""
+    value = header.get("MeasYaps", {}).get("sKSpace", {}).get(name, 0)
+    return float(value) if isinstance(value, int | float) and value > 0 else 0.0
 
 
 def _load(blocks: list[Any], numbers: np.ndarray) -> np.ndarray:

@@ -101,7 +101,13 @@ def test_describe():
     found = describe_scan(GRE)
     assert (found["format"], found["slices"], found["coils"]) == ("Siemens twix", 1, COILS)
     assert (found["matrix"], found["acceleration"]) == ((N, N), 1)
-    assert found["readouts"] == {"imaging": N, "calibration": 0, "noise": 0, "other": 0}
+    assert found["readouts"] == {
+        "imaging": N,
+        "calibration": 0,
+        "noise": 0,
+        "other": 0,
+        "navigator": 0,
+    }
     assert found["acquisition"] == "gre"
 
 
@@ -135,6 +141,33 @@ def test_slices_are_ordered_by_position(tmp_path, original):
     scan = read_scan(write(tmp_path / "a.dat", original, blocks))
     energy = scan.kspace.abs().amax((1, 2, 3))
     torch.testing.assert_close(energy / energy.min(), torch.tensor([2.0, 3.0, 1.0]))
+
+
+def test_slices_have_the_distance_of_their_positions(tmp_path, original):
+    """The slices of the template are 4 mm thick; these are 7 mm apart."""
+    blocks = []
+    for first in original["mdb"]:
+        for number, height in enumerate((7.0, -7.0, 0.0)):
+            made = block(first, first.data, Sli=number)
+            made.mdh.SliceData.SlicePos.Tra = height
+            blocks.append(made)
+    scan = read_scan(write(tmp_path / "a.dat", original, blocks))
+    assert scan.header["voxel_size"] == pytest.approx((7.0, 1.25, 1.25))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("tw_gap.dat", (6.0, 1.25, 1.25)),
+        ("tw_phase_os.dat", (4.0, 1.25, 1.25)),
+        ("tw_phase_res65.dat", (4.0, 1.25, 200 / 104)),
+    ],
+)
+def test_voxels_with_gaps_oversampling_and_reduced_resolution(name, size):
+    path = SCANS / "../cases/scans" / name
+    if not path.exists():
+        pytest.skip("no cases beside the checkout")
+    assert describe_scan(path)["voxel_size"] == pytest.approx(size)
 
 
 def test_echoes_and_repetitions(tmp_path, original):
@@ -177,9 +210,9 @@ def test_calibration_and_other_readouts(tmp_path, original):
         block(some[0], some[9].data, "NOISEADJSCAN"),
     ]
     scan = read_scan(write(tmp_path / "a.dat", original, blocks))
-    kinds = {"imaging": 20, "calibration": 2, "noise": 1, "other": 2}
+    kinds = {"imaging": 20, "calibration": 2, "noise": 1, "other": 0, "navigator": 2}
     assert scan.header["readouts"] == kinds
-    assert scan.notes == ["phase-correction readouts are not applied: EPI shows ghosts"]
+    assert scan.notes == []  # all lines run in one direction
     merged = scan.with_calibration()
     columns = merged.mask.any(0).nonzero().flatten().tolist()
     assert columns == sorted([*range(0, N, 8), 79, 81])

@@ -1,0 +1,94 @@
+"""From the samples of readouts to evenly spaced lines of k-space, or images along the readout."""
+
+# Legend: b readouts, c coils, n samples of a readout, X readout matrix with oversampling, H
+# without.
+
+from __future__ import annotations
+
+import numpy as np
+
+from monarch_sciml.data.scans.raw.phase_correction import phase_ramp
+from monarch_sciml.data.scans.raw.readouts import Table, extent
+from monarch_sciml.data.scans.raw.regrid import readout_to_image
+
+
+def readout_lines(table: Table, samples: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return readouts (b, c, n) as lines of k-space (b, c, H) without oversampling.
+
+    Parameters
+    ----------
+    table
+        Where they are from.
+    samples
+        In the order of acquisition.
+    rows
+        (b,) their rows of the table.
+    """
+    whole = table.geometry.kept == table.geometry.readout
+    if whole and not rows["pattern"].any() and not table.phases:
+        return _on_grid(table, samples, rows)
+    return _fourier(readout_images(table, samples, rows))
+
+
+def readout_images(table: Table, samples: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return readouts (b, c, n) transformed along the readout: (b, c, H), the central pixels.
+
+    Samples on gradient ramps are regridded (`readout_to_image`); the phase of reversed readouts is
+    corrected by `table.phases`.
+    """
+    geometry = table.geometry
+    images = np.zeros((*samples.shape[:2], geometry.kept), np.complex64)
+    even = rows["pattern"] == 0
+    if even.any():
+        full = np.fft.ifftshift(_on_grid(table, samples[even], rows[even]), axes=-1)
+        wide = np.fft.fftshift(np.fft.ifft(full, norm="ortho"), axes=-1)
+        start = geometry.readout // 2 - geometry.kept // 2  # the centres of both coincide
+        images[even] = wide[..., start : start + geometry.kept]
+    for number in np.unique(rows["pattern"][~even]).tolist():
+        chosen = rows["pattern"] == number
+        images[chosen] = samples[chosen] @ _matrix(table, number).T
+    for number, phase in table.phases.items():
+        turned = rows["reverse"] & (rows["slice"] == number)
+        images[turned] *= phase_ramp(phase, geometry.kept)
+    return images
+
+
+def readout_mask(table: Table, rows: np.ndarray) -> np.ndarray:
+    """Return which of the H samples of a line all of these readouts acquired, (H,) bool."""
+    geometry = table.geometry
+    places = np.arange(geometry.kept) - geometry.kept // 2  # in steps
+    acquired = np.ones(geometry.kept, bool)
+    for number in np.unique(rows["pattern"]).tolist():
+        if number == 0:
+            row = rows[rows["pattern"] == 0][0]
+            offset, first, last = extent(row, geometry)
+            where = geometry.readout // 2 + places * (geometry.readout / geometry.kept)
+            acquired &= (where >= offset + first) & (where <= offset + last - 1)
+        else:
+            positions = table.patterns[number - 1]
+            low, high = positions.min(), positions.max()
+            acquired &= (places > low - 0.75) & (places < high + 0.75)
+    return acquired
+
+
+def _on_grid(table: Table, samples: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return evenly spaced readouts at their places in the oversampled matrix, (b, c, X)."""
+    samples = np.where(rows["reverse"][:, None, None], samples[..., ::-1], samples)
+    offset, first, last = extent(rows[0], table.geometry)
+    full = np.zeros((*samples.shape[:2], table.geometry.readout), np.complex64)
+    full[..., offset + first : offset + last] = samples[..., first:last]
+    return full
+
+
+def _matrix(table: Table, number: int) -> np.ndarray:
+    """Return the matrix (H, n) of a pattern, made once for a table."""
+    if number not in table.matrices:
+        positions = table.patterns[number - 1]
+        table.matrices[number] = readout_to_image(positions, table.geometry.kept)
+    return table.matrices[number]
+
+
+def _fourier(images: np.ndarray) -> np.ndarray:
+    """Transform the last axis to k-space, centred and orthonormal."""
+    shifted = np.fft.ifftshift(images, axes=-1)
+    return np.fft.fftshift(np.fft.fft(shifted, norm="ortho"), axes=-1)

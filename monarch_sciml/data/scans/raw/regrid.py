@@ -1,0 +1,106 @@
+"""Readouts with samples anywhere along the readout: the inverse of their Fourier sum."""
+
+# Legend: n samples of a readout, H pixels of the image along it, X pixels of a wider image.
+
+from __future__ import annotations
+
+import numpy as np
+
+SMALLEST_SINGULAR_VALUE = 0.1
+"""Singular values below this share of the largest one are left out: noise is not amplified more."""
+
+
+def readout_to_image(positions: np.ndarray, n_pixels: int) -> np.ndarray:
+    """Return the matrix that turns the samples of one readout into its image.
+
+    The samples s and the image m obey
+
+        s_j = (V H)^(-1/2) sum_x m_x exp(-2 pi i k_j (x - X // 2) / H),
+
+    where V is the oversampling, one over the mean distance of the k_j. White noise of variance 1 in
+    evenly spaced samples then has variance 1 in the image. The matrix is the pseudo-inverse of this
+    sum, with the rows of the central H pixels. The image is solved for on X >= H pixels, as many as
+    the samples are dense enough for, so that signal from just outside the field of view stays
+    outside.
+
+    Parameters
+    ----------
+    positions
+        (n,) k_j in steps of 1 / field of view, in any order, as dense as the gradient made them.
+    n_pixels
+        H.
+
+    Returns
+    -------
+    np.ndarray
+        (H, n) complex64. For samples at all the steps -H // 2, ..., it is the centred orthonormal
+        inverse DFT, and for evenly oversampled readouts that DFT cropped to the central H pixels.
+
+    Notes
+    -----
+    The solution is exact, up to rounding, for every image of X pixels where the samples determine
+    it: where they reach to both ends of k-space at distances of at most one step. Where a part of
+    k-space was not sampled it is taken as zero, as everywhere in this package.
+
+    References
+    ----------
+    Rosenfeld, "An optimal and efficient new gridding algorithm using singular value decomposition",
+    MRM 40 (1998), whose block of k-space is here the whole readout.
+    """
+    positions = np.asarray(positions, float)
+    distances = np.diff(np.sort(positions))
+    densest = float(distances.max()) if distances.size else 1.0
+    wide = min(len(positions), int(n_pixels / densest + 1e-6)) if densest > 0 else n_pixels
+    wide = max(n_pixels, wide - (wide - n_pixels) % 2)  # as many pixels more on either side
+    pixels = np.arange(wide) - wide // 2
+    oversampling = 1 / distances.mean() if densest > 0 else 1.0
+    forward = np.exp(-2j * np.pi * np.outer(positions, pixels) / n_pixels)  # (n, X)
+    forward /= (n_pixels * oversampling) ** 0.5  # columns of full, even sampling are orthonormal
+    inverse = np.linalg.pinv(forward, rcond=SMALLEST_SINGULAR_VALUE)
+    first = wide // 2 - n_pixels // 2
+    return inverse[first : first + n_pixels].astype(np.complex64)
+
+
+def trapezoid_positions(
+    times: np.ndarray, ramp_up: float, flat_top: float, ramp_down: float, n_pixels: int
+) -> np.ndarray:
+    """Return where samples under a trapezoidal gradient lie in k-space, in steps.
+
+    The centre of k-space is passed at half the area of the trapezoid; the samples span H steps, as
+    scanners choose the amplitude.
+
+    Parameters
+    ----------
+    times
+        (n,) of the samples since the start of the gradient, in the unit of the three durations.
+    ramp_up, flat_top, ramp_down
+        Durations of the parts of the gradient.
+    n_pixels
+        H.
+
+    Returns
+    -------
+    np.ndarray
+        (n,) rising.
+
+    Raises
+    ------
+    ValueError
+        When the gradient has no area between the first and the last sample.
+    """
+    corners = np.cumsum([0.0, ramp_up, flat_top, ramp_down])
+
+    def area(time: np.ndarray) -> np.ndarray:
+        up = np.clip(time, 0, corners[1])
+        flat = np.clip(time, corners[1], corners[2]) - corners[1]
+        down = np.clip(time, corners[2], corners[3]) - corners[2]
+        rising = up**2 / (2 * ramp_up) if ramp_up > 0 else 0 * up
+        falling = down - down**2 / (2 * ramp_down) if ramp_down > 0 else 0 * down
+        return rising + flat + falling
+
+    moments = area(np.asarray(times, float))
+    half = float(area(corners[3:])[0]) / 2
+    step = np.diff(moments).mean() if len(moments) > 1 else 0.0
+    if not step > 0:
+        raise ValueError("the readout gradient has no area between the first and last sample")
+    return (moments - half) / (step * len(moments)) * n_pixels
