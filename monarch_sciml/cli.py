@@ -159,22 +159,9 @@ def _functions() -> dict[str, Callable[..., Any]]:
 
 def _generators() -> dict[str, Callable[..., Any]]:
     from monarch_sciml import data
+    from monarch_sciml.data.generators import PROBLEMS
 
-    problems = (
-        "navier_stokes",
-        "burgers_periodic",
-        "burgers_neumann",
-        "diffusion_reaction",
-        "darcy",
-        "heat_neumann",
-        "stokes_second",
-        "wave",
-        "advection_diffusion",
-        "lid_driven_cavity",
-        "wave_in_medium",
-        "scans",
-    )
-    return {name: getattr(data, f"generate_{name}") for name in problems}
+    return {name: getattr(data, f"generate_{name}") for name in (*PROBLEMS, "scans")}
 
 
 def _benchmarks() -> dict[str, Callable[..., Any]]:

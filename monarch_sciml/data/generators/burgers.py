@@ -6,16 +6,18 @@ Shapes: n samples, m modes, T times, N points.
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.data.fields.source import FieldLayout
-from monarch_sciml.data.generators.generate import Advance, Problem, generate, sample_rng
-from monarch_sciml.data.generators.options import divisor, frame_times, stored_dtype
+from monarch_sciml.data.generators.options import box_layout, divisor, frame_times
+from monarch_sciml.data.generators.problem import Batch, FieldProblem
 from monarch_sciml.solvers.burgers import BurgersNeumann, BurgersPeriodic
 from monarch_sciml.solvers.random_series import evaluate_series
 
@@ -23,24 +25,8 @@ SIGMA, TAU = 25.0, 5.0
 """Amplitude and inverse length scale of the initial velocity, N(0, σ² (−Δ + τ² I)^(−2))."""
 
 
-def generate_burgers_periodic(
-    output: Path,
-    *,
-    viscosity: float = 0.1,
-    n_samples: int = 1200,
-    grid: int = 1024,
-    resolution: int | None = None,
-    n_modes: int = 256,
-    t_end: float = 1.0,
-    n_times: int = 2,
-    dt: float = 2e-3,
-    seed: int = 0,
-    dtype: Literal["float32", "float64"] = "float32",
-    batch_size: int = 50,
-    shard: str | None = None,
-    progress: bool = True,
-    exist_ok: bool = False,
-) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class BurgersPeriodicProblem(FieldProblem):
     """Generate solutions of Burgers' equation on the unit torus, the FNO paper's first problem.
 
     u_t + (u²/2)_x = ν u_xx, u(0) ~ N(0, 625 (−Δ + 25 I)^(−2)) with zero mean: the sum of
@@ -48,12 +34,8 @@ def generate_burgers_periodic(
 
     Parameters
     ----------
-    output
-        The file to make (HDF5, see `monarch_sciml.data.FieldFile`), with the field u.
     viscosity
         ν, dimensionless; 0.1 in the paper (its published files: 1e-3).
-    n_samples
-        Number of samples.
     grid
         Points to solve on; below ν = 0.01 take 1 / ν or more.
     resolution
@@ -67,31 +49,6 @@ def generate_burgers_periodic(
         Number of evenly spaced frames from 0 to the last time, both included.
     dt
         Largest time step of the solver.
-    seed
-        Seed of the set; sample i depends on (seed, i) alone.
-    dtype
-        "float32" or "float64", to store; solved in float64.
-    batch_size
-        Samples solved together.
-    shard
-        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
-        Without it the samples of the shares found there are taken, only the others solved.
-    progress
-        Show a bar that counts samples.
-    exist_ok
-        Return at once when the file to make holds just these samples.
-
-    Returns
-    -------
-    Path
-        `output`, or the file of the share.
-
-    Raises
-    ------
-    FileExistsError, OSError
-        As `generate`.
-    ValueError
-        When an argument is out of range, the grid does not resolve the solution, or as `generate`.
 
     Notes
     -----
@@ -103,61 +60,63 @@ def generate_burgers_periodic(
     ----------
     Li et al., Fourier Neural Operator, ICLR 2021, section 5.1 and A.3.1.
     """
-    times, precision = frame_times(t_end, n_times), stored_dtype(dtype)
-    solver = BurgersPeriodic(grid, viscosity=viscosity)
-    resolution, step = divisor(resolution, grid), grid // divisor(resolution, grid)
-    n_modes = positive_int("n_modes", n_modes)
-    if 2 * n_modes >= grid:
-        rule = f"`n_modes` must be below half of `grid`, {grid}"
-        raise ValueError(message(rule, n_modes, "Lower `n_modes`."))
-    modes = torch.arange(1, n_modes + 1, dtype=torch.float64)
-    deviation = math.sqrt(2) * SIGMA / ((2 * math.pi * modes) ** 2 + TAU**2)
 
-    def solve(samples: range, advance: Advance) -> Tensor:
-        noise = [
-            torch.from_numpy(sample_rng(seed, i).standard_normal((n_modes, 2))) for i in samples
-        ]
+    name: ClassVar[str] = "burgers_periodic"
+    equation: ClassVar[str] = "u_t + (u²/2)_x = ν u_xx on the unit torus"
+    usual_batch_size: ClassVar[int] = 50
+
+    viscosity: float = 0.1
+    grid: int = 1024
+    resolution: int | None = None
+    n_modes: int = 256
+    t_end: float = 1.0
+    n_times: int = 2
+    dt: float = 2e-3
+
+    def __post_init__(self) -> None:
+        self.layout(1)
+        if 2 * positive_int("n_modes", self.n_modes) >= self._solver.points.numel():
+            rule = f"`n_modes` must be below half of `grid`, {self.grid}"
+            raise ValueError(message(rule, self.n_modes, "Lower `n_modes`."))
+
+    @cached_property
+    def _solver(self) -> BurgersPeriodic:
+        return BurgersPeriodic(self.grid, viscosity=self.viscosity)
+
+    def layout(self, n_samples: int) -> FieldLayout:
+        """Return frames of the velocity."""
+        times = frame_times(self.t_end, self.n_times)
+        shape = (divisor(self.resolution, len(self._solver.points)),)
+        return box_layout("u", n_samples, shape, "periodic", times=times)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return viscosity, initial velocity, grid and steps."""
+        modes = {"mean": 0.0, "n_modes": self.n_modes}
+        return {
+            "viscosity": float(self.viscosity),
+            "initial": {"sigma": SIGMA, "tau": TAU, "alpha": 2.0, **modes},
+            "grid": [self.grid],
+            "t_end": float(self.t_end),
+            "dt": float(self.dt),
+        }
+
+    def solve(self, batch: Batch) -> Tensor:
+        """Solve from a random series of cosines and sines."""
+        modes = torch.arange(1, self.n_modes + 1, dtype=torch.float64)
+        deviation = math.sqrt(2) * SIGMA / ((2 * math.pi * modes) ** 2 + TAU**2)
+        noise = [torch.from_numpy(rng.standard_normal((len(modes), 2))) for rng in batch.rngs()]
         # n of (m, 2) -> (2, n, m)
         cosines, sines = deviation * torch.stack(noise).movedim(2, 0)
-        points = [2 * solver.points]
+        points = [2 * self._solver.points]
         u0 = evaluate_series(cosines, points, kind="cosine") + evaluate_series(sines, points)
-        u, _ = solver.solve(u0, dt=dt, record_times=times, progress=advance)
+        times = self.layout(1).times
+        u, _ = self._solver.solve(u0, dt=self.dt, record_times=times, progress=batch.advance)
         # (n, T, grid) -> (n, T, 1, resolution)
-        return u[:, :, None, ::step]
-
-    parameters: dict[str, Any] = {
-        "equation": "u_t + (u²/2)_x = ν u_xx on the unit torus",
-        "viscosity": float(viscosity),
-        "initial": {"sigma": SIGMA, "tau": TAU, "alpha": 2.0, "mean": 0.0, "n_modes": n_modes},
-        "grid": [grid],
-        "t_end": float(t_end),
-        "dt": float(dt),
-        "dtype": dtype,
-    }
-    layout = FieldLayout(("u",), n_samples, n_times, (resolution,), (1.0,), ("periodic",), times)
-    problem = Problem("burgers_periodic", layout, parameters, solve, batch_size, precision)
-    return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
+        return u[:, :, None, :: self.grid // divisor(self.resolution, self.grid)]
 
 
-def generate_burgers_neumann(
-    output: Path,
-    *,
-    viscosity: float = 0.1 / math.pi,
-    n_samples: int = 1100,
-    grid: int = 256,
-    resolution: int = 256,
-    n_modes: int = 128,
-    whole_waves: bool = False,
-    t_end: float = 1.0,
-    n_times: int = 2,
-    dt: float = 2e-3,
-    seed: int = 0,
-    dtype: Literal["float32", "float64"] = "float32",
-    batch_size: int = 50,
-    shard: str | None = None,
-    progress: bool = True,
-    exist_ok: bool = False,
-) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class BurgersNeumannProblem(FieldProblem):
     """Generate solutions of Burgers' equation between insulating walls, the SPFNO paper's problem.
 
     u_t + (u²/2)_x = ν u_xx on [−1, 1], u_x(±1) = 0, with the initial velocity
@@ -165,12 +124,8 @@ def generate_burgers_neumann(
 
     Parameters
     ----------
-    output
-        The file to make (HDF5, see `monarch_sciml.data.FieldFile`), with the field u.
     viscosity
         ν, dimensionless; 0.1/π in the paper.
-    n_samples
-        Number of samples; 1000 train and 100 test in the paper.
     grid
         Gauss-Lobatto nodes to solve on; 512 for ν = 0.003.
     resolution
@@ -187,31 +142,6 @@ def generate_burgers_neumann(
         Number of evenly spaced frames from 0 to the last time, both included.
     dt
         Largest time step of the solver.
-    seed
-        Seed of the set; sample i depends on (seed, i) alone.
-    dtype
-        "float32" or "float64", to store; solved in float64.
-    batch_size
-        Samples solved together.
-    shard
-        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
-        Without it the samples of the shares found there are taken, only the others solved.
-    progress
-        Show a bar that counts samples.
-    exist_ok
-        Return at once when the file to make holds just these samples.
-
-    Returns
-    -------
-    Path
-        `output`, or the file of the share.
-
-    Raises
-    ------
-    FileExistsError, OSError
-        As `generate`.
-    ValueError
-        When an argument is out of range, the grid does not resolve the solution, or as `generate`.
 
     Notes
     -----
@@ -224,44 +154,77 @@ def generate_burgers_neumann(
     ----------
     Liu et al., SPFNO, arXiv 2312.06980; Liu et al., OPNO, arXiv 2206.12698, section 4.1.
     """
-    times, precision = frame_times(t_end, n_times), stored_dtype(dtype)
-    solver = BurgersNeumann(grid, viscosity=viscosity)
-    resolution = positive_int("resolution", resolution, minimum=2)
-    n_modes = positive_int("n_modes", n_modes, minimum=2)
-    if 2 * n_modes > grid:
-        rule = f"`n_modes` must be at most half of `grid`, {grid}"
-        raise ValueError(message(rule, n_modes, "Lower `n_modes`."))
-    stored = torch.linspace(-1.0, 1.0, resolution, dtype=torch.float64)
-    to_stored = solver.interpolation(stored).T.contiguous()
-    stride = 2 if whole_waves else 1  # whole waves are every second half wave
-    waves = torch.arange(1, n_modes // stride + 1, dtype=torch.float64)
-    deviation = SIGMA / ((math.pi * waves) ** 2 + TAU**2)
 
-    def initial(samples: range, points: Tensor) -> Tensor:
-        coefficients = torch.zeros(len(samples), n_modes, dtype=torch.float64)
-        for row, sample in zip(coefficients, samples, strict=True):
-            noise = sample_rng(seed, sample).standard_normal(len(waves))
-            row[stride - 1 :: stride][: len(waves)] = deviation * torch.from_numpy(noise)
-        return evaluate_series(coefficients, [(points + 1) / 2], kind="cosine")
+    name: ClassVar[str] = "burgers_neumann"
+    equation: ClassVar[str] = "u_t + (u²/2)_x = ν u_xx on [−1, 1], u_x = 0 at the ends"
+    usual_n_samples: ClassVar[int] = 1100
+    usual_batch_size: ClassVar[int] = 50
 
-    def solve(samples: range, advance: Advance) -> Tensor:
-        u0 = initial(samples, solver.points)
-        u, _ = solver.solve(u0, dt=dt, record_times=times[1:], progress=advance)
+    viscosity: float = 0.1 / math.pi
+    grid: int = 256
+    resolution: int = 256
+    n_modes: int = 128
+    whole_waves: bool = False
+    t_end: float = 1.0
+    n_times: int = 2
+    dt: float = 2e-3
+
+    def __post_init__(self) -> None:
+        self.layout(1)
+        positive_int("resolution", self.resolution, minimum=2)
+        if 2 * positive_int("n_modes", self.n_modes, minimum=2) > len(self._solver.points):
+            rule = f"`n_modes` must be at most half of `grid`, {self.grid}"
+            raise ValueError(message(rule, self.n_modes, "Lower `n_modes`."))
+
+    @cached_property
+    def _solver(self) -> BurgersNeumann:
+        return BurgersNeumann(self.grid, viscosity=self.viscosity)
+
+    @cached_property
+    def _stored(self) -> Tensor:
+        return torch.linspace(-1.0, 1.0, self.resolution, dtype=torch.float64)
+
+    def layout(self, n_samples: int) -> FieldLayout:
+        """Return frames of the velocity, walls included."""
+        times = frame_times(self.t_end, self.n_times)
+        shape = (positive_int("resolution", self.resolution, minimum=2),)
+        return box_layout("u", n_samples, shape, "neumann", times=times, extent=2.0)
+
+    def coordinates(self) -> list[np.ndarray]:
+        """Return the stored points of [−1, 1]."""
+        return [self._stored.numpy()]
+
+    def parameters(self) -> dict[str, Any]:
+        """Return viscosity, initial velocity, grid and steps."""
+        modes = {"n_modes": self.n_modes, "whole_waves": self.whole_waves}
+        return {
+            "viscosity": float(self.viscosity),
+            "initial": {"sigma": SIGMA, "tau": TAU, **modes},
+            "grid": [self.grid],
+            "t_end": float(self.t_end),
+            "dt": float(self.dt),
+        }
+
+    def solve(self, batch: Batch) -> Tensor:
+        """Solve at the nodes and evaluate the polynomial at the stored points."""
+        solver, times = self._solver, frame_times(self.t_end, self.n_times)
+        coefficients = self._coefficients(batch)
+        initial, first = (
+            evaluate_series(coefficients, [(points + 1) / 2], kind="cosine")
+            for points in (solver.points, self._stored)
+        )
+        u, _ = solver.solve(initial, dt=self.dt, record_times=times[1:], progress=batch.advance)
+        to_stored = solver.interpolation(self._stored).T.contiguous()
         # (n, T − 1, grid) -> (n, T, resolution) -> (n, T, 1, resolution)
-        first = initial(samples, stored)[:, None]
-        return torch.cat([first, u @ to_stored], dim=1)[:, :, None]
+        return torch.cat([first[:, None], u @ to_stored], dim=1)[:, :, None]
 
-    parameters: dict[str, Any] = {
-        "equation": "u_t + (u²/2)_x = ν u_xx on [−1, 1], u_x = 0 at the ends",
-        "viscosity": float(viscosity),
-        "initial": {"sigma": SIGMA, "tau": TAU, "n_modes": n_modes, "whole_waves": whole_waves},
-        "grid": [grid],
-        "t_end": float(t_end),
-        "dt": float(dt),
-        "dtype": dtype,
-    }
-    layout = FieldLayout(("u",), n_samples, n_times, (resolution,), (2.0,), ("neumann",), times)
-    problem = Problem(
-        "burgers_neumann", layout, parameters, solve, batch_size, precision, [stored.numpy()]
-    )
-    return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
+    def _coefficients(self, batch: Batch) -> Tensor:
+        """Draw the cosines (n, m) of the initial velocity."""
+        stride = 2 if self.whole_waves else 1  # whole waves are every second half wave
+        waves = torch.arange(1, self.n_modes // stride + 1, dtype=torch.float64)
+        deviation = SIGMA / ((math.pi * waves) ** 2 + TAU**2)
+        coefficients = torch.zeros(len(batch.samples), self.n_modes, dtype=torch.float64)
+        for row, rng in zip(coefficients, batch.rngs(), strict=True):
+            noise = torch.from_numpy(rng.standard_normal(len(waves)))
+            row[stride - 1 :: stride][: len(waves)] = deviation * noise
+        return coefficients

@@ -5,39 +5,25 @@ Shapes: n samples, T times, H x W cells.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from monarch_sciml.data.fields.source import FieldLayout
-from monarch_sciml.data.generators.generate import Advance, Problem, generate, sample_rng
-from monarch_sciml.data.generators.options import divisor, frame_times, stored_dtype
+from monarch_sciml.data.generators.options import box_layout, divisor, frame_times
+from monarch_sciml.data.generators.problem import Batch, FieldProblem
 from monarch_sciml.solvers.diffusion_reaction import DiffusionReaction2d
 
 EXTENT = 2.0
 """Length of the domain [−1, 1] along each axis."""
 
 
-def generate_diffusion_reaction(
-    output: Path,
-    *,
-    n_samples: int = 1000,
-    grid: int = 128,
-    resolution: int | None = None,
-    t_end: float = 5.0,
-    n_times: int = 101,
-    diffusivity: tuple[float, float] = (1e-3, 5e-3),
-    threshold: float = 5e-3,
-    rtol: float = 1e-7,
-    seed: int = 0,
-    dtype: Literal["float32", "float64"] = "float32",
-    batch_size: int = 4,
-    shard: str | None = None,
-    progress: bool = True,
-    exist_ok: bool = False,
-) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class DiffusionReactionProblem(FieldProblem):
     """Generate trajectories of two reacting fields between insulating walls, PDEBench's problem.
 
     u_t = Du Δu + u − u³ − k − v, v_t = Dv Δv + u − v on [−1, 1]², no flux through the walls; each
@@ -45,11 +31,6 @@ def generate_diffusion_reaction(
 
     Parameters
     ----------
-    output
-        The file to make (HDF5, see `monarch_sciml.data.FieldFile`), with the fields activator (u)
-        and inhibitor (v).
-    n_samples
-        Number of trajectories.
     grid
         Cells along each axis to solve on.
     resolution
@@ -66,31 +47,6 @@ def generate_diffusion_reaction(
         k, dimensionless.
     rtol
         Relative tolerance of a time step, see `DiffusionReaction2d`.
-    seed
-        Seed of the set; sample i depends on (seed, i) alone.
-    dtype
-        "float32" or "float64", to store; solved in float64.
-    batch_size
-        Samples written at a time; each is solved on its own.
-    shard
-        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
-        Without it the samples of the shares found there are taken, only the others solved.
-    progress
-        Show a bar that counts samples.
-    exist_ok
-        Return at once when the file to make holds just these samples.
-
-    Returns
-    -------
-    Path
-        `output`, or the file of the share.
-
-    Raises
-    ------
-    FileExistsError, OSError
-        As `generate`.
-    ValueError
-        When an argument is out of range, or as `generate`.
 
     Notes
     -----
@@ -101,45 +57,70 @@ def generate_diffusion_reaction(
     ----------
     Takamoto et al., PDEBench, NeurIPS 2022, appendix D.3.
     """
-    times, precision = frame_times(t_end, n_times), stored_dtype(dtype)
-    solver = DiffusionReaction2d(
-        grid, diffusivity=diffusivity, threshold=threshold, domain_extent=EXTENT, rtol=rtol
-    )
-    resolution = divisor(resolution, grid)
-    block = grid // resolution
 
-    def solve(samples: range, advance: Advance) -> Tensor:
+    name: ClassVar[str] = "diffusion_reaction"
+    equation: ClassVar[str] = "u_t = Du Δu + u − u³ − k − v, v_t = Dv Δv + u − v on [−1, 1]²"
+    usual_n_samples: ClassVar[int] = 1000
+    usual_batch_size: ClassVar[int] = 4
+
+    grid: int = 128
+    resolution: int | None = None
+    t_end: float = 5.0
+    n_times: int = 101
+    diffusivity: tuple[float, float] = (1e-3, 5e-3)
+    threshold: float = 5e-3
+    rtol: float = 1e-7
+
+    def __post_init__(self) -> None:
+        self.layout(1)
+
+    @cached_property
+    def _solver(self) -> DiffusionReaction2d:
+        return DiffusionReaction2d(
+            self.grid,
+            diffusivity=self.diffusivity,
+            threshold=self.threshold,
+            domain_extent=EXTENT,
+            rtol=self.rtol,
+        )
+
+    @property
+    def _block(self) -> int:
+        """Cells that are solved for each stored one, along an axis."""
+        return self.grid // divisor(self.resolution, len(self._solver.points))
+
+    def layout(self, n_samples: int) -> FieldLayout:
+        """Return frames of both fields at cell centres."""
+        times, shape = frame_times(self.t_end, self.n_times), (self.grid // self._block,) * 2
+        names = "activator inhibitor"
+        return box_layout(names, n_samples, shape, "neumann", times=times, extent=EXTENT)
+
+    def coordinates(self) -> list[np.ndarray]:
+        """Return the centres of the stored cells, the means of those of the solved ones."""
+        return [self._solver.points.view(-1, self._block).mean(dim=1).numpy()] * 2
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the coefficients, the initial noise, grid and tolerance."""
+        return {
+            "diffusivity": [float(d) for d in self.diffusivity],
+            "threshold": float(self.threshold),
+            "initial": "N(0, 1) in each cell",
+            "grid": [self.grid, self.grid],
+            "points": "cell centres",
+            "t_end": float(self.t_end),
+            "rtol": float(self.rtol),
+        }
+
+    def solve(self, batch: Batch) -> Tensor:
+        """Solve from noise and take means over the cells of a stored one."""
         noise = [
-            torch.from_numpy(sample_rng(seed, i).standard_normal((2, grid, grid))) for i in samples
+            torch.from_numpy(rng.standard_normal((2, self.grid, self.grid))) for rng in batch.rngs()
         ]
-        fields, _ = solver.solve(torch.stack(noise), record_times=times, progress=advance)
+        times = frame_times(self.t_end, self.n_times)
+        fields, _ = self._solver.solve(
+            torch.stack(noise), record_times=times, progress=batch.advance
+        )
         # (n, T, 2, H, W) -> (n, T, 2, h, H / h, w, W / w), means over the finer cells
+        block, resolution = self._block, self.grid // self._block
         shape = (*fields.shape[:3], resolution, block, resolution, block)
         return fields.view(shape).mean(dim=(4, 6))
-
-    parameters: dict[str, Any] = {
-        "equation": "u_t = Du Δu + u − u³ − k − v, v_t = Dv Δv + u − v on [−1, 1]²",
-        "diffusivity": [float(d) for d in diffusivity],
-        "threshold": float(threshold),
-        "initial": "N(0, 1) in each cell",
-        "grid": [grid, grid],
-        "points": "cell centres",
-        "t_end": float(t_end),
-        "rtol": float(rtol),
-        "dtype": dtype,
-    }
-    layout = FieldLayout(
-        fields=("activator", "inhibitor"),
-        n_samples=n_samples,
-        n_times=n_times,
-        grid_shape=(resolution, resolution),
-        domain_extent=(EXTENT, EXTENT),
-        boundary=("neumann", "neumann"),
-        times=times,
-    )
-    # centres of the stored cells, the means of those of the solved ones
-    centres = solver.points.view(resolution, block).mean(dim=1).numpy()
-    problem = Problem(
-        "diffusion_reaction", layout, parameters, solve, batch_size, precision, [centres, centres]
-    )
-    return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)

@@ -1,41 +1,27 @@
-"""BOON's two one-dimensional problems: a heated end, and a swinging wall."""
+"""A rod whose right end is heated and cooled, BOON's Neumann problem."""
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import message, positive_int, positive_number
+from monarch_sciml._checks import positive_int, positive_number
 from monarch_sciml.data.fields.source import FieldLayout
-from monarch_sciml.data.generators.generate import Advance, Problem, generate, sample_rng
-from monarch_sciml.data.generators.options import frame_times, interval, stored_dtype
+from monarch_sciml.data.generators.options import (
+    box_layout,
+    finite_number,
+    frame_times,
+    interval,
+)
+from monarch_sciml.data.generators.problem import Batch, FieldProblem
 from monarch_sciml.solvers.heat import heat_neumann
 
-ENDS = ("lowest", "highest")
 
-
-def generate_heat_neumann(
-    output: Path,
-    *,
-    n_samples: int = 1200,
-    resolution: int = 1024,
-    t_end: float = 2.0,
-    n_times: int = 26,
-    diffusivity: float = 0.01,
-    flux: float = 5.0,
-    lowest: float = 2.01,
-    highest: float = 3.99,
-    seed: int = 0,
-    dtype: Literal["float32", "float64"] = "float32",
-    batch_size: int = 20,
-    shard: str | None = None,
-    progress: bool = True,
-    exist_ok: bool = False,
-) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class HeatNeumannProblem(FieldProblem):
     """Generate trajectories of a rod whose right end is heated and cooled, BOON's heat problem.
 
     u_t = κ u_xx on [0, 1], u_x(0, t) = 0, u_x(1, t) = U sin(πt), u(x, 0) = cos(ωπx) with
@@ -43,10 +29,6 @@ def generate_heat_neumann(
 
     Parameters
     ----------
-    output
-        The file to make (HDF5, see `monarch_sciml.data.FieldFile`).
-    n_samples
-        Number of trajectories (BOON: 1000 to train, 200 to test).
     resolution
         Points of [0, 1], both ends among them.
     t_end
@@ -61,31 +43,6 @@ def generate_heat_neumann(
         Least ω.
     highest
         Greatest ω.
-    seed
-        Seed of the set; sample i depends on (seed, i) alone.
-    dtype
-        "float32" or "float64", to store; solved in float64.
-    batch_size
-        Samples written together.
-    shard
-        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
-        Without it the samples of the shares found there are taken, only the others solved.
-    progress
-        Show a bar that counts samples.
-    exist_ok
-        Return at once when the file to make holds just these samples.
-
-    Returns
-    -------
-    Path
-        `output`, or the file of the share.
-
-    Raises
-    ------
-    FileExistsError, OSError
-        As `generate`.
-    ValueError
-        When an argument is out of range, or as `generate`.
 
     Notes
     -----
@@ -100,55 +57,42 @@ def generate_heat_neumann(
     Saad et al., Guiding continuous operator learning through physics-based boundary constraints
     (BOON), ICLR 2023, and its examples_1d_multi_step.ipynb and examples_1d_single_step.ipynb.
     """
-    resolution = positive_int("resolution", resolution, minimum=3)
-    times, precision = frame_times(t_end, n_times), stored_dtype(dtype)
-    seed, span = positive_int("seed", seed, minimum=0), interval(ENDS, lowest, highest)
-    x = torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)
-    layout = ends_layout("temperature", n_samples, times, resolution, "neumann")
-    options: dict[str, Any] = {
-        "diffusivity": positive_number("diffusivity", diffusivity),
-        "flux": finite_number("flux", flux),
-    }
-    parameters = {
-        "equation": "u_t = κ u_xx, u_x(0) = 0, u_x(1) = U sin(πt), u(x, 0) = cos(ωπx)",
-        **options,
-        "frequency": list(span),
-        "t_end": float(t_end),
-        "dtype": dtype,
-    }
 
-    def solve(samples: range, advance: Advance) -> Tensor:
-        frequency = random_frequencies(seed, samples, span)
+    name: ClassVar[str] = "heat_neumann"
+    equation: ClassVar[str] = "u_t = κ u_xx, u_x(0) = 0, u_x(1) = U sin(πt), u(x, 0) = cos(ωπx)"
+
+    resolution: int = 1024
+    t_end: float = 2.0
+    n_times: int = 26
+    diffusivity: float = 0.01
+    flux: float = 5.0
+    lowest: float = 2.01
+    highest: float = 3.99
+
+    def __post_init__(self) -> None:
+        self.layout(1)
+        self.parameters()
+
+    def layout(self, n_samples: int) -> FieldLayout:
+        """Return frames of the temperature, ends included."""
+        times = frame_times(self.t_end, self.n_times)
+        shape = (positive_int("resolution", self.resolution, minimum=3),)
+        return box_layout("temperature", n_samples, shape, "neumann", times=times)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return diffusivity, flux and the range of ω."""
+        return {
+            "diffusivity": positive_number("diffusivity", self.diffusivity),
+            "flux": finite_number("flux", self.flux),
+            "frequency": list(interval(("lowest", "highest"), self.lowest, self.highest)),
+            "t_end": float(self.t_end),
+        }
+
+    def solve(self, batch: Batch) -> Tensor:
+        """Evaluate the exact series."""
+        frequency = batch.uniform(self.lowest, self.highest)
+        x = torch.linspace(0.0, 1.0, self.resolution, dtype=torch.float64)
+        times = frame_times(self.t_end, self.n_times)
+        options = {"diffusivity": float(self.diffusivity), "flux": float(self.flux)}
         fields, _ = heat_neumann(frequency, x, record_times=times, **options)
         return fields[:, :, None]  # (n, T, X) -> (n, T, 1, X)
-
-    problem = Problem("heat_neumann", layout, parameters, solve, batch_size, precision)
-    return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
-
-
-def ends_layout(
-    field: str, n_samples: int, times: tuple[float, ...], resolution: int, boundary: str
-) -> FieldLayout:
-    """Return the layout of one field on [0, 1], both ends among its points."""
-    return FieldLayout(
-        fields=(field,),
-        n_samples=positive_int("n_samples", n_samples),
-        n_times=len(times),
-        grid_shape=(resolution,),
-        domain_extent=(1.0,),
-        boundary=(boundary,),
-        times=times,
-    )
-
-
-def finite_number(name: str, value: float) -> float:
-    """Return a number; ValueError when it is not finite."""
-    if not math.isfinite(value):
-        raise ValueError(message(f"`{name}` must be finite", value, "Pass a number."))
-    return float(value)
-
-
-def random_frequencies(seed: int, samples: range, span: tuple[float, float]) -> Tensor:
-    """Draw ω (n,), each from its sample's own generator."""
-    drawn: Any = [sample_rng(seed, sample).uniform(*span) for sample in samples]
-    return torch.tensor(drawn, dtype=torch.float64)

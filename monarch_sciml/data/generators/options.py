@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from monarch_sciml._checks import message, one_of, positive_int, positive_number
+from monarch_sciml.data.fields.source import FieldLayout
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -106,3 +107,37 @@ def smoothness(alpha: float, tau: float) -> dict[str, float]:
     if not (tau >= 0 and math.isfinite(tau)):
         raise ValueError(message("`tau` must be finite and at least 0", tau, "Change `tau`."))
     return {"alpha": positive_number("alpha", alpha), "tau": float(tau)}
+
+
+def finite_number(name: str, value: float) -> float:
+    """Return `value` as float; ValueError when it is NaN or infinite."""
+    if not math.isfinite(value):
+        raise ValueError(message(f"`{name}` must be finite", value, "Pass a number."))
+    return float(value)
+
+
+def box_layout(
+    fields: str,
+    n_samples: int,
+    grid_shape: tuple[int, ...],
+    boundary: str,
+    *,
+    times: tuple[float, ...] | None = None,
+    extent: float = 1.0,
+    constant: tuple[str, ...] = (),
+) -> FieldLayout:
+    """Return the layout of fields, named in one text, in a box whose sides are all alike.
+
+    Without `times` the fields are steady: one frame.
+    """
+    n_dims = len(grid_shape)
+    return FieldLayout(
+        fields=tuple(fields.split()),
+        n_samples=n_samples,
+        n_times=1 if times is None else len(times),
+        grid_shape=grid_shape,
+        domain_extent=(extent,) * n_dims,
+        boundary=(boundary,) * n_dims,
+        times=times,
+        constant=constant,
+    )

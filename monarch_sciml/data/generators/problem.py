@@ -68,6 +68,11 @@ class Batch:
         """Return torch's generator of the random numbers of each sample."""
         return [sample_generator(self.seed, sample) for sample in self.samples]
 
+    def uniform(self, lowest: float, highest: float) -> Tensor:
+        """Draw one number (n,) for each sample, evenly between both ends."""
+        drawn: Any = [rng.uniform(lowest, highest) for rng in self.rngs()]
+        return torch.tensor(drawn, dtype=torch.float64)
+
 
 class FieldProblem(ABC):
     """A problem of fields; a subclass is a frozen dataclass of its physical parameters.

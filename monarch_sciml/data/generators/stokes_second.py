@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from monarch_sciml._checks import positive_int, positive_number
-from monarch_sciml.data.generators.generate import Advance, Problem, generate
-from monarch_sciml.data.generators.heat_neumann import (
-    ENDS,
-    ends_layout,
+from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.data.generators.options import (
+    box_layout,
     finite_number,
-    random_frequencies,
+    frame_times,
+    interval,
 )
-from monarch_sciml.data.generators.options import frame_times, interval, stored_dtype
+from monarch_sciml.data.generators.problem import Batch, FieldProblem
 from monarch_sciml.solvers.stokes import stokes_second
 
 
-def generate_stokes_second(
-    output: Path,
-    *,
-    n_samples: int = 1200,
-    resolution: int = 500,
-    t_end: float = 1.2,
-    n_times: int = 26,
-    viscosity: float = 0.1,
-    amplitude: float = 2.0,
-    lowest: float = 3.0,
-    highest: float = 4.0,
-    seed: int = 0,
-    dtype: Literal["float32", "float64"] = "float32",
-    batch_size: int = 20,
-    shard: str | None = None,
-    progress: bool = True,
-    exist_ok: bool = False,
-) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class StokesSecondProblem(FieldProblem):
     """Generate trajectories of the fluid above a swinging wall, BOON's Dirichlet problem.
 
     U_t = ν U_yy on [0, 1], U(0, t) = U0 cos(ωt), the exact solution U0 exp(−ky) cos(ky − ωt),
@@ -45,10 +29,6 @@ def generate_stokes_second(
 
     Parameters
     ----------
-    output
-        The file to make (HDF5, see `monarch_sciml.data.FieldFile`).
-    n_samples
-        Number of trajectories (BOON: 1000 to train, 200 to test).
     resolution
         Points of [0, 1], the wall among them.
     t_end
@@ -63,31 +43,6 @@ def generate_stokes_second(
         Least ω.
     highest
         Greatest ω.
-    seed
-        Seed of the set; sample i depends on (seed, i) alone.
-    dtype
-        "float32" or "float64", to store; solved in float64.
-    batch_size
-        Samples written together.
-    shard
-        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
-        Without it the samples of the shares found there are taken, only the others solved.
-    progress
-        Show a bar that counts samples.
-    exist_ok
-        Return at once when the file to make holds just these samples.
-
-    Returns
-    -------
-    Path
-        `output`, or the file of the share.
-
-    Raises
-    ------
-    FileExistsError, OSError
-        As `generate`.
-    ValueError
-        When an argument is out of range, or as `generate`.
 
     Notes
     -----
@@ -100,27 +55,42 @@ def generate_stokes_second(
     Saad et al., Guiding continuous operator learning through physics-based boundary constraints
     (BOON), ICLR 2023, and its examples_1d_multi_step.ipynb.
     """
-    resolution = positive_int("resolution", resolution, minimum=3)
-    times, precision = frame_times(t_end, n_times), stored_dtype(dtype)
-    seed, span = positive_int("seed", seed, minimum=0), interval(ENDS, lowest, highest)
-    y = torch.linspace(0.0, 1.0, resolution, dtype=torch.float64)
-    layout = ends_layout("velocity", n_samples, times, resolution, "dirichlet")
-    options: dict[str, Any] = {
-        "viscosity": positive_number("viscosity", viscosity),
-        "amplitude": finite_number("amplitude", amplitude),
-    }
-    parameters = {
-        "equation": "U_t = ν U_yy, U = U0 exp(−ky) cos(ky − ωt), k = √(ω / 2ν)",
-        **options,
-        "frequency": list(span),
-        "t_end": float(t_end),
-        "dtype": dtype,
-    }
 
-    def solve(samples: range, advance: Advance) -> Tensor:
-        frequency = random_frequencies(seed, samples, span)
+    name: ClassVar[str] = "stokes_second"
+    equation: ClassVar[str] = "U_t = ν U_yy, U = U0 exp(−ky) cos(ky − ωt), k = √(ω / 2ν)"
+
+    resolution: int = 500
+    t_end: float = 1.2
+    n_times: int = 26
+    viscosity: float = 0.1
+    amplitude: float = 2.0
+    lowest: float = 3.0
+    highest: float = 4.0
+
+    def __post_init__(self) -> None:
+        self.layout(1)
+        self.parameters()
+
+    def layout(self, n_samples: int) -> FieldLayout:
+        """Return frames of the velocity, the plate included."""
+        times = frame_times(self.t_end, self.n_times)
+        shape = (positive_int("resolution", self.resolution, minimum=3),)
+        return box_layout("velocity", n_samples, shape, "dirichlet", times=times)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return viscosity, amplitude and the range of ω."""
+        return {
+            "viscosity": positive_number("viscosity", self.viscosity),
+            "amplitude": finite_number("amplitude", self.amplitude),
+            "frequency": list(interval(("lowest", "highest"), self.lowest, self.highest)),
+            "t_end": float(self.t_end),
+        }
+
+    def solve(self, batch: Batch) -> Tensor:
+        """Evaluate the exact solution."""
+        frequency = batch.uniform(self.lowest, self.highest)
+        y = torch.linspace(0.0, 1.0, self.resolution, dtype=torch.float64)
+        times = frame_times(self.t_end, self.n_times)
+        options = {"viscosity": float(self.viscosity), "amplitude": float(self.amplitude)}
         fields, _ = stokes_second(frequency, y, record_times=times, **options)
         return fields[:, :, None]  # (n, T, Y) -> (n, T, 1, Y)
-
-    problem = Problem("stokes_second", layout, parameters, solve, batch_size, precision)
-    return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from monarch_sciml._checks import message, one_of, positive_int, positive_number
 from monarch_sciml.data.fields.source import FieldLayout
-from monarch_sciml.data.generators.options import frame_times, smoothness
+from monarch_sciml.data.generators.options import box_layout, frame_times, smoothness
 from monarch_sciml.data.generators.problem import Batch, FieldProblem
 from monarch_sciml.solvers.media import Medium
 from monarch_sciml.solvers.random_series import (
@@ -129,17 +129,9 @@ class WaveInMediumProblem(FieldProblem):
 
     def layout(self, n_samples: int) -> FieldLayout:
         """Return frames of displacement, velocity and medium on the stored grid."""
-        d = self.n_dims
-        return FieldLayout(
-            fields=("displacement", "velocity", "medium"),
-            n_samples=n_samples,
-            n_times=self.n_times,
-            grid_shape=(self.resolution,) * d,
-            domain_extent=(1.0,) * d,
-            boundary=(_BOUNDARY[self.sides],) * d,
-            times=self._times,
-            constant=("medium",),
-        )
+        shape, names = (self.resolution,) * self.n_dims, "displacement velocity medium"
+        options = {"times": self._times, "constant": ("medium",)}
+        return box_layout(names, n_samples, shape, _BOUNDARY[self.sides], **options)
 
     def parameters(self) -> dict[str, Any]:
         """Return medium, sides, initial displacement and resolution of the solver."""

@@ -4,6 +4,7 @@ import pytest
 
 from monarch_sciml import data
 from monarch_sciml.data import FieldFile
+from monarch_sciml.data.generators import PROBLEMS
 
 SMALL = {
     "navier_stokes": {"grid": 8, "t_end": 0.3, "n_times": 3, "dt": 0.05},
@@ -33,9 +34,9 @@ SMALL = {
 }
 
 
-@pytest.fixture(params=SMALL)
+@pytest.fixture(params=PROBLEMS)
 def name(request):
-    """Run the test with every generator."""
+    """Run the test with every problem that can be generated; a new one needs an entry in SMALL."""
     return request.param
 
 

@@ -71,4 +71,11 @@ def test_bad_arguments_leave_nothing(name, make, tmp_path, change, match):
 def test_every_option_has_help_on_the_command_line(name):
     function = getattr(data, f"generate_{name}")
     documented = {entry.arg_name for entry in docstring_parser.parse(function.__doc__).params}
-    assert set(inspect.signature(function).parameters) <= documented
+    assert set(inspect.signature(function).parameters) == documented
+    assert function.__name__ == f"generate_{name}" and "Returns\n---" in function.__doc__
+
+
+def test_a_misspelt_option_is_a_type_error(name, tmp_path):
+    with pytest.raises(TypeError, match="n_sample"):
+        getattr(data, f"generate_{name}")(tmp_path / "a.h5", n_sample=3)
+    assert not list(tmp_path.iterdir())
