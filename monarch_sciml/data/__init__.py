@@ -20,10 +20,12 @@ from monarch_sciml.data.generators import (
 from monarch_sciml.data.generators import generate_burgers_neumann as generate_burgers_neumann
 from monarch_sciml.data.generators import generate_burgers_periodic as generate_burgers_periodic
 from monarch_sciml.data.generators import generate_darcy as generate_darcy
+from monarch_sciml.data.generators import generate_darcy_sources as generate_darcy_sources
 from monarch_sciml.data.generators import generate_diffusion_reaction as generate_diffusion_reaction
 from monarch_sciml.data.generators import generate_heat_neumann as generate_heat_neumann
 from monarch_sciml.data.generators import generate_lid_driven_cavity as generate_lid_driven_cavity
 from monarch_sciml.data.generators import generate_navier_stokes as generate_navier_stokes
+from monarch_sciml.data.generators import generate_shallow_water as generate_shallow_water
 from monarch_sciml.data.generators import generate_stokes_second as generate_stokes_second
 from monarch_sciml.data.generators import generate_wave as generate_wave
 from monarch_sciml.data.generators import generate_wave_in_medium as generate_wave_in_medium
