@@ -236,6 +236,6 @@ def _hllc(
     for axis in range(len(u_left)):
         # along the face the water carries the discharge of the side that it comes from
         flux[1 + axis] = flux[0] * np.where(flux[0] > 0, u_left[axis], u_right[axis])
-    pressure = [q * u + gravity / 2 * h**2 for q, u, h in ((q_a, a, h_left), (q_b, b, h_right))]
-    flux[1 + normal] = mean(*pressure, q_a, q_b)
+    momentum_a, momentum_b = q_a * a + gravity / 2 * h_left**2, q_b * b + gravity / 2 * h_right**2
+    flux[1 + normal] = mean(momentum_a, momentum_b, q_a, q_b)
     return flux

@@ -93,6 +93,11 @@ class HeatNeumannProblem(FieldProblem):
         frequency = batch.uniform(self.lowest, self.highest)
         x = torch.linspace(0.0, 1.0, self.resolution, dtype=torch.float64)
         times = frame_times(self.t_end, self.n_times)
-        options = {"diffusivity": float(self.diffusivity), "flux": float(self.flux)}
-        fields, _ = heat_neumann(frequency, x, record_times=times, **options)
+        fields, _ = heat_neumann(
+            frequency,
+            x,
+            diffusivity=float(self.diffusivity),
+            flux=float(self.flux),
+            record_times=times,
+        )
         return fields[:, :, None]  # (n, T, X) -> (n, T, 1, X)

@@ -91,6 +91,11 @@ class StokesSecondProblem(FieldProblem):
         frequency = batch.uniform(self.lowest, self.highest)
         y = torch.linspace(0.0, 1.0, self.resolution, dtype=torch.float64)
         times = frame_times(self.t_end, self.n_times)
-        options = {"viscosity": float(self.viscosity), "amplitude": float(self.amplitude)}
-        fields, _ = stokes_second(frequency, y, record_times=times, **options)
+        fields, _ = stokes_second(
+            frequency,
+            y,
+            viscosity=float(self.viscosity),
+            amplitude=float(self.amplitude),
+            record_times=times,
+        )
         return fields[:, :, None]  # (n, T, Y) -> (n, T, 1, Y)
