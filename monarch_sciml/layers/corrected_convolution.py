@@ -6,7 +6,9 @@ modes, K = K_1 ... K_d.
 
 from __future__ import annotations
 
+import functools
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ from monarch_sciml.kernels.corrected import (
     plain_corrected_convolution,
 )
 from monarch_sciml.kernels.dispatch import without_autocast
+from monarch_sciml.layers.neuralop_placement import place_as_neuralop
 from monarch_sciml.transforms import CorrectedTransform
 
 _DENSE_PAYS = 1.5  # multiplications of one dense product that take the time of one in blocks
@@ -30,6 +33,8 @@ def corrected_convolution(
     analysis: CorrectedTransform,
     synthesis: CorrectedTransform,
     bias: Tensor | None = None,
+    *,
+    placed: bool = False,
 ) -> Tensor:
     """Transform the whole grid, mix the channels mode by mode, transform back.
 
@@ -43,6 +48,9 @@ def corrected_convolution(
         From the grid to the modes, and from there to the output grid.
     bias
         One number per output channel, (O,).
+    placed
+        Read and write the frequencies of the fixed transforms where neuralop does, see
+        `place_as_neuralop`.
 
     Returns
     -------
@@ -53,15 +61,50 @@ def corrected_convolution(
     Real data and a complex basis take `CorrectedConvolution`, or the dense matrices of both
     transforms where these cost no more. Everything else takes plain products.
     """
+    fixed = Fixed.of(analysis, synthesis, placed=placed, real=not x.is_complex())
     if x.is_complex() or not weight.is_complex():
-        return _plain_products(x, weight, analysis, synthesis, bias)
+        return _plain_products(x, weight, analysis, synthesis, fixed, bias)
     if _dense_pays(analysis) and _dense_pays(synthesis):
-        planes = [_dense_planes(analysis), _dense_planes(synthesis)]
-        dims = analysis.n_axes
-        mixing = weight.flatten(0, dims - 1)
+        planes = [_dense_planes(analysis, fixed.rows), _dense_planes(synthesis, fixed.columns)]
+        mixing = weight.flatten(0, analysis.n_axes - 1)
         y = real_spectral_convolution(x.flatten(2), mixing, planes[:1], planes[1:], bias)
         return y.unflatten(-1, synthesis.patches.sizes)
-    return _in_blocks(x, weight, analysis, synthesis, bias)
+    return _in_blocks(x, weight, analysis, synthesis, fixed, bias)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Hold the fixed transforms along the axes as planes, ascending modes first.
+
+    Attributes
+    ----------
+    rows, columns
+        One matrix per axis of analysis and transposed synthesis, real and imaginary part first (the
+        real part alone for a real basis): (2, K_i, n_i).
+    """
+
+    rows: list[Tensor]
+    columns: list[Tensor]
+
+    @classmethod
+    def of(
+        cls,
+        analysis: CorrectedTransform,
+        synthesis: CorrectedTransform,
+        *,
+        placed: bool,
+        real: bool,
+    ) -> Fixed:
+        """Take the planes of two transforms, where `placed` as neuralop places frequencies."""
+        if not placed:
+            return cls(analysis.planes(), synthesis.planes())
+        rows = [torch.complex(*planes) for planes in analysis.planes()]
+        columns = [torch.complex(*planes).mT for planes in synthesis.planes()]
+        rows, columns = place_as_neuralop(rows, columns, real=real)
+        return cls(
+            [torch.stack([m.real, m.imag]) for m in rows],
+            [torch.stack([m.real.mT, m.imag.mT]) for m in columns],
+        )
 
 
 def _in_blocks(
@@ -69,6 +112,7 @@ def _in_blocks(
     weight: Tensor,
     analysis: CorrectedTransform,
     synthesis: CorrectedTransform,
+    fixed: Fixed,
     bias: Tensor | None,
 ) -> Tensor:
     """Apply both corrections as batched products of blocks."""
@@ -83,9 +127,8 @@ def _in_blocks(
     if x.dtype not in (torch.bfloat16, torch.float16):
         dtype = torch.promote_types(dtype, x.dtype)
         x = x.to(dtype)
-    planes = [plane.to(dtype) for plane in (*analysis.planes(), *synthesis.planes())]
     shape = CorrectedShape(
-        planes,
+        [plane.to(dtype) for plane in (*fixed.rows, *fixed.columns)],
         (analysis.patches, analysis.mode_blocks),
         (synthesis.patches, synthesis.mode_blocks),
     )
@@ -103,18 +146,34 @@ def _plain_products(
     weight: Tensor,
     analysis: CorrectedTransform,
     synthesis: CorrectedTransform,
+    fixed: Fixed,
     bias: Tensor | None,
 ) -> Tensor:
-    """Apply the transforms themselves: complex fields and real bases."""
+    """Multiply axis by axis and in blocks: complex fields and real bases."""
     dims = analysis.n_axes
-    axes = range(-dims, 0)
-    z = analysis.ascending(analysis(x), axes)  # (B, I, K_1, ..., K_d)
+    z = _along_axes([_joined(planes) for planes in fixed.rows], x) + analysis.correction(x)
     dtype = torch.promote_types(z.dtype, weight.dtype)
+    # (B, I, K_1 .. K_d) -> (K, B, I) -> (K, B, O) -> (B, O, K_1 .. K_d)
     mixed = z.flatten(2).movedim(-1, 0).to(dtype) @ weight.flatten(0, dims - 1).to(dtype)
-    mixed = mixed.movedim(0, -1).unflatten(-1, weight.shape[:dims])  # (B, O, K_1, ..., K_d)
-    y = synthesis(synthesis.in_order(mixed, axes))
+    mixed = mixed.movedim(0, -1).unflatten(-1, weight.shape[:dims])
+    y = _along_axes([_joined(planes).mT for planes in fixed.columns], mixed)
+    y = y + synthesis.transposed_correction(mixed)
     y = y.real if y.is_complex() and not x.is_complex() else y
     return y if bias is None else y + bias.view(-1, *(1,) * dims)
+
+
+def _joined(planes: Tensor) -> Tensor:
+    """Return a matrix from its planes, (2, K, n) or (1, K, n)."""
+    return torch.complex(*planes) if len(planes) == 2 else planes[0]
+
+
+def _along_axes(matrices: list[Tensor], x: Tensor) -> Tensor:
+    """Multiply along each of the last axes."""
+    dtype = torch.promote_types(matrices[0].dtype, x.dtype)
+    x = x.to(dtype)
+    for axis, matrix in enumerate(matrices, start=-len(matrices)):
+        x = (x.movedim(axis, -1) @ matrix.mT.to(dtype)).movedim(-1, axis)
+    return x
 
 
 def _dense_pays(transform: CorrectedTransform) -> bool:
@@ -126,7 +185,10 @@ def _dense_pays(transform: CorrectedTransform) -> bool:
     return 2 * n * modes <= _DENSE_PAYS * in_blocks
 
 
-def _dense_planes(transform: CorrectedTransform) -> Tensor:
+def _dense_planes(transform: CorrectedTransform, fixed: list[Tensor]) -> Tensor:
     """Return real and imaginary part of the rows (2, K, N) of a transform, modes ascending."""
-    rows = transform.rows()
+    if fixed is transform.planes():
+        rows = transform.rows()
+    else:
+        rows = functools.reduce(torch.kron, map(_joined, fixed)) + transform.learned_rows()
     return torch.stack([rows.real, rows.imag])

@@ -14,11 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message
-from monarch_sciml.layers.spectral_convolution import MonarchSpectralConv, TransformName
-from monarch_sciml.transforms import DenseTransform, FixedTransform, MonarchTransform, Transform
+from monarch_sciml.layers.spectral_convolution import MonarchSpectralConv
+from monarch_sciml.transforms import (
+    CorrectedTransform,
+    DenseTransform,
+    FixedTransform,
+    MonarchTransform,
+    Transform,
+)
 from monarch_sciml.transforms.conversion import is_initial, multiply_out
-
-_FIXED: dict[str, TransformName] = {"dft": "fourier", "dct": "cosine", "dst": "sine"}
+from monarch_sciml.transforms.named import FIXED_NAMES, TransformName
 
 
 def has_fixed_basis(layer: MonarchSpectralConv) -> bool:
@@ -27,14 +32,18 @@ def has_fixed_basis(layer: MonarchSpectralConv) -> bool:
 
 
 def has_monarch_basis(layer: MonarchSpectralConv) -> bool:
-    """Return whether a layer holds a Monarch transform."""
-    return any(isinstance(transform, MonarchTransform) for transform in _transforms(layer))
+    """Return whether a layer holds a Monarch or a corrected transform."""
+    structured = MonarchTransform, CorrectedTransform
+    return any(isinstance(transform, structured) for transform in _transforms(layer))
 
 
 def learnable_from_fixed(
-    layer: MonarchSpectralConv, grid_shape: Sequence[int] | None = None, **options: Any
+    layer: MonarchSpectralConv,
+    grid_shape: Sequence[int] | None = None,
+    transform: TransformName = "monarch",
+    **options: Any,
 ) -> MonarchSpectralConv:
-    """Return the layer with Monarch transforms that start out as its fixed ones.
+    """Return the layer with learnable transforms that start out as its fixed ones.
 
     Parameters
     ----------
@@ -43,11 +52,14 @@ def learnable_from_fixed(
         parameters, not copies.
     grid_shape
         Grid of the transforms; that of the layer by default.
+    transform
+        "monarch", "dense" or "corrected".
     options
-        `per_channel`, `transform_rank`, `transform_order`, as for `MonarchSpectralConv`.
+        `per_channel`, `transform_rank` and the other options of the transforms, as for
+        `MonarchSpectralConv`.
     """
     start = _transforms(layer)[0].kind.family
-    return _with_basis(layer, "monarch", grid_shape, init=start, **options)
+    return _with_basis(layer, transform, grid_shape, init=start, **options)
 
 
 def fixed_or_dense(layer: MonarchSpectralConv) -> MonarchSpectralConv:
@@ -59,10 +71,14 @@ def fixed_or_dense(layer: MonarchSpectralConv) -> MonarchSpectralConv:
     """
     transforms = _transforms(layer)
     start = transforms[0].kind.family
-    if start in _FIXED and all(is_initial(transform) for transform in transforms):
-        return _with_basis(layer, _FIXED[start])
+    if start in FIXED_NAMES and all(is_initial(transform) for transform in transforms):
+        return _with_basis(layer, FIXED_NAMES[start])
+    if len(transforms) < 2 * layer.order:
+        rule = "a correction over several axes must be untrained to be multiplied out"
+        remedy = "Keep the layer as it is, or correct each axis by itself (per_axis=True)."
+        raise ValueError(message(rule, "a trained one", remedy))
     per_channel = any(transform.n_copies > 1 for transform in transforms)
-    start = start if start in _FIXED else "dft"  # a random one: all of it is a deviation
+    start = start if start in FIXED_NAMES else "dft"  # a random one: all of it is a deviation
     dense = _with_basis(layer, "dense", init=start, per_channel=per_channel)
     for old, new in zip(transforms, _transforms(dense)):
         if isinstance(new, DenseTransform):
@@ -84,7 +100,8 @@ def learnable_from_neuralop(
         Grid of the transforms; see `MonarchSpectralConv`. Modes of the last axis that it has no
         room for, kept in the weights by `max_n_modes` and not in use, are left out.
     options
-        `per_channel`, `transform_rank`, `transform_order`, as for `MonarchSpectralConv`.
+        `transform`, `per_channel`, `transform_rank` and the other options of the transforms, as
+        for `MonarchSpectralConv`.
 
     Raises
     ------
@@ -135,6 +152,12 @@ def _transforms(layer: MonarchSpectralConv) -> list[Transform]:
     return [*layer.analysis, *layer.synthesis]  # type: ignore[list-item]
 
 
+def _home_grid(layer: MonarchSpectralConv) -> list[int]:
+    """Return the grid that the transforms of a layer live on."""
+    sizes = [t.n for t in layer.analysis]  # type: ignore[union-attr]
+    return [n for size in sizes for n in (size if isinstance(size, tuple) else (size,))]
+
+
 def _with_basis(
     layer: MonarchSpectralConv,
     transform: TransformName,
@@ -142,7 +165,7 @@ def _with_basis(
     **options: Any,
 ) -> MonarchSpectralConv:
     """Return a layer with another basis around the same parameters."""
-    grid = [t.n for t in _transforms(layer)[: layer.order]] if grid_shape is None else grid_shape
+    grid = _home_grid(layer) if grid_shape is None else grid_shape
     with torch.random.fork_rng(devices=[]):
         new = MonarchSpectralConv(
             layer.in_channels,

@@ -347,7 +347,8 @@ class MonarchSpectralConv(nn.Module):
         bias = None if self.bias is None else self.bias.flatten()
         if self._over_grid:
             transforms = self._joint("analysis", grid), self._joint("synthesis", target)
-            return corrected_convolution(x, self._padded_weight(), *transforms, bias)
+            placed = self.placement == "neuralop"
+            return corrected_convolution(x, self._padded_weight(), *transforms, bias, placed=placed)
         # neuralop misplaces frequencies on odd or resized axes only, and for real data never on
         # the last
         even = all(n == m and n % 2 == 0 for n, m in zip(grid[:-1], target[:-1]))

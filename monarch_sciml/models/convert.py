@@ -37,7 +37,7 @@ from monarch_sciml.models.conversion.replacements import (
     structured_pairs,
 )
 from monarch_sciml.models.conversion.transformers_plugin import note_conversion
-from monarch_sciml.transforms import FixedTransform, MonarchTransform
+from monarch_sciml.transforms import CorrectedTransform, FixedTransform, MonarchTransform
 from monarch_sciml.transforms.conversion import fixed_or_dense_transform, learnable_transform
 
 
@@ -50,6 +50,7 @@ def monarchize(
     per_channel: bool = False,
     transform_rank: int = 1,
     transform_order: int = 2,
+    transform: Literal["monarch", "dense", "corrected"] = "monarch",
     structure: Structure = "monarch",
     parameters: float = 0.5,
     n_blocks: Blocks | Mapping[str, Blocks] | None = None,
@@ -67,7 +68,7 @@ def monarchize(
     """Replace spectral convolutions and transforms, on request linear layers, by Monarch ones.
 
     A spectral convolution becomes a learnable `MonarchSpectralConv`, and a fixed transform (as in
-    SENSE, VarNet and MoDL) a learnable `MonarchTransform`, with the same function at that moment;
+    SENSE, VarNet and MoDL) a learnable transform, with the same function at that moment;
     an nn.Linear becomes the nearest `MonarchLinear` (dense-to-sparse, Theorem 1).
 
     Parameters
@@ -90,6 +91,9 @@ def monarchize(
     per_channel, transform_rank, transform_order
         Of the learned transforms; see `MonarchSpectralConv`. A transform outside of one stays on
         its grid and is one for all channels.
+    transform
+        What the transforms become: "monarch", "dense", or "corrected", which keeps them and adds a
+        learned correction, in a spectral convolution over the whole grid.
     structure, parameters, n_blocks, rank, order, include, exclude, min_features, start, faster_at
         Which dense layers are converted, and to what; see `LinearConversion`. By default all but
         heads and tied layers, to Monarch matrices of 4 blocks with half of the parameters.
@@ -172,13 +176,16 @@ def monarchize(
         "per_channel": per_channel,
         "transform_rank": transform_rank,
         "transform_order": transform_order,
+        "transform": transform,
     }
 
     def replacement(module: nn.Module) -> nn.Module | None:
         if isinstance(module, MonarchSpectralConv):
             return learnable_from_fixed(module, **options) if has_fixed_basis(module) else None
         if isinstance(module, FixedTransform):
-            return learnable_transform(module, rank=transform_rank, order=transform_order)
+            return learnable_transform(
+                module, transform, rank=transform_rank, order=transform_order
+            )
         if _is_neuralops(module):
             return learnable_from_neuralop(module, **options)
         return None
@@ -251,7 +258,7 @@ def densify(
     def replacement(module: nn.Module) -> nn.Module | None:
         if isinstance(module, MonarchSpectralConv) and has_monarch_basis(module):
             return fixed_or_dense(module)
-        if isinstance(module, MonarchTransform):
+        if isinstance(module, MonarchTransform | CorrectedTransform):
             return fixed_or_dense_transform(module)
         return None
 

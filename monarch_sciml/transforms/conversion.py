@@ -7,42 +7,40 @@ import copy
 import torch
 
 from monarch_sciml.transforms import (
-    CosineTransform,
     DenseTransform,
     FixedTransform,
-    FourierTransform,
-    MonarchTransform,
-    SineTransform,
+    LearnableTransform,
     Transform,
+)
+from monarch_sciml.transforms.named import (
+    FIXED_NAMES,
+    TRANSFORMS,
+    TransformOptions,
+    fixed_transform,
 )
 
 
-def learnable_transform(transform: FixedTransform, *, rank: int, order: int) -> MonarchTransform:
-    """Return the Monarch transform that starts as a fixed one, in its dtype and on its device."""
-    kind = transform.kind
-    new = MonarchTransform(
-        kind.n,
-        kind.n_modes,
-        init=kind.init,  # type: ignore[arg-type]
-        real_input=kind.real_input,
-        centered=kind.centered,
-        norm=kind.norm,  # type: ignore[arg-type]
-        rank=rank,
-        order=order,
-    )
+def learnable_transform(
+    transform: FixedTransform, name: str = "monarch", *, rank: int, order: int
+) -> Transform:
+    """Return the learnable transform of a name that starts as a fixed one, in its dtype and on its
+    device.
+    """
+    new = TRANSFORMS[name].build(transform.kind, TransformOptions(rank=rank, order=order))
     like = transform.matrix().real
     return new.to(like.device, like.dtype).train(transform.training)
 
 
-def fixed_or_dense_transform(transform: MonarchTransform) -> Transform:
-    """Return the fixed transform that a Monarch one still is, or else a dense one equal to it.
+def fixed_or_dense_transform(transform: LearnableTransform) -> Transform:
+    """Return the fixed transform that a learnable one still is, or else a dense one equal to it.
 
     The product is computed in float64; a frozen transform stays frozen.
     """
     kind = transform.kind
     like = next(transform.parameters())
-    new: Transform | None = _fixed(transform) if is_initial(transform) else None
-    if new is None:
+    if is_initial(transform) and kind.family in FIXED_NAMES:
+        new = fixed_transform(kind)
+    else:
         start = kind.family if kind.family != "random" else "dft"  # all of it is a deviation
         new = DenseTransform(
             kind.n,
@@ -56,24 +54,6 @@ def fixed_or_dense_transform(transform: MonarchTransform) -> Transform:
         multiply_out(transform, new.to(like.device, like.dtype))
         new.requires_grad_(like.requires_grad)
     return new.to(like.device, like.dtype).train(transform.training)
-
-
-def _fixed(transform: MonarchTransform) -> FixedTransform | None:
-    """Return the fixed transform that a Monarch one starts as; None where there is none."""
-    kind = transform.kind
-    if kind.family in ("dct", "dst"):
-        real = CosineTransform if kind.family == "dct" else SineTransform
-        return real(kind.n, kind.n_modes, norm=kind.norm, inverse=kind.synthesis)  # type: ignore[arg-type]
-    if kind.family != "dft":
-        return None
-    return FourierTransform(
-        kind.n,
-        kind.n_modes,
-        real_input=kind.real_input,
-        centered=kind.centered,
-        norm=kind.norm,  # type: ignore[arg-type]
-        inverse=kind.synthesis,
-    )
 
 
 def is_initial(transform: Transform) -> bool:

@@ -194,7 +194,7 @@ class CorrectedTransform(LearnableTransform):
 
     def deviation(self) -> Tensor:
         """Return the matrix of ΔT, in the order of the modes of T_0."""
-        rows = dense_contiguous(*self.factors(), self.patches, self.mode_blocks)  # (K, N)
+        rows = self.learned_rows()
         rows = self.in_order(rows.unflatten(0, self.mode_blocks.sizes), range(-self.n_axes - 1, -1))
         rows = rows.flatten(0, self.n_axes - 1)
         return rows.mT if self.kind.synthesis else rows
@@ -207,20 +207,31 @@ class CorrectedTransform(LearnableTransform):
 
     def rows(self) -> Tensor:
         """Return the rows (K, N) of T, of the transposed T for synthesis, with modes ascending."""
-        learned = dense_contiguous(*self.factors(), self.patches, self.mode_blocks)
-        return self._fixed_rows.like(self.left)[0] + learned
+        return self._fixed_rows.like(self.left)[0] + self.learned_rows()
+
+    def learned_rows(self) -> Tensor:
+        """Return the rows (K, N) of ΔT with modes ascending."""
+        return dense_contiguous(*self.factors(), self.patches, self.mode_blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the transform: x (..., n_1 .. n_d) -> (..., K_1 .. K_d), reversed for synthesis."""
         self._check_sizes(x, analysis=not self.kind.synthesis)
-        y = self.start(x) + self._correct(x, *self.factors(), to_modes=not self.kind.synthesis)
+        axes = range(-self.n_axes, 0)
+        if self.kind.synthesis:
+            y = self.start(x) + self.transposed_correction(self.ascending(x, axes))
+        else:
+            y = self.start(x) + self.in_order(self.correction(x), axes)
         return y.real if self._real_output(forward=True) and y.is_complex() else y
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Apply the conjugate transpose, so that <forward(x), y> = <x, adjoint(y)>."""
         self._check_sizes(y, analysis=self.kind.synthesis)
-        factors = (factor.conj() for factor in self.factors())
-        x = self.start.adjoint(y) + self._correct(y, *factors, to_modes=self.kind.synthesis)
+        axes = range(-self.n_axes, 0)
+        if self.kind.synthesis:
+            learned = self.in_order(self.correction(y.conj()), axes)
+        else:
+            learned = self.transposed_correction(self.ascending(y.conj(), axes))
+        x = self.start.adjoint(y) + learned.conj()
         return x.real if self._real_output(forward=False) and x.is_complex() else x
 
     def inverse(self, y: Tensor) -> Tensor:
@@ -260,14 +271,14 @@ class CorrectedTransform(LearnableTransform):
         start = SeparableTransform(axes) if joint else axes[0]
         return ResampledCorrection(self, start.to(self.left))
 
-    def _correct(self, x: Tensor, left: Tensor, right: Tensor, *, to_modes: bool) -> Tensor:
-        """Apply the factors from grid to modes, or their transpose from modes to grid."""
-        axes = range(-self.n_axes, 0)
-        if to_modes:
-            y = multiply_contiguous(x, left, right, self.patches, self.mode_blocks)
-            return self.in_order(y, axes)
-        x = self.ascending(x, axes)
-        return multiply_contiguous(x, right.mT, left.mT, self.mode_blocks, self.patches)
+    def correction(self, x: Tensor) -> Tensor:
+        """Apply ΔT (its transpose, for synthesis) from the grid to ascending modes."""
+        return multiply_contiguous(x, *self.factors(), self.patches, self.mode_blocks)
+
+    def transposed_correction(self, y: Tensor) -> Tensor:
+        """Apply the transpose of `correction` from ascending modes to the grid."""
+        left, right = self.factors()
+        return multiply_contiguous(y, right.mT, left.mT, self.mode_blocks, self.patches)
 
     def ascending(self, y: Tensor, axes: range) -> Tensor:
         """Bring modes from the order of T_0 into ascending order."""

@@ -29,9 +29,9 @@ from monarch_sciml.commands.benchmark.measure import (
 )
 from monarch_sciml.kernels import runs_triton, use_triton
 from monarch_sciml.layers import MonarchSpectralConv
-from monarch_sciml.layers.spectral_convolution import TransformName
 from monarch_sciml.physics.sense_operator import fft2c
 from monarch_sciml.transforms import DenseTransform, MonarchTransform, SeparableTransform
+from monarch_sciml.transforms.named import TransformName
 
 LAYERS = (
     "neuralop",

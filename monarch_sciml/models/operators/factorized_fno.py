@@ -15,7 +15,6 @@ from torch.nn.utils.parametrizations import weight_norm as normalised
 
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.layers import MonarchSpectralConv
-from monarch_sciml.layers.spectral_convolution import TransformName
 from monarch_sciml.models.network import Network
 from monarch_sciml.models.operators.convolution_blocks import (
     Activation,
@@ -32,6 +31,7 @@ from monarch_sciml.models.operators.operator_grid import (
     padding_fractions,
     with_coordinates,
 )
+from monarch_sciml.transforms.named import TransformName
 
 
 class FactorizedFNO(Network):
@@ -59,8 +59,8 @@ class FactorizedFNO(Network):
     n_layers
         Layers.
     transform
-        "fourier", "monarch", "dense", "cosine" or "sine".
-    init, per_channel, transform_rank, transform_order
+        "fourier", "monarch", "dense", "corrected", "cosine" or "sine".
+    init, per_channel, transform_rank, transform_order, grid_blocks, mode_blocks
         Options of the learnable transforms; see `MonarchSpectralConv`.
     shared_weights
         One R_i and one pair of transforms for all layers, as the paper has it on Navier-Stokes.
@@ -120,6 +120,8 @@ class FactorizedFNO(Network):
         per_channel: bool = False,
         transform_rank: int = 1,
         transform_order: int = 2,
+        grid_blocks: int | tuple[int, ...] | None = None,
+        mode_blocks: int | tuple[int, ...] | None = None,
         shared_weights: bool = True,
         spectral_gain: float = 1.0,
         expansion: int = 4,
@@ -166,6 +168,8 @@ class FactorizedFNO(Network):
                 per_channel=per_channel,
                 transform_rank=transform_rank,
                 transform_order=transform_order,
+                grid_blocks=grid_blocks,
+                mode_blocks=mode_blocks,
             )
             for _ in range(1 if shared_weights else n_layers)
         )
@@ -216,6 +220,8 @@ class AxisConvolutions(nn.Module):
         Channels C, in and out.
     n_modes, grid_shape
         One entry per axis.
+    grid_blocks, mode_blocks
+        Blocks of a corrected transform, one number for all axes or one per axis.
     gain
         Scale of the initial weights, see `FactorizedFNO`.
     options
@@ -228,12 +234,25 @@ class AxisConvolutions(nn.Module):
         n_modes: Sequence[int],
         grid_shape: Sequence[int],
         gain: float = 1.0,
+        *,
+        grid_blocks: int | Sequence[int] | None = None,
+        mode_blocks: int | Sequence[int] | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
+        blocks = (one_per_axis(counts, len(n_modes)) for counts in (grid_blocks, mode_blocks))
         convs = [
-            MonarchSpectralConv(channels, channels, modes, grid_shape=(n,), bias=False, **options)
-            for modes, n in zip(n_modes, grid_shape)
+            MonarchSpectralConv(
+                channels,
+                channels,
+                modes,
+                grid_shape=(n,),
+                bias=False,
+                grid_blocks=patches,
+                mode_blocks=parts,
+                **options,
+            )
+            for modes, n, patches, parts in zip(n_modes, grid_shape, *blocks)
         ]
         with torch.no_grad():
             for conv in convs:  # their weights (K, C, C, 2) have variance 1 / (2 C)
@@ -246,6 +265,16 @@ class AxisConvolutions(nn.Module):
             (_along(conv, z, axis) for axis, conv in enumerate(self.convs, start=2)),
             start=z.new_zeros(()),
         )
+
+
+def one_per_axis(counts: int | Sequence[int] | None, dims: int) -> list[int | None]:
+    """Return one number of blocks per axis; ValueError when there are others than d of them."""
+    if counts is None or isinstance(counts, int):
+        return [counts] * dims
+    if len(counts) != dims:
+        rule = f"`grid_blocks` and `mode_blocks` must be one number, or {dims} of them"
+        raise ValueError(message(rule, tuple(counts), "Give one number of blocks per axis."))
+    return list(counts)
 
 
 def _along(convolution: nn.Module, z: Tensor, axis: int) -> Tensor:

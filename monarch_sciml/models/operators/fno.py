@@ -47,8 +47,8 @@ class FNO(Network):
     n_layers
         Spectral layers.
     transform
-        "fourier" (neuralop's layer), "monarch", "dense", "cosine" or "sine".
-    init, per_channel, transform_rank, transform_order
+        "fourier" (neuralop's layer), "monarch", "dense", "corrected", "cosine" or "sine".
+    init, per_channel, transform_rank, transform_order, grid_blocks, mode_blocks, per_axis
         Options of the learnable transforms; see `MonarchSpectralConv`.
     factorization, rank
         Hold the spectral weights as a product of small tensors, with about `rank` times the dense

@@ -6,7 +6,8 @@ Letters: B batch, M map sets, C coils, H x W matrix, n and m sizes of one axis (
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from dataclasses import replace
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,16 +15,21 @@ from torch import Tensor, nn
 from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.physics.sense_operator import LinearTransform, with_map_sets
 from monarch_sciml.transforms import (
-    DenseTransform,
+    CorrectedTransform,
     FourierTransform,
     LearnableTransform,
-    MonarchTransform,
     ResampledTransform,
     SeparableTransform,
     Transform,
 )
+from monarch_sciml.transforms.basis import Kind
+from monarch_sciml.transforms.named import (
+    TRANSFORMS,
+    ImageTransformName,
+    TransformOptions,
+    axis_kind,
+)
 
-TransformName = Literal["fourier", "monarch", "dense"]
 Resampling = Literal["relative", "frequency"]
 
 
@@ -127,7 +133,7 @@ class Adjoint(nn.Module):
         return self.transform.forward(y)
 
 
-Plane: TypeAlias = SeparableTransform | PlaneTransform
+Plane: TypeAlias = SeparableTransform | PlaneTransform | CorrectedTransform
 
 
 class OnGrids:
@@ -152,12 +158,11 @@ class OnGrids:
 
 def plane_transform(
     grid_shape: Sequence[int],
-    transform: TransformName,
+    transform: ImageTransformName,
     *,
     inverse: bool = True,
     init: Literal["fourier", "random"] = "fourier",
-    rank: int = 1,
-    order: int = 2,
+    options: TransformOptions | None = None,
     separable: bool = True,
     n_coils: int | None = None,
 ) -> Plane:
@@ -168,15 +173,16 @@ def plane_transform(
     grid_shape
         Matrix (H, W).
     transform
-        "fourier" (fixed), "monarch" or "dense".
+        "fourier" (fixed), "monarch", "dense" or "corrected".
     inverse
         From k-space to image.
     init
         What a learnable transform starts from; "random" for Monarch transforms only.
-    rank, order
-        Rank and order of a Monarch transform.
+    options
+        Rank, order and blocks of a learnable transform.
     separable
-        One transform for all rows and one for all columns, rather than one for each.
+        One transform for all rows and one for all columns, rather than one for each. A corrected
+        transform that is not separable corrects the plane jointly.
     n_coils
         One transform for each of so many coils, on axis -3.
 
@@ -185,31 +191,34 @@ def plane_transform(
     ValueError
         When an argument is none of these, or they exclude one another.
     """
-    one_of("transform", transform, ("fourier", "monarch", "dense"))
+    one_of("transform", transform, get_args(ImageTransformName))
+    options = options or TransformOptions()
     height, width = check_matrix(grid_shape)
     copies = 1 if n_coils is None else positive_int("n_coils", n_coils)
     if copies > 1 and not separable:
         rule = "`n_coils` needs `separable=True`"
         raise ValueError(message(rule, f"n_coils={n_coils}, separable=False", "Leave one out."))
     start = ("i" if inverse else "") + ("random" if init == "random" else "dft")
+    over_grid = None if separable else TRANSFORMS[transform].over_grid
+    if over_grid is not None:
+        return over_grid([_kind(transform, start, n) for n in (height, width)], options)
+    patches, blocks = (
+        count if isinstance(count, tuple | list) else (count, count)
+        for count in (options.grid_blocks, options.mode_blocks)
+    )
 
-    def one(n: int, copies: int) -> Transform:
-        if transform == "fourier":
-            return FourierTransform(n, centered=True, inverse=inverse)
-        if transform == "dense":
-            return DenseTransform(n, init=start, centered=True, n_copies=copies)  # type: ignore[arg-type]
-        return MonarchTransform(
-            n,
-            init=start,  # type: ignore[arg-type]
-            centered=True,
-            rank=rank,
-            order=order,
-            n_copies=copies,
-        )
+    def one(axis: int, copies: int) -> Transform:
+        own = replace(options, n_copies=copies, grid_blocks=patches[axis], mode_blocks=blocks[axis])
+        kind = _kind(transform, start, (height, width)[axis])
+        return TRANSFORMS[transform].build(kind, own)
 
-    if separable or transform == "fourier":
-        return SeparableTransform([one(height, copies), one(width, copies)])
-    return PlaneTransform(one(width, height), one(height, width))
+    if separable or TRANSFORMS[transform].family is not None:
+        return SeparableTransform([one(0, copies), one(1, copies)])
+    return PlaneTransform(one(1, height), one(0, width))
+
+
+def _kind(transform: str, start: str, n: int) -> Kind:
+    return axis_kind(transform, start, n, None, centered=True)
 
 
 def is_fourier(transform: nn.Module) -> bool:
@@ -270,7 +279,7 @@ def _fourier(n: int, *, inverse: bool) -> Tensor:
 
 def _carried(transform: Plane, grid: tuple[int, ...], resampling: Resampling) -> Plane:
     """Return a transform on another grid by one of the two rules."""
-    if resampling == "frequency" or isinstance(transform, PlaneTransform):
+    if resampling == "frequency" or not isinstance(transform, SeparableTransform):
         return transform.resampled(grid)
     axes = (transform[axis] for axis in range(len(transform)))
     return SeparableTransform(

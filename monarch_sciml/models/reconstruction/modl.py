@@ -16,7 +16,6 @@ from monarch_sciml.models.reconstruction.image_transform import (
     Adjoint,
     OnGrids,
     Resampling,
-    TransformName,
     check_sample,
     is_fourier,
     plane_transform,
@@ -24,6 +23,7 @@ from monarch_sciml.models.reconstruction.image_transform import (
 from monarch_sciml.models.reconstruction.image_unet import ImageUNet
 from monarch_sciml.physics.conjugate_gradients import solve_regularized
 from monarch_sciml.physics.sense_operator import SenseOperator, combine_map_sets
+from monarch_sciml.transforms.named import ImageTransformName, TransformOptions
 
 
 class MoDL(Network):
@@ -52,7 +52,7 @@ class MoDL(Network):
         Largest number of iterations of conjugate gradients in a data consistency.
     tolerance
         They stop when the residual is below `tolerance` times the right-hand side.
-    transform_rank, transform_order, resampling
+    transform_rank, transform_order, grid_blocks, mode_blocks, resampling
         Options of the transform; see `SENSE`.
 
     Raises
@@ -86,7 +86,7 @@ class MoDL(Network):
         self,
         grid_shape: tuple[int, ...],
         *,
-        transform: TransformName = "fourier",
+        transform: ImageTransformName = "fourier",
         n_iterations: int = 10,
         hidden_channels: int = 32,
         n_levels: int = 4,
@@ -95,12 +95,21 @@ class MoDL(Network):
         tolerance: float = 1e-5,
         transform_rank: int = 1,
         transform_order: int = 2,
+        grid_blocks: int | tuple[int, int] | None = None,
+        mode_blocks: int | tuple[int, int] | None = None,
         resampling: Resampling = "relative",
     ) -> None:
         super().__init__()
         start = positive_number("regularization", regularization)
         self.transform = plane_transform(
-            grid_shape, transform, rank=transform_rank, order=transform_order
+            grid_shape,
+            transform,
+            options=TransformOptions(
+                rank=transform_rank,
+                order=transform_order,
+                grid_blocks=grid_blocks,
+                mode_blocks=mode_blocks,
+            ),
         )
         self.grid_shape = tuple(grid_shape)
         self.n_iterations = positive_int("n_iterations", n_iterations)

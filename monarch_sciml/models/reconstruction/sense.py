@@ -16,13 +16,13 @@ from monarch_sciml.models.network import Network
 from monarch_sciml.models.reconstruction.image_transform import (
     OnGrids,
     Resampling,
-    TransformName,
     check_sample,
     interpolation,
     is_fourier,
     plane_transform,
 )
 from monarch_sciml.physics.sense_operator import SenseOperator, combine, combine_map_sets
+from monarch_sciml.transforms.named import ImageTransformName, TransformOptions
 
 
 class SENSE(Network):
@@ -38,18 +38,23 @@ class SENSE(Network):
     grid_shape
         Matrix (H, W) to train on, of any size; what was learned is resampled to any other.
     transform
-        "fourier", "monarch" (mSENSE) or "dense" (the unstructured ablation).
+        "fourier", "monarch" (mSENSE), "dense" (the unstructured ablation) or "corrected" (the FFT
+        plus a learned correction).
     init
         "idft", or "random" to see what the initialisation is worth.
     kspace_weighting
         Learn D, one real number per k-space position, starting at 1.
     transform_rank, transform_order
-        Rank and order of the Monarch transform; see `MonarchTransform`.
+        Rank and order of the Monarch transform; see `MonarchTransform`. The rank is also that of a
+        corrected transform.
+    grid_blocks, mode_blocks
+        Blocks of a corrected transform along each axis; see `CorrectedTransform`.
     separable
         One transform for all rows and one for all columns. Otherwise every row and every column
         has its own: with "dense" a two-factor Monarch matrix of the flattened plane of H W points,
         with "monarch" one of order 4. H W (H + W) or about 2 H W (sqrt(H) + sqrt(W)) complex
-        parameters, and no other matrix than that trained on.
+        parameters, and no other matrix than that trained on. With "corrected" the whole plane is
+        corrected jointly.
     n_coils
         One transform for each of so many coils, the number and order of which is then fixed.
     resampling
@@ -87,11 +92,13 @@ class SENSE(Network):
         self,
         grid_shape: tuple[int, ...],
         *,
-        transform: TransformName = "fourier",
+        transform: ImageTransformName = "fourier",
         init: Literal["idft", "random"] = "idft",
         kspace_weighting: bool = False,
         transform_rank: int = 1,
         transform_order: int = 2,
+        grid_blocks: int | tuple[int, int] | None = None,
+        mode_blocks: int | tuple[int, int] | None = None,
         separable: bool = True,
         n_coils: int | None = None,
         resampling: Resampling = "relative",
@@ -102,8 +109,12 @@ class SENSE(Network):
             grid_shape,
             transform,
             init="random" if init == "random" else "fourier",
-            rank=transform_rank,
-            order=transform_order,
+            options=TransformOptions(
+                rank=transform_rank,
+                order=transform_order,
+                grid_blocks=grid_blocks,
+                mode_blocks=mode_blocks,
+            ),
             separable=separable,
             n_coils=n_coils,
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from monarch_sciml.models.network import Network
-from monarch_sciml.models.reconstruction.image_transform import Resampling, TransformName
+from monarch_sciml.models.reconstruction.image_transform import Resampling
 from monarch_sciml.models.reconstruction.image_unet import ImageUNet
 from monarch_sciml.models.reconstruction.sense import SENSE
+from monarch_sciml.transforms.named import ImageTransformName
 
 
 class ReconstructionUNet(Network):
@@ -31,7 +32,7 @@ class ReconstructionUNet(Network):
         Probability of dropping a channel.
     residual
         Learn the correction x - x_0, from zero on; otherwise the image, as fastMRI does.
-    transform_rank, transform_order, resampling
+    transform_rank, transform_order, grid_blocks, mode_blocks, resampling
         Options of the transform; see `SENSE`.
 
     Raises
@@ -63,13 +64,15 @@ class ReconstructionUNet(Network):
         self,
         grid_shape: tuple[int, ...],
         *,
-        transform: TransformName = "fourier",
+        transform: ImageTransformName = "fourier",
         hidden_channels: int = 32,
         n_levels: int = 4,
         dropout: float = 0.0,
         residual: bool = True,
         transform_rank: int = 1,
         transform_order: int = 2,
+        grid_blocks: int | tuple[int, int] | None = None,
+        mode_blocks: int | tuple[int, int] | None = None,
         resampling: Resampling = "relative",
     ) -> None:
         super().__init__()
@@ -78,6 +81,8 @@ class ReconstructionUNet(Network):
             transform=transform,
             transform_rank=transform_rank,
             transform_order=transform_order,
+            grid_blocks=grid_blocks,
+            mode_blocks=mode_blocks,
             resampling=resampling,
         )
         self.grid_shape = self.zero_filled.grid_shape

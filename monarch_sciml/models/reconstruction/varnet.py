@@ -16,13 +16,13 @@ from monarch_sciml.models.reconstruction.image_transform import (
     OnGrids,
     Plane,
     Resampling,
-    TransformName,
     check_sample,
     is_fourier,
     plane_transform,
 )
 from monarch_sciml.models.reconstruction.image_unet import ImageUNet
 from monarch_sciml.physics.sense_operator import SenseOperator, combine, combine_map_sets
+from monarch_sciml.transforms.named import ImageTransformName, TransformOptions
 
 Encoding = Literal["learned", "adjoint", "fourier"]
 
@@ -51,7 +51,7 @@ class VarNet(Network):
         T.
     hidden_channels, n_levels
         Width and depth of the U-Net of each cascade.
-    transform_rank, transform_order, resampling
+    transform_rank, transform_order, grid_blocks, mode_blocks, resampling
         Options of the transforms; see `SENSE`.
 
     Raises
@@ -94,7 +94,7 @@ class VarNet(Network):
         self,
         grid_shape: tuple[int, ...],
         *,
-        transform: TransformName = "fourier",
+        transform: ImageTransformName = "fourier",
         encoding: Encoding = "learned",
         per_cascade: bool = False,
         n_cascades: int = 12,
@@ -102,17 +102,23 @@ class VarNet(Network):
         n_levels: int = 4,
         transform_rank: int = 1,
         transform_order: int = 2,
+        grid_blocks: int | tuple[int, int] | None = None,
+        mode_blocks: int | tuple[int, int] | None = None,
         resampling: Resampling = "relative",
     ) -> None:
         super().__init__()
         one_of("encoding", encoding, ("learned", "adjoint", "fourier"))
         n_cascades = positive_int("n_cascades", n_cascades)
+        options = TransformOptions(
+            rank=transform_rank,
+            order=transform_order,
+            grid_blocks=grid_blocks,
+            mode_blocks=mode_blocks,
+        )
 
-        def transforms(name: TransformName, count: int, *, inverse: bool) -> nn.ModuleList:
+        def transforms(name: ImageTransformName, count: int, *, inverse: bool) -> nn.ModuleList:
             return nn.ModuleList(
-                plane_transform(
-                    grid_shape, name, inverse=inverse, rank=transform_rank, order=transform_order
-                )
+                plane_transform(grid_shape, name, inverse=inverse, options=options)
                 for _ in range(count if per_cascade else 1)
             )
 
@@ -120,7 +126,7 @@ class VarNet(Network):
         self.decoders = transforms(transform, n_cascades + 1, inverse=True)
         self.encoders: nn.ModuleList | None = None
         if encoding != "adjoint":
-            name: TransformName = transform if encoding == "learned" else "fourier"
+            name: ImageTransformName = transform if encoding == "learned" else "fourier"
             self.encoders = transforms(name, n_cascades, inverse=False)
         self.regularizers = nn.ModuleList(
             ImageUNet(grid_shape, "zero", hidden_channels=hidden_channels, n_levels=n_levels)
