@@ -154,8 +154,10 @@ def _transforms(layer: MonarchSpectralConv) -> list[Transform]:
 
 def _home_grid(layer: MonarchSpectralConv) -> list[int]:
     """Return the grid that the transforms of a layer live on."""
-    sizes = [t.n for t in layer.analysis]  # type: ignore[union-attr]
-    return [n for size in sizes for n in (size if isinstance(size, tuple) else (size,))]
+    first = _transforms(layer)[0]
+    if isinstance(first, CorrectedTransform) and first.n_axes == layer.order:
+        return list(first.patches.sizes)
+    return [transform.n for transform in _transforms(layer)[: layer.order]]
 
 
 def _with_basis(

@@ -1,6 +1,7 @@
 """The mathematics of Monarch matrices: pure functions on tensors."""
 
 from monarch_sciml.monarch.block_sizes import factorize as factorize
+from monarch_sciml.monarch.contiguous import Blocks as Blocks
 from monarch_sciml.monarch.dft import dft_factors as dft_factors
 from monarch_sciml.monarch.dft import digit_reversal as digit_reversal
 from monarch_sciml.monarch.mm_star import MMStarFactors as MMStarFactors

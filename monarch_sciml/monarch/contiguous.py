@@ -16,11 +16,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, positive_int
+
+Layout = Literal["strided", "contiguous"]
+LAYOUTS = get_args(Layout)
 
 
 @dataclass(frozen=True)
@@ -260,6 +264,30 @@ def project_contiguous(
         inverse = torch.nn.functional.pad(1 / weights, (0, 1))[j]  # (P, s)
         right = right * inverse[:, None, None, :]
     return left, right
+
+
+def cut(
+    shape: Sequence[int], n_blocks: Any, sizes: tuple[Sequence[int], Sequence[int]] | None
+) -> tuple[Blocks, Blocks]:
+    """Return the blocks of columns and rows of a matrix from the arguments of `project`."""
+    if sizes is None:
+        if len(shape) < 2:
+            rule = "`dense` must have at least two axes"
+            raise ValueError(message(rule, f"shape {tuple(shape)}", "Pass a matrix."))
+        sizes = (shape[-1:], shape[-2:-1])
+    k, l = (n_blocks, n_blocks) if isinstance(n_blocks, int) else n_blocks  # noqa: E741
+    return Blocks.create("n_blocks[0]", sizes[0], k), Blocks.create("n_blocks[1]", sizes[1], l)
+
+
+def equal_blocks(left: Tensor, right: Tensor) -> tuple[Blocks, Blocks]:
+    """Return the blocks of columns and rows along one axis each, equal and without padding."""
+    if left.ndim != 4 or right.ndim != 4:
+        rule = "the factors of a contiguous matrix must be (F, P, q, r) and (P, F, r, s)"
+        got = f"{tuple(left.shape)} and {tuple(right.shape)}"
+        raise ValueError(message(rule, got, "Change the factors, or layout to 'strided'."))
+    (n_patches, size), (n_blocks, width) = right.shape[::3], left.shape[::2]
+    columns = Blocks.equal((n_patches * size,), (n_patches,))
+    return columns, Blocks.equal((n_blocks * width,), (n_blocks,))
 
 
 def check_contiguous(left: Tensor, right: Tensor, columns: Blocks, rows: Blocks) -> None:

@@ -11,10 +11,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import message
+from monarch_sciml._checks import message, one_of
+from monarch_sciml.monarch.contiguous import (
+    LAYOUTS,
+    Blocks,
+    Layout,
+    dense_contiguous,
+    equal_blocks,
+    multiply_contiguous,
+)
 
 
-def multiply(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
+def multiply(
+    x: Tensor,
+    left: Tensor,
+    right: Tensor,
+    *,
+    layout: Layout = "strided",
+    blocks: tuple[Blocks, Blocks] | None = None,
+) -> Tensor:
     r"""Multiply vectors by the Monarch matrix P L Pᵀ R.
 
     .. math:: y_{s l} = \sum_{r} L_{l,s,r}\, z_{r l}, \qquad
@@ -32,6 +47,12 @@ def multiply(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
         shape broadcasts against that of `x`.
     right
         Blocks of R, shape (k, q, p) or (..., k, q, p), with k·q = l·r.
+    layout
+        "strided" for P L Pᵀ R, or "contiguous" for slices of neighbouring rows and columns, with
+        the factors and the products of `multiply_contiguous`.
+    blocks
+        How the columns and the rows of a contiguous matrix are cut; by default along one axis into
+        equal blocks.
 
     Returns
     -------
@@ -60,9 +81,15 @@ def multiply(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
     >>> multiply(torch.randn(7, 12), left, right).shape
     torch.Size([7, 10])
     """
+    if _is_contiguous(layout):
+        return multiply_contiguous(x, left, right, *(blocks or equal_blocks(left, right)))
     check_chain(left, right)
     z = block_diagonal(x, right)  # (..., k*q)
     return _after_right(z, left)
+
+
+def _is_contiguous(layout: Layout) -> bool:
+    return one_of("layout", layout, LAYOUTS) == "contiguous"
 
 
 def _after_right(z: Tensor, left: Tensor) -> Tensor:
@@ -93,7 +120,13 @@ def block_diagonal(x: Tensor, blocks: Tensor) -> Tensor:
     return _blockwise(groups, blocks).flatten(-2)  # (..., b, o) -> (..., b*o)
 
 
-def to_dense(left: Tensor, right: Tensor) -> Tensor:
+def to_dense(
+    left: Tensor,
+    right: Tensor,
+    *,
+    layout: Layout = "strided",
+    blocks: tuple[Blocks, Blocks] | None = None,
+) -> Tensor:
     r"""Write out the Monarch matrix of two factors as a dense matrix.
 
     .. math:: M_{(s,l),(k,p)} = \sum_{\rho} L_{l,s,(k,\rho)}\, R_{k,(\rho,l),p}
@@ -105,6 +138,8 @@ def to_dense(left: Tensor, right: Tensor) -> Tensor:
         Blocks of L, shape (..., l, s, r).
     right
         Blocks of R, shape (..., k, q, p), with k·q = l·r.
+    layout, blocks
+        As for `multiply`.
 
     Returns
     -------
@@ -121,6 +156,8 @@ def to_dense(left: Tensor, right: Tensor) -> Tensor:
     >>> torch.allclose(to_dense(left, right) @ x, multiply(x, left, right), atol=1e-5)
     True
     """
+    if _is_contiguous(layout):
+        return dense_contiguous(left, right, *(blocks or equal_blocks(left, right)))
     check_chain(left, right)
     n_in = right.shape[-3] * right.shape[-1]
     identity = torch.eye(n_in, dtype=right.dtype, device=right.device)

@@ -6,14 +6,25 @@ t rank of a slice; q = (t, l) and r = (k, t) the inner sizes of the factors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.monarch.block_sizes import block_counts
+from monarch_sciml.monarch.contiguous import LAYOUTS, Layout, cut, project_contiguous
 
 
-def project(dense: Tensor, n_blocks: int | tuple[int, int], rank: int = 1) -> tuple[Tensor, Tensor]:
+def project(
+    dense: Tensor,
+    n_blocks: int | tuple[int, int] | tuple[Sequence[int], Sequence[int]],
+    rank: int = 1,
+    *,
+    layout: Layout = "strided",
+    sizes: tuple[Sequence[int], Sequence[int]] | None = None,
+    weights: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     r"""Return the Monarch factors nearest to a dense matrix in the Frobenius norm.
 
     The distance splits into one independent problem per slice,
@@ -32,11 +43,21 @@ def project(dense: Tensor, n_blocks: int | tuple[int, int], rank: int = 1) -> tu
         n_out); one int b stands for (b, b).
     rank
         Singular triples kept per slice, at most min(n_out/l, n_in/k), where M equals `dense`.
+    layout
+        "strided" for P L Pᵀ R, or "contiguous" for slices of neighbouring rows and columns. Then k
+        and l need divide nothing, and may be tuples of blocks along the axes of `sizes`.
+    sizes
+        Grids ((n_1, ..., n_d), (K_1, ..., K_e)) that columns and rows of a contiguous matrix stand
+        for; one axis each by default.
+    weights
+        Weights of the columns of a contiguous matrix, see `project_contiguous`.
 
     Returns
     -------
     (left, right), shapes (..., l, n_out/l, k·rank) and (..., k, l·rank, n_in/k), for `multiply`
-    and `to_dense`. Each carries the square root of the singular values.
+    and `to_dense`. Each carries the square root of the singular values. A contiguous matrix has
+    factors (..., l, k, q, rank) and (..., k, l, rank, p), with q rows and p columns of the largest
+    slice.
 
     Raises
     ------
@@ -63,7 +84,13 @@ def project(dense: Tensor, n_blocks: int | tuple[int, int], rank: int = 1) -> tu
     >>> left.shape, right.shape, to_dense(left, right).shape
     (torch.Size([3, 5, 4]), torch.Size([4, 3, 3]), torch.Size([15, 12]))
     """
-    n_right, n_left = block_counts(n_blocks)
+    if one_of("layout", layout, LAYOUTS) == "contiguous":
+        columns, rows = cut(dense.shape, n_blocks, sizes)
+        return project_contiguous(dense, columns, rows, rank, weights)
+    if sizes is not None or weights is not None:
+        rule = "`sizes` and `weights` need layout='contiguous'"
+        raise ValueError(message(rule, repr(layout), "Leave them out, or change `layout`."))
+    n_right, n_left = block_counts(n_blocks)  # type: ignore[arg-type]
     n_s, n_p = _slice_shape(dense, n_right, n_left)
     rank = positive_int("rank", rank)
     if rank > min(n_s, n_p):

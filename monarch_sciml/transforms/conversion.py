@@ -15,13 +15,14 @@ from monarch_sciml.transforms import (
 from monarch_sciml.transforms.named import (
     FIXED_NAMES,
     TRANSFORMS,
+    TransformName,
     TransformOptions,
     fixed_transform,
 )
 
 
 def learnable_transform(
-    transform: FixedTransform, name: str = "monarch", *, rank: int, order: int
+    transform: FixedTransform, name: TransformName = "monarch", *, rank: int, order: int
 ) -> Transform:
     """Return the learnable transform of a name that starts as a fixed one, in its dtype and on its
     device.

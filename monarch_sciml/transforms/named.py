@@ -14,7 +14,7 @@ from typing import Literal
 
 from monarch_sciml._checks import message, one_of
 from monarch_sciml.transforms.base import Transform
-from monarch_sciml.transforms.basis import Init, Kind, Norm
+from monarch_sciml.transforms.basis import Kind
 from monarch_sciml.transforms.corrected import CorrectedTransform
 from monarch_sciml.transforms.cosine import CosineTransform, SineTransform
 from monarch_sciml.transforms.dense import DenseTransform
@@ -82,18 +82,16 @@ def fixed_transform(kind: Kind) -> Transform:
     return TRANSFORMS[name].build(kind, TransformOptions())
 
 
-def axis_transform(
-    name: str,
-    init: Init,
+def axis_kind(
+    name: TransformName,
+    init: str,
     n: int,
-    n_modes: int | None = None,
-    options: TransformOptions | None = None,
-    *,
+    n_modes: int | None,
     real_input: bool = False,
     centered: bool = False,
-    norm: Norm = "ortho",
-) -> Transform:
-    """Build the transform of one axis by its name.
+    norm: str = "ortho",
+) -> Kind:
+    """Return the kind of the transform of one axis.
 
     Parameters
     ----------
@@ -104,23 +102,7 @@ def axis_transform(
         "dft" for grid to modes, "idft" for modes to grid.
     n, n_modes, real_input, centered, norm
         As for `FourierTransform`.
-    options
-        What only some transforms take.
     """
-    kind = axis_kind(name, init, n, n_modes, real_input, centered, norm)
-    return TRANSFORMS[name].build(kind, options or TransformOptions())
-
-
-def axis_kind(
-    name: str,
-    init: str,
-    n: int,
-    n_modes: int | None,
-    real_input: bool = False,
-    centered: bool = False,
-    norm: str = "ortho",
-) -> Kind:
-    """Return the kind of the transform of one axis, see `axis_transform`."""
     one_of("transform", name, tuple(TRANSFORMS))
     family = TRANSFORMS[name].family
     if family is not None:
@@ -179,7 +161,7 @@ def _corrected_over_grid(kinds: Sequence[Kind], options: TransformOptions) -> Co
     return CorrectedTransform(start, options.rank, options.grid_blocks, options.mode_blocks)
 
 
-TRANSFORMS: dict[str, NamedTransform] = {
+TRANSFORMS: dict[TransformName, NamedTransform] = {
     "fourier": NamedTransform(_fixed(FourierTransform), "dft"),
     "cosine": NamedTransform(_fixed(CosineTransform), "dct"),
     "sine": NamedTransform(_fixed(SineTransform), "dst"),
@@ -187,7 +169,7 @@ TRANSFORMS: dict[str, NamedTransform] = {
     "dense": NamedTransform(_dense),
     "corrected": NamedTransform(_corrected, over_grid=_corrected_over_grid),
 }
-FIXED_NAMES: dict[str, str] = {
+FIXED_NAMES: dict[str, TransformName] = {
     named.family: name for name, named in TRANSFORMS.items() if named.family
 }
 """Name of the fixed transform of each family."""

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from monarch_sciml.monarch import multiply, project, to_dense
 from monarch_sciml.monarch.contiguous import (
     Blocks,
     dense_contiguous,
@@ -108,6 +109,30 @@ def _descended(error, start):
 
     optimizer.step(closure)
     return float(error(*factors).detach())
+
+
+def test_the_public_functions_take_the_layout():
+    torch.manual_seed(0)
+    dense = torch.randn(8, 12, dtype=torch.float64)
+    left, right = project(dense, (3, 2), 3, layout="contiguous")
+    matrix = to_dense(left, right, layout="contiguous")
+    x = torch.randn(5, 12, dtype=torch.float64)
+    torch.testing.assert_close(multiply(x, left, right, layout="contiguous"), x @ matrix.mT)
+    # full rank holds every matrix
+    torch.testing.assert_close(
+        to_dense(*project(dense, (3, 2), 4, layout="contiguous"), layout="contiguous"), dense
+    )
+    sizes, counts = ((3, 4), (2, 4)), ((2, 2), (1, 3))
+    blocks = tuple(Blocks.create("b", n, b) for n, b in zip(sizes, counts))
+    factors = project(dense, counts, 1, layout="contiguous", sizes=sizes)
+    expected = dense_contiguous(*project_contiguous(dense, *blocks, 1), *blocks)
+    torch.testing.assert_close(to_dense(*factors, layout="contiguous", blocks=blocks), expected)
+    with pytest.raises(ValueError, match="`layout` must be one of 'strided', 'contiguous'"):
+        project(dense, 2, layout="blocks")
+    with pytest.raises(ValueError, match="`sizes` and `weights` need layout='contiguous'"):
+        project(dense, 2, sizes=sizes)
+    with pytest.raises(ValueError, match=r"must be \(F, P, q, r\) and \(P, F, r, s\)"):
+        multiply(x, left[0], right[0], layout="contiguous")
 
 
 def test_bad_arguments_are_refused_in_one_line():

@@ -217,7 +217,7 @@ def plane_transform(
     return PlaneTransform(one(1, height), one(0, width))
 
 
-def _kind(transform: str, start: str, n: int) -> Kind:
+def _kind(transform: ImageTransformName, start: str, n: int) -> Kind:
     return axis_kind(transform, start, n, None, centered=True)
 
 
