@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import unicodedata
 from collections.abc import Collection
@@ -90,3 +91,23 @@ def present_device(device: str) -> torch.device:
         rule = "`device` must be there"
         raise ValueError(message(rule, f"{device!r} and no CUDA device", "Pass cpu."))
     return place
+
+
+def optional_package(name: str, purpose: str, extra: str) -> Any:
+    """Return a package that not every installation has; ValueError with the command to install it.
+
+    Parameters
+    ----------
+    name
+        Of the package.
+    purpose
+        What needs it, as "writing NIfTI".
+    extra
+        The optional dependencies of this package that it is among.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        rule = f"{purpose} needs the package {name}"
+        remedy = f'Install it: pip install "monarch_sciml[{extra}]".'
+        raise ValueError(message(rule, str(error), remedy)) from error

@@ -16,6 +16,8 @@ from monarch_sciml._files import whole_file
 from monarch_sciml.commands.reconstruct.pipeline import Result
 from monarch_sciml.commands.reconstruct.reference import errors_of
 from monarch_sciml.data.hdf5 import writable_hdf5
+from monarch_sciml.data.images.nifti import nifti_package
+from monarch_sciml.data.images.png import MOST_STRETCHED
 from monarch_sciml.data.images.write import ENDINGS, write_image
 from monarch_sciml.data.scans.formats.bart import pair_of
 from monarch_sciml.data.scans.formats.fastmri import write_fastmri
@@ -92,7 +94,7 @@ class Destination:
         FileExistsError
             When a file exists and `overwrite` is false, or is among `scans` (see `files_of`).
         ValueError
-            When a file has an ending of another format.
+            When a file has an ending of another format, or one that needs a missing package.
         """
         files = {}
         if images is not None:
@@ -100,6 +102,8 @@ class Destination:
             if not ending:
                 rule = f"`output` must end in {', '.join(ENDINGS)}, or be a folder"
                 raise ValueError(message(rule, repr(images.name), "Rename it."))
+            if ending.startswith(".nii"):
+                nifti_package()  # said before the work, not after it
             stem = images.name[: -len(ending)]
             files = dict.fromkeys(names, images)
             if ending not in HDF5 and len(names) > 1:
@@ -194,8 +198,10 @@ def draw(result: Result) -> Figure:
     middle = scan.n_slices // 2
     images = {name: found.magnitude.numpy() for name, found in result.found.items()}
     mask = scan.slice_mask(middle).numpy()
+    _, row, column = scan.header.get("voxel_size") or (1.0, 1.0, 1.0)
+    ratio = row / column if 1 / MOST_STRETCHED <= row / column <= MOST_STRETCHED else 1.0
     if reference is None:
-        return images_figure(images, mask=mask)
+        return images_figure(images, mask=mask, pixel_ratio=ratio)
     target = reference.image[middle : middle + 1]
     scores = {}
     if bool(target.any()):  # the slice may be empty
@@ -203,5 +209,9 @@ def draw(result: Result) -> Figure:
             scores[name] = errors_of(found.magnitude[middle : middle + 1], target)
     whole = target.shape[1:] == scan.matrix  # the mask is drawn in the size of the images
     return reconstruction_figure(
-        reference.image.numpy(), images, scores=scores, mask=mask if whole else None
+        reference.image.numpy(),
+        images,
+        scores=scores,
+        mask=mask if whole else None,
+        pixel_ratio=ratio,
     )

@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from tqdm.auto import tqdm
 
-from monarch_sciml._checks import message, one_of, positive_int, present_device
+from monarch_sciml._checks import existing_file, message, one_of, positive_int, present_device
 from monarch_sciml.commands.comparison.saved import SavedNetwork, load_mri_networks
 from monarch_sciml.commands.reconstruct.undersampling import MaskName
 from monarch_sciml.data.scans.maps import CoilMaps
+from monarch_sciml.data.scans.raw.sequence import read_sequence
 from monarch_sciml.data.scans.recognise import OPTIONS, recognise
 from monarch_sciml.physics import SamplingMask
 
@@ -142,6 +143,10 @@ class Settings:
             raise ValueError(
                 message(rule, f"--mask_file {self.mask_file} and another", "Leave one out.")
             )
+        if self.sequence is not None:
+            read_sequence(self.sequence)  # refused before any scan is read
+        if self.reference_scan is not None:
+            existing_file(self.reference_scan)
         positive_int("calibration", self.calibration, minimum=0)
         positive_int("n_maps", self.n_maps)
         if self.compress_coils is not None:

@@ -6,12 +6,18 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from monarch_sciml._checks import message
+from monarch_sciml._checks import message, optional_package
 from monarch_sciml._files import whole_file
+
+
+def nifti_package() -> Any:
+    """Return the package nibabel; ValueError with the command to install it."""
+    return optional_package("nibabel", "writing NIfTI", "scanners")
 
 
 def write_nifti(
@@ -53,12 +59,7 @@ def write_nifti(
     The axes are those of the matrix, NOT of the patient: position and orientation of the slices
     are not carried over from the scanner.
     """
-    try:
-        import nibabel
-    except ImportError as error:
-        rule = "writing NIfTI needs the package nibabel"
-        remedy = 'Install it: pip install "monarch_sciml[scanners]".'
-        raise ValueError(message(rule, str(error), remedy)) from error
+    nibabel = nifti_package()
     volume = magnitude_volume(image)
     if len(voxel_size) != 3 or not all(np.isfinite(size) and size > 0 for size in voxel_size):
         rule = "`voxel_size` must be three positive lengths in mm"

@@ -30,7 +30,7 @@ def write_image(
     | .h5 | `reconstruction` float32 (s, h, w) alone, as fastMRI's submissions; with `scan` all of `write_fastmri`, complex images kept |
     | .nii, .nii.gz | magnitude float32 with the voxel size of the scan (`write_nifti`) |
     | .cfl | complex64 with its .hdr, slices along BART's axis 13 |
-    | .png | a montage of the magnitude (`write_png`) |
+    | .png | a montage of the magnitude in true proportions (`write_png`) |
 
     Parameters
     ----------
@@ -60,8 +60,9 @@ def write_image(
     """  # noqa: E501
     ending = image_ending(path)
     volume = magnitude_volume(image)  # refuses what is no volume before any file is touched
+    size = (scan.header.get("voxel_size") if scan is not None else None) or (1.0, 1.0, 1.0)
     if ending == ".png":
-        write_png(path, volume, overwrite=overwrite)
+        write_png(path, volume, pixel_size=(size[1], size[2]), overwrite=overwrite)
     elif ending == ".cfl":
         write_bart(path, image.reshape(volume.shape)[:, None], overwrite=overwrite)
     elif ending == ".h5" and scan is not None:
@@ -71,7 +72,6 @@ def write_image(
         with whole_file(path, overwrite=overwrite) as part, writable_hdf5(part) as file:
             file["reconstruction"] = volume.numpy()
     else:
-        size = (scan.header.get("voxel_size") if scan is not None else None) or (1.0, 1.0, 1.0)
         write_nifti(path, volume, voxel_size=size, overwrite=overwrite)
 
 

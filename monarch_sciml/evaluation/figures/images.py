@@ -20,6 +20,7 @@ from monarch_sciml.evaluation.figures.reconstructions import (
     height_ratio,
     magnitudes,
     mosaic,
+    set_proportions,
 )
 
 if TYPE_CHECKING:
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 
 
 def images_figure(
-    reconstructions: _style.Arrays, *, zoom: Zoom | None = None, mask: Any = None
+    reconstructions: _style.Arrays,
+    *,
+    zoom: Zoom | None = None,
+    mask: Any = None,
+    pixel_ratio: float = 1.0,
 ) -> Figure:
     """Draw reconstructions side by side with a zoom, where there is nothing to compare them with.
 
@@ -43,6 +48,8 @@ def images_figure(
         by default the quarter in which the mean of all images has the most detail.
     mask
         (h', w'), 1 where k-space was sampled, centre in the middle; drawn in a last column.
+    pixel_ratio
+        Height over width of a pixel, for true proportions.
 
     Returns
     -------
@@ -70,6 +77,7 @@ def images_figure(
     n_columns = len(images) + (mask is not None)
     ratios = [edge * height_ratio(mean), edge]
     ratios += [edge * height_ratio(mosaic(first))] if len(first) > 1 else []
+    ratios = [ratio * pixel_ratio for ratio in ratios]
     figure = _style.new_figure(edge * n_columns + 0.85, sum(ratios) + 0.5)
     axes = figure.subplots(len(ratios), n_columns, squeeze=False, height_ratios=ratios)
     for column, (name, image) in zip(axes.T, images.items()):
@@ -81,6 +89,7 @@ def images_figure(
             ax.set_axis_off()
     if len(first) > 1:
         draw_mosaics(axes[2], list(volumes.values()), "gray", peak)
+    set_proportions(figure, pixel_ratio, but=None if mask is None else axes[0, -1])
     shown = axes[0, 0].images[0]
     _style.add_colorbar(figure, shown, list(axes[0, : len(images)]), "magnitude (a.u.)")
     return figure

@@ -34,6 +34,7 @@ def reconstruction_figure(
     zoom: Zoom | None = None,
     mask: Any = None,
     error_factor: float | None = None,
+    pixel_ratio: float = 1.0,
 ) -> Figure:
     """Draw reconstructions beside the fully sampled image, with a zoom and error maps.
 
@@ -60,6 +61,8 @@ def reconstruction_figure(
     error_factor
         Magnification of the error maps; by default the largest of 1, 2, 5, 10, … at which the
         scale still reaches the 99.5th percentile of the error of the median method.
+    pixel_ratio
+        Height over width of a pixel, for true proportions.
 
     Returns
     -------
@@ -90,6 +93,7 @@ def reconstruction_figure(
     ratios = [edge * ratio for ratio in (height_ratio(truth), 1, height_ratio(truth))]
     tiles = mosaic(whole) if len(whole) > 1 else None
     ratios += [] if tiles is None else [edge * height_ratio(tiles)] * 2
+    ratios = [ratio * pixel_ratio for ratio in ratios]
     extra = 0.55 + 0.16 * max(title.count("\n") for title in titles)
     figure = _style.new_figure(edge * len(everything) + 0.85, sum(ratios) + extra)
     axes = figure.subplots(len(ratios), len(everything), squeeze=False, height_ratios=ratios)
@@ -106,9 +110,17 @@ def reconstruction_figure(
             axes[4, 1:], [abs(v - whole) for v in volumes.values()], "error", peak / factor
         )
         axes[4, 0].set_axis_off()
+    set_proportions(figure, pixel_ratio, but=axes[2, 0])
     _style.add_colorbar(figure, axes[0, 0].images[0], list(axes[0]), "magnitude (a.u.)")
     _style.add_colorbar(figure, axes[2, 1].images[0], list(axes[2]), "|error| (a.u.)", extend="max")
     return figure
+
+
+def set_proportions(figure: Figure, pixel_ratio: float, *, but: Axes | None = None) -> None:
+    """Draw pixels `pixel_ratio` times as high as wide, in all images but that of a mask."""
+    for axes in figure.axes:
+        if axes.images and axes is not but:
+            axes.set_aspect(pixel_ratio)
 
 
 def magnitudes(name: str, value: Any, *, like: np.ndarray | None = None) -> np.ndarray:

@@ -87,6 +87,20 @@ def test_png_is_a_montage_with_one_pixel_a_pixel(tmp_path, image):
     assert not imread(tmp_path / "zero.png")[..., :3].any()
 
 
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [((4.0, 1.0, 2.5), (8, 15)), ((4.0, 3.0, 1.0), (24, 6)), ((4.0, 2.0, 2.01), (8, 6))],
+)
+def test_png_shows_true_proportions(tmp_path, image, scan, size, shape):
+    """Rows and columns of a pixel of 1 x 2.5 mm: 6 columns become 15 pixels of 1 mm."""
+    scan.header["voxel_size"] = size
+    write_image(tmp_path / "a.png", image[:1], scan=scan)
+    assert imread(tmp_path / "a.png").shape[:2] == shape
+    scan.header["voxel_size"] = (1.0, 1.0, 1000.0)  # no size of a pixel
+    write_image(tmp_path / "b.png", image[:1], scan=scan)
+    assert imread(tmp_path / "b.png").shape[:2] == (8, 6)
+
+
 @pytest.mark.parametrize("n_columns", [1, 2, 5, None])
 def test_a_montage_holds_every_slice(n_columns):
     volume = torch.arange(5 * 4 * 3).reshape(5, 4, 3)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from monarch_sciml.evaluation import images_figure
+from monarch_sciml.evaluation import images_figure, reconstruction_figure
 
 
 @pytest.fixture
@@ -41,6 +41,17 @@ def test_the_zoom_is_where_the_detail_is(images):
     assert 2 <= corner[0] <= 8 and 17 <= corner[1] <= 25  # column and row of the random patch
     figure = images_figure(images, zoom=(1, 2, 5))
     assert figure.axes[0].patches[0].get_xy() == (1.5, 0.5)
+
+
+def test_pixels_have_true_proportions_but_for_those_of_a_mask(images):
+    mask = np.ones((50, 30))
+    figure = images_figure(images, mask=mask, pixel_ratio=2.5)
+    aspects = [axes.get_aspect() for axes in figure.axes if axes.images]
+    assert sorted(aspects) == [1.0] + [2.5] * 4
+    target = images["zero-filled"]
+    figure = reconstruction_figure(target, {"a": target}, mask=np.ones((40, 30)), pixel_ratio=0.5)
+    aspects = [axes.get_aspect() for axes in figure.axes if axes.images]
+    assert sorted(aspects) == [0.5] * 5 + [1.0]
 
 
 def test_an_empty_image_is_drawn():

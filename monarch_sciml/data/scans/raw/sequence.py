@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from monarch_sciml._checks import existing_file, message
+from monarch_sciml._checks import existing_file, message, optional_package
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def read_sequence(path: str | Path) -> SequenceReadouts:
 @lru_cache(maxsize=4)
 def _read(path: Path, _size: int, _changed: int) -> SequenceReadouts:
     """Read a file once, also where its scan is read a slice at a time."""
-    pulseq = _pypulseq()
+    pulseq = optional_package("pypulseq", "reading Pulseq sequence files", "scanners")
     content = path.read_bytes()
     if b"[VERSION]" not in content[:4096]:
         rule = f"{path.name} must be a Pulseq sequence file"
@@ -107,16 +107,6 @@ def _read(path: Path, _size: int, _changed: int) -> SequenceReadouts:
         text = " ".join(str(error).split()) or type(error).__name__
         rule = f"{path.name} must be a complete Pulseq sequence file"
         raise ValueError(message(rule, text, "Copy it again, or write it again.")) from error
-
-
-def _pypulseq() -> Any:
-    try:
-        import pypulseq
-    except ImportError as error:
-        rule = "reading Pulseq sequence files needs the package pypulseq"
-        remedy = 'Install it: pip install "monarch_sciml[scanners]".'
-        raise ValueError(message(rule, str(error), remedy)) from error
-    return pypulseq
 
 
 def _readouts(sequence: Any, name: str) -> SequenceReadouts:

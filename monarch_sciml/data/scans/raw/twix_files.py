@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from monarch_sciml._checks import existing_file, message
+from monarch_sciml._checks import existing_file, message, optional_package
 
 LONGEST_END = 16384
 """Bytes that the end mark of a measurement has at most, with what follows it up to the next one."""
@@ -42,12 +42,7 @@ def measurements_of(path: Path) -> list[dict[str, Any]]:
         When twixtools is not installed, the file has no suffix, is of another kind, truncated or
         damaged, or holds no readouts.
     """
-    try:
-        import twixtools
-    except ImportError as error:
-        rule = "reading Siemens raw data needs the package twixtools"
-        remedy = 'Install it: pip install "monarch_sciml[scanners]".'
-        raise ValueError(message(rule, str(error), remedy)) from error
+    twixtools = optional_package("twixtools", "reading Siemens raw data", "scanners")
     with existing_file(path).open("rb") as stream:
         start = stream.read(FIRST_MEASUREMENT)
     if not looks_like_twix(start):
