@@ -68,6 +68,8 @@ from monarch_sciml.data.scans.source import scan_files as scan_files
 from monarch_sciml.data.spec import DataModule as DataModule
 from monarch_sciml.data.spec import FieldSpec as FieldSpec
 from monarch_sciml.data.spec import ScanSpec as ScanSpec
+from monarch_sciml.data.spec import TextSpec as TextSpec
+from monarch_sciml.data.text import TextModule as TextModule
 
 
 def __getattr__(name: str) -> Any:

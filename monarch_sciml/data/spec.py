@@ -66,12 +66,37 @@ class ScanSpec:
         return {"grid_shape": self.grid_shape}
 
 
+@dataclass(frozen=True)
+class TextSpec:
+    """Describe the samples of a text: contexts of so many tokens.
+
+    A sample is a dict: `input` and `target` (*grid_shape), whole numbers below `vocabulary`; the
+    target is the input moved on by one token.
+    """
+
+    grid_shape: tuple[int, ...]
+    vocabulary: int
+
+    @property
+    def network_arguments(self) -> dict[str, Any]:
+        """Sizes a network is built with: tokens are its channels."""
+        return {
+            "grid_shape": self.grid_shape,
+            "in_channels": self.vocabulary,
+            "out_channels": self.vocabulary,
+        }
+
+
+Spec = FieldSpec | ScanSpec | TextSpec
+"""What a data set says of its samples."""
+
+
 class DataModule(ABC):
     """Three map-style data sets of dict samples, and the spec that all of them share."""
 
     @property
     @abstractmethod
-    def spec(self) -> FieldSpec | ScanSpec:
+    def spec(self) -> Spec:
         """Sizes, grid and boundary of every sample."""
 
     @property

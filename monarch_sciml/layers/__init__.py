@@ -7,3 +7,4 @@ from monarch_sciml.layers.rivals import ButterflyLinear as ButterflyLinear
 from monarch_sciml.layers.rivals import KroneckerLinear as KroneckerLinear
 from monarch_sciml.layers.spectral_convolution import MonarchSpectralConv as MonarchSpectralConv
 from monarch_sciml.layers.structured_linear import StructuredLinear as StructuredLinear
+from monarch_sciml.layers.structured_linear import factor_rates as factor_rates

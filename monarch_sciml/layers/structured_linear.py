@@ -280,6 +280,36 @@ class StructuredLinear(nn.Module, ABC):
         return f"{sizes}, bias={self.bias is not None}{axis}"
 
 
+def factor_rates(model: nn.Module) -> list[tuple[nn.Parameter, float]]:
+    """Return every factor of a model's structured layers and its learning-rate factor.
+
+    Parameters
+    ----------
+    model
+        Any module.
+
+    Returns
+    -------
+    Pairs of a parameter and what to multiply the learning rate of a dense layer by.
+
+    Examples
+    --------
+    >>> from monarch_sciml.layers import MonarchLinear
+    >>> model = MonarchLinear(64, 64)
+    >>> rate = 1e-3
+    >>> groups = [{"params": [p], "lr": rate * factor} for p, factor in factor_rates(model)]
+    >>> groups.append({"params": [model.bias], "lr": rate})
+    >>> [group["lr"] for group in torch.optim.Adam(groups).param_groups]
+    [0.004, 0.004, 0.001]
+    """
+    layers = [m for m in model.modules() if isinstance(m, StructuredLinear)]
+    return [
+        (factor, layer.learning_rate_factors.get(name, 1.0))
+        for layer in layers
+        for name, factor in layer.factors().items()
+    ]
+
+
 def column_scale(second_moments: Tensor | None, weight: Tensor) -> Tensor:
     """Return the root mean square of every input (n_in,), ones without moments, never zero."""
     if second_moments is None:

@@ -9,12 +9,14 @@ from monarch_sciml.models.conversion.record import (
 )
 from monarch_sciml.models.conversion.transformers_plugin import register_transformers
 from monarch_sciml.models.convert import densify, monarchize
+from monarch_sciml.models.language import GPT2
 from monarch_sciml.models.normalized import Normalized
 from monarch_sciml.models.operators.factorized_fno import FactorizedFNO
 from monarch_sciml.models.operators.fno import FNO
 from monarch_sciml.models.operators.resnet import ResNet
 from monarch_sciml.models.operators.space_time_fno import SpaceTimeFNO
 from monarch_sciml.models.operators.tfnet import TFNet
+from monarch_sciml.models.operators.transformer import TransformerOperator
 from monarch_sciml.models.operators.unet import UNet
 from monarch_sciml.models.reconstruction.cg_sense import CGSENSE
 from monarch_sciml.models.reconstruction.l1_wavelet import L1Wavelet
@@ -22,10 +24,12 @@ from monarch_sciml.models.reconstruction.modl import MoDL
 from monarch_sciml.models.reconstruction.sense import SENSE
 from monarch_sciml.models.reconstruction.unet import ReconstructionUNet
 from monarch_sciml.models.reconstruction.varnet import VarNet
+from monarch_sciml.models.structured import StructuredNetwork
 
 __all__ = [
     "CGSENSE",
     "FNO",
+    "GPT2",
     "SENSE",
     "ConversionTable",
     "FactorizedFNO",
@@ -36,7 +40,9 @@ __all__ = [
     "ReconstructionUNet",
     "ResNet",
     "SpaceTimeFNO",
+    "StructuredNetwork",
     "TFNet",
+    "TransformerOperator",
     "UNet",
     "VarNet",
     "conversion_record",

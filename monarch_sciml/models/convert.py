@@ -34,6 +34,7 @@ from monarch_sciml.models.conversion.replacements import (
     Pairs,
     dense_pairs,
     hand_on,
+    put_pairs,
     structured_pairs,
 )
 from monarch_sciml.models.conversion.transformers_plugin import note_conversion
@@ -326,10 +327,7 @@ def _put(
             rule = "the optimiser's state of some layers cannot be carried over and starts afresh"
             remedy = "Their step sizes settle within some steps."
             warnings.warn(message(rule, ", ".join(dropped[:3]), remedy), UserWarning, stacklevel=3)
-    for parent in list(model.modules()):
-        for name, child in parent._modules.items():
-            if child in pairs:
-                parent._modules[name] = pairs[child]
+    put_pairs(model, pairs)
     note_conversion(model)
     return model
 

@@ -8,6 +8,7 @@ from monarch_sciml.training.checkpoint import (
     save_weights,
 )
 from monarch_sciml.training.evaluate import evaluate_model, mean_metrics
+from monarch_sciml.training.language_objective import NextTokenObjective
 from monarch_sciml.training.loading import n_samples_of
 from monarch_sciml.training.lock import RunBusy, is_finished, run_lock
 from monarch_sciml.training.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -23,6 +24,7 @@ __all__ = [
     "Budget",
     "CSVLogger",
     "Logger",
+    "NextTokenObjective",
     "Objective",
     "OneStepObjective",
     "Optimisation",

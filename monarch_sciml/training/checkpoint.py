@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml._files import flush, refusal, whole_file
+from monarch_sciml.training.structure import check_structure, match_structure, structure_metadata
 
 WEIGHTS = "model.safetensors"
 STATE = "state.pt"
@@ -60,14 +61,15 @@ def save_weights(model: nn.Module, path: str | Path, *, overwrite: bool = False)
     pairs = [name for name, value in tensors.items() if value.dtype == torch.complex128]
     for name in pairs:
         tensors[name] = torch.view_as_real(tensors[name])
+    about = {"format": "pt", "complex128": json.dumps(pairs), **structure_metadata(model)}
     with whole_file(path, overwrite=overwrite) as part:
         part.touch()
         mode = part.stat().st_mode  # as the umask has it; safetensors makes files for one user
-        save_file(tensors, part, metadata={"format": "pt", "complex128": json.dumps(pairs)})
+        save_file(tensors, part, metadata=about)
         part.chmod(mode)
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+def load_weights(model: nn.Module, path: str | Path, *, adapt: bool = False) -> None:
     """Load weights written by `save_weights` into the model, in place.
 
     Parameters
@@ -76,6 +78,9 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         A module with the same names and shapes as the one that was saved.
     path
         A weights file, or the folder of a checkpoint.
+    adapt
+        Give the model the structured layers of the file first, or multiply its own out: for a run
+        that was densified.
 
     Raises
     ------
@@ -90,6 +95,9 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         path = (find_checkpoint(path) or path) / WEIGHTS
     _check_sum(existing_file(path))
     tensors = _read(path)
+    if adapt:
+        match_structure(model, path)
+    check_structure(model, path)
     expected = _tensors(model)
     misfits = [f"{name} missing" for name in expected.keys() - tensors.keys()]
     misfits += [f"{name} unknown to the model" for name in tensors.keys() - expected.keys()]

@@ -10,7 +10,8 @@ from torch import nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from monarch_sciml._checks import one_of, positive_int, positive_number
+from monarch_sciml._checks import message, one_of, positive_int, positive_number
+from monarch_sciml.layers import factor_rates
 from monarch_sciml.transforms import LearnableTransform
 
 
@@ -45,6 +46,13 @@ class Optimisation:
         Learning rate of the transforms divided by that of everything else; 0 freezes them.
     transform_decay
         Decoupled decay of the transforms towards their initial value.
+    factor_learning_rates
+        Learning rates of the factors of structured linear layers. None: that of everything else.
+        "fan_in": times n_in / fan-in of the factor, so that a step moves the output as far as that
+        of a dense layer would (`StructuredLinear.learning_rate_factors`).
+    densify_at
+        Share of the optimiser's steps after which structured linear layers are multiplied out and
+        training goes on densely (sparse-to-dense): 0.9 in the paper. None keeps them.
 
     Notes
     -----
@@ -61,6 +69,8 @@ class Optimisation:
     gradient_clip: float | None = None
     transform_learning_rate_factor: float = 1.0
     transform_decay: float = 0.0
+    factor_learning_rates: Literal["fan_in"] | None = None
+    densify_at: float | None = None
 
     def __post_init__(self) -> None:
         one_of("optimizer", self.optimizer, ("adam", "adamw"))
@@ -71,9 +81,13 @@ class Optimisation:
         for name in ("learning_rate", "gamma", "gradient_clip"):
             if getattr(self, name) is not None:
                 positive_number(name, getattr(self, name))
+        one_of("factor_learning_rates", self.factor_learning_rates, (None, "fan_in"))
+        if self.densify_at is not None and not 0 < self.densify_at < 1:
+            rule = "`densify_at` must be a share of the steps between 0 and 1"
+            raise ValueError(message(rule, self.densify_at, "Use 0.9, or None for never."))
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Return the groups "weights" and "transform", those that have members, for `Adam`.
+        """Return the groups "weights", "transform" and of factors, those with members, for `Adam`.
 
         Parameters that need no gradient are in neither; a parameter shared by a transform and
         another module belongs to "transform".
@@ -95,7 +109,22 @@ class Optimisation:
             "weight_decay": self.transform_decay,
             "decoupled_weight_decay": True,
         }
-        return [group for group in (weights, transform) if group["params"]]
+        groups = [weights, transform, *self._factor_groups(model, weights)]
+        return [group for group in groups if group["params"]]
+
+    def _factor_groups(self, model: nn.Module, weights: dict[str, Any]) -> list[dict[str, Any]]:
+        """Move the factors that have a learning rate of their own out of the group of weights."""
+        if self.factor_learning_rates is None:
+            return []
+        rates = {id(p): rate for p, rate in factor_rates(model)}
+        groups: dict[float, dict[str, Any]] = {}
+        for p in weights["params"]:
+            if (rate := rates.get(id(p), 1.0)) != 1.0:
+                empty = {**weights, "name": f"factors_x{rate:g}", "params": []}
+                group = groups.setdefault(rate, empty | {"lr": self.learning_rate * rate})
+                group["params"].append(p)
+        weights["params"] = [p for p in weights["params"] if rates.get(id(p), 1.0) == 1.0]
+        return [groups[rate] for rate in sorted(groups)]
 
     def build_optimizer(self, model: nn.Module) -> Adam:
         """Return the optimiser of the model's trainable parameters."""

@@ -11,10 +11,12 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from monarch_sciml._checks import message
 from monarch_sciml._signals import check_stopped, deferred
+from monarch_sciml.layers import StructuredLinear
 from monarch_sciml.training.checkpoint import (
     load_state,
     load_weights,
@@ -37,6 +39,7 @@ from monarch_sciml.training.records import (
     check_settings,
     run_settings,
 )
+from monarch_sciml.training.structure import densified
 
 LOSS_CHECK_EVERY = 16
 """Steps between two looks at the loss; each look makes the CPU wait for the GPU."""
@@ -62,6 +65,11 @@ class TrainingRun:
         self.optimisation, self.budget, self.seed = optimisation, budget, seed
         self.result, self.progress = result, result.progress
         self.accelerator, self.num_workers = accelerator, num_workers
+        structured = any(isinstance(m, StructuredLinear) for m in model.modules())
+        if optimisation.densify_at is not None and not structured:
+            rule = "`densify_at` needs a network with structured linear layers"
+            remedy = "Use StructuredNetwork or monarchize, or leave `densify_at` out."
+            raise ValueError(message(rule, f"{type(model).__name__} without any", remedy))
         n_samples = n_samples_of(data.train)
         if self.validation is not None:
             n_samples_of(self.validation)
@@ -80,10 +88,35 @@ class TrainingRun:
             num_workers=num_workers,
         )
         optimizer = optimisation.build_optimizer(model)
-        self.scheduler = optimisation.build_scheduler(
-            optimizer, steps_per_epoch=len(self.loader), epochs=budget.epochs
-        )  # not prepared: accelerate would step it once per process
-        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.scheduler = optimisation.build_scheduler(optimizer, **self._length)
+        self._prepare(model, optimizer)
+
+    @property
+    def _length(self) -> dict[str, int]:
+        """How many steps the whole run has, for its schedule."""
+        return {"steps_per_epoch": len(self.loader), "epochs": self.budget.epochs}
+
+    def _prepare(self, model: nn.Module, optimizer: Optimizer) -> None:
+        """Hand model and optimiser to accelerate, in the place of earlier ones.
+
+        The schedule is not handed over: accelerate would step it once per process.
+        """
+        self.accelerator._models.clear()
+        self.accelerator._optimizers.clear()
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+
+    def _densify(self) -> None:
+        """Multiply the structured layers out and go on, when `densify_at` is reached."""
+        share = self.optimisation.densify_at
+        total = self._length["steps_per_epoch"] * self.budget.epochs
+        if share is None or self.progress.step != round(share * total):
+            return
+        network, optimizer = self.network, self.optimizer.optimizer
+        optimizer, self.scheduler = densified(
+            network, optimizer, self.scheduler, optimisation=self.optimisation, **self._length
+        )
+        self._prepare(network, optimizer)
+        self.model.train()
 
     @property
     def network(self) -> nn.Module:
@@ -95,12 +128,16 @@ class TrainingRun:
         path, note = usable_checkpoint(self.result.last)
         state = load_state(path or self.result.last)
         check_settings(state["settings"], self.settings)
-        load_weights(self.network, path or self.result.last)
+        network = self.network
+        load_weights(network, path or self.result.last, adapt=True)
         self.accelerator.wait_for_everyone()
         if note:
             self.result.notes.append(note)
             if self.accelerator.is_main_process:
                 replace_damaged(self.result.last)
+        optimizer = self.optimisation.build_optimizer(network)
+        self.scheduler = self.optimisation.build_scheduler(optimizer, **self._length)
+        self._prepare(network, optimizer)
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         if self.accelerator.scaler is not None:
@@ -198,6 +235,7 @@ class TrainingRun:
         return total / count
 
     def _step(self, batch: Batch) -> Tensor:
+        self._densify()
         self.optimizer.zero_grad()
         loss = self.objective.loss(self.model, batch)
         self.accelerator.backward(loss)

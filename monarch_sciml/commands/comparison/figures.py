@@ -16,7 +16,7 @@ from torch.utils.data import default_collate
 
 from monarch_sciml.commands.comparison.field_figures import field_figures
 from monarch_sciml.commands.comparison.trained_run import TrainedRun, metric_on
-from monarch_sciml.data.spec import DataModule, FieldSpec
+from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec
 from monarch_sciml.evaluation import (
     reconstruction_figure,
     training_figure,
@@ -57,7 +57,7 @@ def gallery(
                 batch_size=batch_size,
             )
         )
-    else:
+    elif isinstance(data.spec, ScanSpec):
         figures["reconstructions"] = _reconstructions(runs, data, objective)
     if evaluate_on:
         figures["transfer"] = _transfer(runs, data, objective.monitor, evaluate_on)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from torch import nn
@@ -25,10 +26,14 @@ class Contender:
         The class of the network and its options; the sizes come from the data.
     optimisation
         How it is trained. Give every contender the same care.
+    start_from
+        A run directory whose best weights it starts from, `{seed}` standing for the seed. Those of
+        a dense network are projected for a `StructuredNetwork` of it.
     """
 
     network: NetworkFactory
     optimisation: Optimisation = field(default_factory=Optimisation)
+    start_from: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

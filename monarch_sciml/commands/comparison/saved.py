@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ from monarch_sciml.commands.comparison.recipe import NetworkFactory, Recipe
 from monarch_sciml.commands.comparison.trained_run import SPEC, check_folder_name
 from monarch_sciml.commands.comparison.yaml_file import read_yaml
 from monarch_sciml.data.scans.samples import ScanNormalization
-from monarch_sciml.data.spec import FieldSpec, ScanSpec
+from monarch_sciml.data.spec import FieldSpec, ScanSpec, Spec
 from monarch_sciml.models import Normalized
 from monarch_sciml.training import load_weights
 
@@ -119,10 +119,10 @@ def data_options(run: Path) -> dict[str, Any]:
     return options if isinstance(options, dict) else {}
 
 
-def saved_spec(run: Path) -> FieldSpec | ScanSpec:
+def saved_spec(run: Path) -> Spec:
     """Return what the network of a run was built for."""
     stored = _stored_spec(run)
-    kind = FieldSpec if stored["kind"] == "FieldSpec" else ScanSpec
+    kind = {kind.__name__: kind for kind in get_args(Spec)}.get(stored["kind"], ScanSpec)
     try:
         return kind(**{f.name: stored[f.name] for f in fields(kind) if f.name in stored})
     except TypeError as error:  # sizes are missing
@@ -160,7 +160,7 @@ def load_model(network: NetworkFactory, run: Path, *, checkpoint: str = "best") 
         given, wanted = torch.ones(spec.n_fields_in), torch.ones(spec.n_fields_out)
         model = Normalized(model, given, given, wanted, wanted)  # the weights bring the numbers
     model = model.eval()
-    load_weights(model, run / "checkpoints" / checkpoint)
+    load_weights(model, run / "checkpoints" / checkpoint, adapt=True)
     return model
 
 

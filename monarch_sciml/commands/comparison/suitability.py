@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from monarch_sciml._checks import message
-from monarch_sciml.data.spec import FieldSpec, ScanSpec
+from monarch_sciml.data.spec import FieldSpec, Spec
 from monarch_sciml.transforms import SineTransform
 
 _EQUAL = ("fields", "n_steps_in", "n_fields_in", "n_fields_out")
@@ -16,7 +16,7 @@ _KNOWN = ("domain_extent", "dt")
 """Lengths and times: compared where both sides know them."""
 
 
-def check_transfer(name: str, trained: FieldSpec | ScanSpec, other: FieldSpec | ScanSpec) -> None:
+def check_transfer(name: str, trained: Spec, other: Spec) -> None:
     """Raise ValueError when a network was trained on data of another kind than it shall meet.
 
     The grid may differ, and so may the number of steps to predict. Fields, steps given, boundary
@@ -60,7 +60,7 @@ def _refuse(name: str, key: str, expected: Any, got: Any) -> None:
     raise ValueError(message(rule, got, "Pass data of the same problem."))
 
 
-def check_basis(model: nn.Module, spec: FieldSpec | ScanSpec) -> None:
+def check_basis(model: nn.Module, spec: Spec) -> None:
     """Raise ValueError when a fixed sine basis meets a periodic axis.
 
     All of its functions vanish at the ends of the axis, where a periodic field does not. Learnable

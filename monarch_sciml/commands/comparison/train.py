@@ -26,6 +26,7 @@ def train_network(
     budget: Budget,
     output: Path,
     optimisation: Optimisation = Optimisation(),  # noqa: B008 - frozen
+    start_from: Path | None = None,
     seed: int = 0,
     options: LoopOptions = LoopOptions(),  # noqa: B008 - frozen
     configuration: str = "",
@@ -51,6 +52,9 @@ def train_network(
         The run directory.
     optimisation
         Optimiser, schedule, and the group of the learnable transforms.
+    start_from
+        A run directory whose best weights training starts from, `{seed}` standing for the seed.
+        Those of a dense network are projected for a `StructuredNetwork` of it.
     seed
         Seed of the initial weights and of the order of the samples.
     options
@@ -74,7 +78,7 @@ def train_network(
         raise FileExistsError(message(rule, str(output), "Name another folder."))
     run = run_network(
         output.resolve().name,
-        Contender(network=network, optimisation=optimisation),
+        Contender(network=network, optimisation=optimisation, start_from=start_from),
         data=data,
         objective=objective,
         budget=budget,

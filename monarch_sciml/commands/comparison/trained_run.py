@@ -15,18 +15,21 @@ from torch import Tensor, nn
 from monarch_sciml._checks import message, printable
 from monarch_sciml._files import write_text
 from monarch_sciml.commands.comparison.recipe import Contender, LoopOptions, NetworkFactory
+from monarch_sciml.commands.comparison.start import start_from_run
 from monarch_sciml.commands.comparison.suitability import check_basis
-from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec
+from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec, Spec, TextSpec
 from monarch_sciml.evaluation import count_parameters
 from monarch_sciml.evaluation.environment import environment
 from monarch_sciml.models import Normalized
 from monarch_sciml.training import (
     Budget,
+    NextTokenObjective,
     Objective,
     Progress,
     ReconstructionObjective,
     RolloutObjective,
     evaluate_model,
+    find_checkpoint,
     is_main_process,
     load_state,
     load_weights,
@@ -143,6 +146,9 @@ def run_network(
     check_objective(objective, data.spec)
     n_samples_of(data.test)  # before the training, not after it
     model = build(contender.network, data, seed=seed)
+    begun = options.resume and find_checkpoint(output / "checkpoints" / "last") is not None
+    if contender.start_from is not None and not begun:
+        start_from_run(model, contender.start_from, seed=seed)
     result = train(
         model,
         objective,
@@ -158,7 +164,7 @@ def run_network(
         num_workers=options.num_workers,
         started=lambda: _describe(output, configuration, data),
     )
-    load_weights(model, result.best)
+    load_weights(model, result.best, adapt=True)
     metrics, *further = (
         evaluate_model(model, objective, samples.test, batch_size=budget.batch_size)
         for samples in (data, *(evaluate_on or {}).values())
@@ -188,12 +194,19 @@ def _describe(output: Path, configuration: str, data: DataModule) -> None:
         write_text(output / SPEC, spec_text(data.spec))
 
 
-def check_objective(objective: Objective, spec: FieldSpec | ScanSpec) -> None:
+_OBJECTIVES: dict[type, tuple[type[Objective], str]] = {
+    FieldSpec: (RolloutObjective, "RolloutObjective or OneStepObjective"),
+    ScanSpec: (ReconstructionObjective, "ReconstructionObjective"),
+    TextSpec: (NextTokenObjective, "NextTokenObjective"),
+}
+"""Which of our objectives belongs to which kind of data, and what to call it."""
+
+
+def check_objective(objective: Objective, spec: Spec) -> None:
     """Refuse an objective for data of another kind, before anything is written."""
-    wanted, other = ("RolloutObjective or OneStepObjective", ReconstructionObjective)
-    if isinstance(spec, ScanSpec):
-        wanted, other = ("ReconstructionObjective", RolloutObjective)
-    if isinstance(objective, other):
+    own, wanted = _OBJECTIVES[type(spec)]
+    others = tuple(kind for kind, _ in _OBJECTIVES.values() if kind is not own)
+    if isinstance(objective, others):
         rule = f"`objective` must be {wanted} for data of this kind ({type(spec).__name__})"
         raise ValueError(message(rule, type(objective).__name__, "Change objective or data."))
 
@@ -215,7 +228,7 @@ def describe_run(output: Path, configuration: str) -> None:
     write_text(output / "environment.json", json.dumps(environment(), indent=2) + "\n")
 
 
-def spec_text(spec: FieldSpec | ScanSpec) -> str:
+def spec_text(spec: Spec) -> str:
     """Return as JSON what the network was built for: it must outlive the data."""
     kind = {"kind": type(spec).__name__, "network_arguments": dict(spec.network_arguments)}
     return json.dumps({**kind, **asdict(spec)}, indent=2) + "\n"

@@ -52,6 +52,8 @@ def live_optimizers(parameters: Iterable[Tensor]) -> list[Optimizer]:
 def check_not_live(parameters: Iterable[Tensor], optimizer: Optimizer | None) -> None:
     """Raise ValueError when an optimiser other than `optimizer` updates one of the parameters."""
     others = [o for o in live_optimizers(parameters) if o is not optimizer]
+    # a wrapper of the one that is carried over, as accelerate's
+    others = [o for o in others if optimizer is None or getattr(o, "optimizer", 0) is not optimizer]
     if others:
         rule = "a model must not be converted in place while an optimiser updates it"
         remedy = "Pass `optimizer=` to carry its state over, or delete it and make it afterwards."

@@ -170,6 +170,14 @@ def hand_on(old: nn.Module, new: nn.Module) -> None:
     new.train(old.training)
 
 
+def put_pairs(model: nn.Module, pairs: Pairs) -> None:
+    """Put every new module in the places of the old one."""
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if child in pairs:
+                parent._modules[name] = pairs[child]
+
+
 def _share(layer: StructuredLinear, first: StructuredLinear) -> None:
     """Let a layer use the factors of the layer that it is tied to."""
     if layer is not first:

@@ -1,0 +1,146 @@
+"""Sparse-to-dense inside the training loop: no jump, exact resume, checkpoints of either kind."""
+
+import types
+
+import pytest
+import torch
+from torch import nn
+
+from monarch_sciml.layers import MonarchLinear
+from monarch_sciml.training import (
+    Budget,
+    Optimisation,
+    RolloutObjective,
+    load_weights,
+    train,
+)
+
+BUDGET = Budget(epochs=6, batch_size=4)
+
+
+class Channels(nn.Module):
+    """Two linear maps over 16 points."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = MonarchLinear(16, 32), MonarchLinear(32, 16)
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x)))
+
+
+def data():
+    fields = torch.randn(16, 1, 1, 16, generator=torch.Generator().manual_seed(1))
+    samples = [{"input": u, "target": u.flip(-1)} for u in fields]
+    return types.SimpleNamespace(train=samples[:12], validation=samples[12:])
+
+
+def run(model, output, optimisation, **options):
+    return train(
+        model,
+        RolloutObjective(),
+        data(),
+        optimisation=optimisation,
+        budget=options.pop("budget", BUDGET),
+        output=output,
+        progress=False,
+        **options,
+    )
+
+
+OPTIMISATION = Optimisation(learning_rate=1e-2, densify_at=0.5)
+
+
+def test_the_switch_changes_nothing_but_the_structure(tmp_path):
+    model = Channels()
+    result = run(model, tmp_path / "switch", OPTIMISATION)
+    assert type(model.first) is type(model.second) is nn.Linear
+    kept = Channels()
+    plain = run(kept, tmp_path / "kept", Optimisation(learning_rate=1e-2))
+    before, after = ([row["train_loss"] for row in r.progress.history] for r in (plain, result))
+    assert before[:3] == after[:3]  # the same bits until then
+    jump = abs(after[3] - after[2]) / abs(before[3] - before[2])
+    assert jump < 3 and after[-1] < after[3]
+    rates = [[row["learning_rate_weights"] for row in r.progress.history] for r in (plain, result)]
+    assert rates[0] == rates[1]  # the schedule goes on
+
+
+@pytest.mark.parametrize(("stop", "rates"), [(2, None), (3, "fan_in"), (4, None)])
+def test_a_run_resumes_across_the_switch_bit_for_bit(tmp_path, one_thread, stop, rates):
+    optimisation = Optimisation(
+        learning_rate=1e-2, densify_at=0.5, scheduler="constant", factor_learning_rates=rates
+    )
+    whole = Channels()
+    run(whole, tmp_path / "whole", optimisation)
+    # the switch stands at half of the whole budget: stop a run of that budget from inside
+    part = Channels()
+    with pytest.raises(Stopped):
+        train(
+            part,
+            StopsAfter(stop),
+            data(),
+            optimisation=optimisation,
+            budget=BUDGET,
+            output=tmp_path / "part",
+            progress=False,
+        )
+    resumed = Channels()
+    result = run(resumed, tmp_path / "part", optimisation, resume=True)
+    assert result.progress.epoch == 6
+    for (name, a), (other, b) in zip(whole.named_parameters(), resumed.named_parameters()):
+        assert name == other and torch.equal(a, b)
+
+
+class Stopped(Exception):
+    pass
+
+
+class StopsAfter(RolloutObjective):
+    """An objective whose loss fails in the epoch after so many."""
+
+    def __init__(self, epochs):
+        super().__init__()
+        object.__setattr__(self, "left", [3 * epochs])
+
+    def loss(self, model, batch):
+        if not self.left[0]:
+            raise Stopped
+        self.left[0] -= 1
+        return super().loss(model, batch)
+
+    def settings(self):
+        return RolloutObjective().settings()
+
+
+def test_checkpoints_of_either_kind_are_loaded(tmp_path):
+    model = Channels()
+    result = run(model, tmp_path / "run", OPTIMISATION)
+    x = torch.randn(3, 1, 16)
+    fresh = Channels()
+    with pytest.raises(ValueError, match=r"got none \(dense\) in .*, and 2 structured layers in"):
+        load_weights(fresh, result.last)
+    load_weights(fresh, result.last, adapt=True)
+    assert torch.equal(fresh(x), model(x))
+    early = run(Channels(), tmp_path / "early", OPTIMISATION, budget=Budget(epochs=2, batch_size=4))
+    kept = run(Channels(), tmp_path / "kept", Optimisation())
+    with pytest.raises(ValueError, match=r"got 2 structured layers in .*, and none \(dense\) in"):
+        load_weights(model, kept.last)
+    load_weights(model, kept.last, adapt=True)
+    assert isinstance(model.first, MonarchLinear)
+    assert early.progress.epoch == 2
+
+
+def test_factors_have_their_own_rates():
+    groups = Optimisation(factor_learning_rates="fan_in").parameter_groups(Channels())
+    rates = {group["name"]: group["lr"] / 1e-3 for group in groups}
+    # fan-ins p and k·t: 4 and 4 of 16, 8 and 4 of 32
+    assert rates == pytest.approx({"weights": 1, "factors_x4": 4, "factors_x8": 8})
+    assert sum(len(group["params"]) for group in groups) == 6
+
+
+def test_a_dense_network_cannot_be_multiplied_out(tmp_path):
+    with pytest.raises(ValueError, match="needs a network with structured linear layers, got Line"):
+        run(nn.Linear(16, 16), tmp_path, OPTIMISATION)
+    with pytest.raises(ValueError, match="must be a share of the steps between 0 and 1, got"):
+        Optimisation(densify_at=1.5)
