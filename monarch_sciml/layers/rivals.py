@@ -307,11 +307,16 @@ class ButterflyLinear(StructuredLinear):
         angle = torch.empty(self.twiddle.shape[:3]).uniform_(0, 2 * pi)
         c, s = angle.cos(), angle.sin()
         rotation = torch.stack([torch.stack([c, -s], -1), torch.stack([s, c], -1)], -2)
-        n_factors = self.twiddle.shape[0] * self.twiddle.shape[1]
         # rotations spread n_in inputs of unit variance over n entries; outputs need variance 1/3
-        gain = sqrt(2 ** self.twiddle.shape[1] / self.in_features / 3)
         with torch.no_grad():
-            self.twiddle.copy_(rotation * gain ** (1 / n_factors))
+            self.twiddle.copy_(rotation)
+        self.scale(sqrt(2 ** self.twiddle.shape[1] / self.in_features / 3))
+
+    def scale(self, ratio: float) -> None:
+        """Multiply M by a positive number, in place, every sparse factor by the same."""
+        n_factors = self.twiddle.shape[0] * self.twiddle.shape[1]
+        with torch.no_grad():
+            self.twiddle.mul_(ratio ** (1 / n_factors))
 
     def product(self, x: Tensor) -> Tensor:
         """Return M x, factor by factor."""

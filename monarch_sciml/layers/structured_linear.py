@@ -130,6 +130,13 @@ class StructuredLinear(nn.Module, ABC):
         """Count the numbers that hold M, the bias left out."""
         return sum(factor.numel() for factor in self.factors().values())
 
+    def scale(self, ratio: float) -> None:
+        """Multiply M by a positive number, in place, every factor by the same."""
+        factors = self.factors().values()
+        with torch.no_grad():
+            for factor in factors:
+                factor.mul_(ratio ** (1 / len(factors)))
+
     @property
     def in_channels(self) -> int:
         """Return n_in by the name that convolutions have for it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from math import sqrt
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -56,7 +57,7 @@ class LinearConversion:
         Smallest size, of both sides, of a layer to be converted.
     start
         "project": the structured matrix nearest to the dense one. "random": fresh factors, to train
-        from scratch.
+        from scratch, whose product has the variance of the dense matrix.
     faster_at
         Leave a layer dense unless the structured one is measured to be faster, forward and
         backward, for that many vectors at once (samples times tokens). None does not measure.
@@ -117,6 +118,9 @@ class LinearConversion:
             place: Any = {"device": weight.device, "dtype": weight.dtype}
             has_bias = linear.bias is not None
             layer = cls(linear.in_features, linear.out_features, has_bias, **options, **place)
+            spread = float(weight.detach().std()) if weight.numel() > 1 else 0.0
+            if spread > 0:  # a new layer has the variance of nn.Linear, 1 / (3 n_in)
+                layer.scale(spread * sqrt(3 * linear.in_features))
         layer.channel_axis, layer.origin = kind.channel_axis, kind.name
         for factor in layer.factors().values():
             factor.requires_grad_(weight.requires_grad)

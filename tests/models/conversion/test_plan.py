@@ -101,6 +101,16 @@ def test_random_start_and_butterfly():
     assert torch.equal(butterfly["encoder"][0].bias, model["encoder"][0].bias)
 
 
+@pytest.mark.parametrize("structure", ["monarch", "low_rank", "block_diagonal", "butterfly"])
+def test_a_random_start_has_the_variance_of_the_dense_layer(structure):
+    model = nn.Linear(256, 256)
+    nn.init.normal_(model.weight, std=0.02)
+    options = {"structure": structure, "start": "random"}
+    layers = [monarchize(model, linear=True, **options) for _ in range(5)]
+    outputs = [(layer(torch.randn(200, 256)) - layer.bias).std() for layer in layers]
+    assert float(sum(outputs).detach()) / 5 == pytest.approx(0.02 * 16, rel=0.1)
+
+
 def test_the_table_says_why_layers_stay_dense():
     text = str(conversion_table(network(), LinearConversion()))
     assert "dense: head" in text and "dense: too small for 0.5 of the parameters" in text
