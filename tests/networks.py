@@ -50,6 +50,9 @@ OPERATORS = {
     ),
     "unet": lambda: models.UNet(GRID, hidden_channels=2, n_levels=2),
     "resnet": lambda: models.ResNet(GRID, hidden_channels=2, n_blocks=(1, 1)),
+    "transformer": lambda: models.TransformerOperator(
+        GRID, patch_size=4, hidden_channels=8, n_layers=1, n_heads=2
+    ),
     "tf-net": lambda: models.TFNet(GRID, 4, hidden_channels=2, n_levels=2),
     "normalized": _normalized,
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from monarch_sciml._checks import message, positive_int
+from monarch_sciml.models.network import Network
 
 
-class GPT2(nn.Module):
+class GPT2(Network):
     """Predict the next token of a text: GPT2LMHeadModel of transformers, with random weights.
 
     Parameters

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monarch_sciml._checks import message, positive_int, positive_number
+from monarch_sciml.models.network import Network
 from monarch_sciml.models.operators.convolution_blocks import check_field
 
 _INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
-class TransformerOperator(nn.Module):
+class TransformerOperator(Network):
     """Cut a field into patches, let them attend to one another, and put the patches together.
 
     x_0 = W_e patches + positions; x_{l+1} = y_l + MLP(norm(y_l)), y_l = x_l + attention(norm(x_l));
@@ -101,7 +102,7 @@ class TransformerOperator(nn.Module):
         ValueError
             When channels or axes are others, or a grid size is not a multiple of the patch.
         """
-        check_field(x, self.in_channels, len(self.grid_shape))
+        check_field(x, self, self.in_channels, len(self.grid_shape))
         patches = self._n_patches(x.shape[2:])
         tokens = self.embedding(self._cut(x)) + self._positions(patches)
         for block in self.blocks:
