@@ -25,8 +25,14 @@ _SUBPACKAGES = (
 )
 
 
+_FUNCTIONS = {"load_run": "monarch_sciml.commands.comparison.loaded_run"}
+"""Functions of the package itself, and the module that holds each."""
+
+
 def __getattr__(name: str) -> Any:
     """Import a subpackage when it is first used, so that `import monarch_sciml` costs nothing."""
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
     if name in _SUBPACKAGES:
         return importlib.import_module(f"monarch_sciml.{name}")
     return moved(__name__, name)

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from monarch_sciml._checks import message
-from monarch_sciml.commands.comparison.saved import data_options, load_model, load_run, saved_spec
+from monarch_sciml.commands.comparison.saved import (
+    data_options,
+    load_model,
+    read_recipe,
+    saved_spec,
+)
 from monarch_sciml.commands.comparison.suitability import check_transfer
 from monarch_sciml.evaluation.metrics_table import summary_text
 from monarch_sciml.training import evaluate_model, is_main_process
@@ -68,7 +73,7 @@ def evaluate_run(
         another problem than the network was trained on.
     """
     change = _of_another_file(run, data, split)
-    made = load_run(run, trust=trust, data=change, objective=objective)
+    made = read_recipe(run, trust=trust, data=change, objective=objective)
     spec, trained = made.data.spec, saved_spec(run)
     check_transfer(str(data.get("path", "given by `data`")), trained, spec)
     samples = getattr(made.data, split)

@@ -47,7 +47,7 @@ class SavedNetwork:
     named: bool
 
 
-def load_run(run: Path, *, trust: bool = False, **changes: Mapping[str, Any]) -> Recipe:
+def read_recipe(run: Path, *, trust: bool = False, **changes: Mapping[str, Any]) -> Recipe:
     """Return what a run was made from, as objects.
 
     A run directory may come from a stranger: its configuration builds classes of this package and

@@ -9,7 +9,7 @@ import torch
 
 from monarch_sciml.cli import main
 from monarch_sciml.commands.comparison.evaluate import evaluate_run
-from monarch_sciml.commands.comparison.saved import load_model, load_run, saved_spec
+from monarch_sciml.commands.comparison.saved import load_model, read_recipe, saved_spec
 from monarch_sciml.data.fields.source import FieldLayout
 from monarch_sciml.data.fields.writer import FieldWriter
 from monarch_sciml.models import Normalized
@@ -92,7 +92,7 @@ def test_a_network_is_evaluated_on_a_grid_it_was_not_trained_on(here, transform,
     assert fine["relative_l2"][0] == pytest.approx(coarse["relative_l2"][0], rel=0.05)
     assert fine["relative_l2"][1] == coarse["relative_l2"][1] == 3
     # the same numbers by hand: weights into the network of the training grid, run on the fine one
-    made = load_run(here / transform, data={"path": "48.h5", "n_train": 0, "n_validation": 0})
+    made = read_recipe(here / transform, data={"path": "48.h5", "n_train": 0, "n_validation": 0})
     model = load_model(made.network, here / transform)
     assert saved_spec(here / transform).grid_shape == model.grid_shape == (24, 24)
     values = evaluate_model(model, made.objective, made.data.test, batch_size=1)["relative_l2"]
@@ -213,7 +213,7 @@ def test_without_normalisation_it_does(empty, capsys):
 
 def test_a_run_brings_its_own_statistics(empty, capsys):
     metrics = trained(100, capsys)
-    run = load_run(Path("run100"))
+    run = read_recipe(Path("run100"))
     model = load_model(run.network, Path("run100"))
     assert isinstance(model, Normalized)
     assert float(model.input_std) > 10

@@ -9,8 +9,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+import monarch_sciml
 from monarch_sciml import models, solvers
 from monarch_sciml.cli import main
+from monarch_sciml.metrics import relative_l2
 
 OLD = Path(__file__).parents[2] / "fixtures/runs_before_the_house"
 ROUNDED = 2e-3
@@ -44,6 +46,19 @@ def evaluated(capsys, run):
 )
 def test_an_old_run_evaluates_to_the_errors_of_its_time(old, capsys, run, expected):
     assert evaluated(capsys, run) == pytest.approx(expected, rel=ROUNDED)
+
+
+def test_an_old_run_is_loaded_into_python(old):
+    run = monarch_sciml.load_run("fields")
+    sample = run.data.test[0]
+    error = relative_l2(run.predict(0)[None], sample["target"][None])
+    assert 0.9 < float(error) < 1.2 and not run.model.training
+    last = monarch_sciml.load_run("fields", checkpoint="last")
+    assert last.model.state_dict().keys() == run.model.state_dict().keys()
+    scan = monarch_sciml.load_run("reconstruction/mSENSE/seed-0")
+    assert scan.predict(0).shape == scan.data.test[0]["target"].shape
+    with pytest.raises(ValueError, match="one of its runs"):
+        monarch_sciml.load_run("comparison")
 
 
 def test_an_old_training_resumes_where_it_stopped(old):
