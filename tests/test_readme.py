@@ -14,25 +14,21 @@ TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md") if (ROOT / name)
 PAGES = [*TOP, *sorted((ROOT / "docs").rglob("*.md"))]
 ALL_PAGES = [*PAGES, *sorted((ROOT / "experiments").rglob("README.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = [
-    pytest.param(block, id=f"{page.stem}-{number}")
-    for page in PAGES
-    for number, block in enumerate(
-        re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    )
-]
 
 
 def name_of(page):
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_python_block_runs(block, tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_python_blocks_run(page, tmp_path, monkeypatch):
+    """Run the blocks of a page one after the other, as a reader would."""
     monkeypatch.chdir(tmp_path)
+    text, names = page.read_text(encoding="utf-8"), {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        exec(compile(block, "page.md", "exec"), {})
+        for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+            exec(compile(block, page.name, "exec"), names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
