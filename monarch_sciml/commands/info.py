@@ -31,6 +31,7 @@ def info(
     contrast: int | None = None,
     sequence: Path | None = None,
     reference_scan: Path | None = None,
+    fftshift: bool = False,
 ) -> str:
     """Say what a file is: PDE fields or the k-space of a scan, recognised by content.
 
@@ -46,11 +47,13 @@ def info(
     variable
         Name of the array to use, or of a struct or group, for example data.kspace.
     contrast
-        Number of the contrast or echo in an ISMRMRD, twix or SKM-TEA file, the first by default.
+        Number of the contrast or echo of a scan, the first by default.
     sequence
         Pulseq file (.seq) that an ISMRMRD or twix file was measured with: it places the readouts.
     reference_scan
         ISMRMRD or twix file of the same sequence without phase encoding, which corrects EPI.
+    fftshift
+        Of k-space in arrays and BART files: the zero frequency comes first.
 
     Returns
     -------
@@ -68,6 +71,7 @@ def info(
     """
     path = Path(path)
     raw = {"contrast": contrast, "sequence": sequence, "reference_scan": reference_scan}
+    raw["fftshift"] = fftshift or None
     scan = any(value is not None for value in raw.values())
     if scan or _kind(path, axes, variable) == "scan":
         names = {"axes": axes if isinstance(axes, str) else None, "variable": variable}
@@ -163,7 +167,8 @@ def _reading(axes: dict[str, str] | None) -> str | None:
 
 
 def _scan(path: Path, reader: dict[str, Any]) -> dict[str, Any]:
-    found = describe_scan(path, **reader)
+    given = {name: value for name, value in reader.items() if value is not None}
+    found = describe_scan(path, **given)
     accelerated = f"{found['acceleration']:.2f} (achieved)"
     shown = {
         "file": str(path),

@@ -32,6 +32,7 @@ from monarch_sciml.commands.reconstruct.undersampling import (
 from monarch_sciml.data.memory import check_memory
 from monarch_sciml.data.scans.maps import ESTIMATES
 from monarch_sciml.data.scans.notes import gaps
+from monarch_sciml.data.scans.plausible import check_coils
 from monarch_sciml.data.scans.recognise import read_scan
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.source import open_scan
@@ -98,6 +99,7 @@ def reconstruct_scan(
         _check_memory(path, settings, reader)
         slices = None if settings.slices is None else window(settings.slices)
         read = read_scan(path, slices=slices, **reader)
+        check_coils(read)
         full = shared_mask(read.with_calibration()).recentred(read.peak)
         missing = gaps(full)
         notes = [*full.notes, *([missing] if missing else [])]
@@ -121,7 +123,7 @@ def reconstruct_scan(
 
 def _undersampled(full: Scan, settings: Settings) -> tuple[Scan, str]:
     if settings.mask_file is not None:
-        return apply_mask_file(full, settings.mask_file)
+        return apply_mask_file(full, settings.mask_file, settings.slices)
     return undersample(
         full,
         settings.mask,

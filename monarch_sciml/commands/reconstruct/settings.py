@@ -43,7 +43,8 @@ class Settings:
         Undersample: uniform, random, equispaced, equispaced_fraction, poisson, or the name of a
         mask class with its options, as --mask RandomMask --mask.center_fraction 0.08.
     mask_file
-        Undersample with the mask in a .npy or .cfl file, (H, W) or (W,), zero where left out.
+        Undersample with the mask in a .npy, .mat, .h5 or .cfl file, zero where left out: (W,),
+        (H, W), or one for each slice.
     acceleration
         Nominal acceleration of a short mask name, 4 by default; alone it means a uniform mask.
     calibration
@@ -52,8 +53,8 @@ class Settings:
         Leave out columns, the last axis of k-space, or rows.
     coil_maps
         espirit or walsh: estimated from the undersampled data; stored: those of the scan's file; or
-        a file of maps (.cfl as `bart ecalib` writes it, .npy, .h5), or a folder with one of the
-        name of each scan.
+        a file of maps (.cfl as `bart ecalib` writes it, .npy, .mat, .h5), or a folder with one of
+        the name of each scan.
     n_maps
         Sets of coil maps, 2 for a field of view that is smaller than the object.
     compress_coils
@@ -65,19 +66,22 @@ class Settings:
     slices
         First and one past the last slice, as [0,5]; all by default.
     axes
-        .npy and .mat: names of the axes, as height,width,coil.
+        .npy and .mat: names of the axes, as height,width,coil, out of repetition, contrast, slice,
+        coil, height, width and part (real and imaginary).
     variable
-        .mat: name of the array.
+        .mat: name of the array, data.kspace inside a struct.
     contrast
-        ISMRMRD, twix, SKM-TEA: number of the contrast or echo, the first by default.
+        Number of the contrast or echo, the first by default; not of fastMRI files.
     repetition
-        ISMRMRD, twix: number of the repetition, or average. M4Raw: average.
+        Number of the repetition, the first by default, or average. M4Raw: average.
     prewhiten
         ISMRMRD, twix: make the noise of the coils white by the noise readouts.
     sequence
         ISMRMRD, twix: Pulseq file (.seq) that was measured; it places every readout.
     reference_scan
         ISMRMRD, twix: scan of the same sequence without phase encoding, which corrects EPI.
+    fftshift
+        .npy, .mat, BART: the zero frequency comes first, as numpy.fft.fft2 has it.
     seed
         Changes the mask, which is drawn from the file name as in fastMRI.
     output
@@ -126,6 +130,7 @@ class Settings:
     prewhiten: bool = False
     sequence: Path | None = None
     reference_scan: Path | None = None
+    fftshift: bool = False
     seed: int = 0
     output: Path | None = None
     output_format: OutputFormat | None = None

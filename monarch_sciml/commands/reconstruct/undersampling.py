@@ -9,11 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
-
-from monarch_sciml._checks import existing_file, message, positive_int
-from monarch_sciml.data.scans.formats.bart import read_cfl
+from monarch_sciml._checks import message, positive_int
+from monarch_sciml.data.scans.mask_files import read_mask
 from monarch_sciml.data.scans.samples import volume_mask_seed
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.physics import (
@@ -136,7 +133,9 @@ def undersample(
     return scan.undersampled(drawn), f"{words}, seed {seed}"
 
 
-def apply_mask_file(scan: Scan, path: Path) -> tuple[Scan, str]:
+def apply_mask_file(
+    scan: Scan, path: Path, slices: tuple[int, int] | None = None
+) -> tuple[Scan, str]:
     """Return the scan without the samples at which a mask in a file is zero, and a note of it.
 
     Parameters
@@ -144,7 +143,9 @@ def apply_mask_file(scan: Scan, path: Path) -> tuple[Scan, str]:
     scan
         Any scan.
     path
-        A .npy file or a BART .cfl/.hdr pair with (W,) or (H, W) values.
+        A file that `read_mask` takes.
+    slices
+        First and one past the last slice of the file that the scan holds; all by default.
 
     Raises
     ------
@@ -153,19 +154,9 @@ def apply_mask_file(scan: Scan, path: Path) -> tuple[Scan, str]:
     ValueError
         When it is of another format or does not fit k-space.
     """
-    if path.suffix in (".cfl", ".hdr"):
-        values = read_cfl(path).squeeze()
-    else:
-        try:
-            with existing_file(path).open("rb") as stream:
-                values = np.lib.format.read_array(stream, allow_pickle=False)
-        except ValueError as error:
-            rule = f"{path} must be a mask in a .npy or .cfl file"
-            raise ValueError(message(rule, "other content", "Convert it.")) from error
-    if values.shape not in (scan.matrix, scan.matrix[1:]):
-        rule = f"the mask in {path} must fit k-space and have shape (H, W) = {scan.matrix} or (W,)"
-        raise ValueError(message(rule, values.shape, "Use the mask of this scan."))
-    mask = torch.from_numpy(np.broadcast_to(values != 0, scan.matrix).copy())
+    whole = int(scan.header.get("shape", scan.kspace.shape)[0])
+    numbers = None if slices is None else range(*slices)
+    mask = read_mask(path, (whole, *scan.matrix), numbers)
     return scan.undersampled(mask), f"mask {path.name}"
 
 

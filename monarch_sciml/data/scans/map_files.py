@@ -14,11 +14,11 @@ import torch
 
 from monarch_sciml._checks import finite, message
 from monarch_sciml._files import whole_file
-from monarch_sciml._reading import file_kind, load_npy, open_hdf5, start_of
 from monarch_sciml.data.hdf5 import writable_hdf5
+from monarch_sciml.data.scans.fitting import NamedArray, Sizes, fitting_axes, in_order
 from monarch_sciml.data.scans.formats.bart import pair_of, read_cfl
 
-DATASETS = ("coil_maps", "maps", "sensitivities")
+DATASETS = ("coil_maps", "maps", "sensitivities", "S", "sens", "csm")
 _BART_COIL, _BART_MAPS, _BART_SLICE = 3, 4, 13
 
 
@@ -35,9 +35,9 @@ def read_coil_maps(
     Parameters
     ----------
     path
-        A BART .cfl/.hdr pair (`bart ecalib`), a .npy array, or an HDF5 file. Arrays are (c, H, W),
-        (s, c, H, W), or with several map sets (M, c, H, W), (s, M, c, H, W). Maps of one slice
-        serve all slices.
+        A BART .cfl/.hdr pair (`bart ecalib`), or a .npy, .npz, .mat or HDF5 file. Arrays are
+        (c, H, W), (s, c, H, W), or with several map sets (M, c, H, W), (s, M, c, H, W), or in
+        another order that their sizes tell, as (H, W, c). Maps of one slice serve all slices.
     shape
         (s, c, H, W) of the k-space.
     n_maps
@@ -45,7 +45,8 @@ def read_coil_maps(
     slices
         Numbers of the slices to read, one after the other; None for all.
     dataset
-        Name of the data set in an HDF5 file; by default `coil_maps`, `maps` or `sensitivities`.
+        Name of the array; by default `coil_maps`, `maps`, `sensitivities`, `S`, `sens` or `csm`, or
+        the only one of the file.
 
     Returns
     -------
@@ -65,17 +66,22 @@ def read_coil_maps(
     The norm of the maps is NOT checked: `unit_norm_maps` brings it to one.
     """
     path = Path(path)
-    maps = _load(path, n_maps, slices, dataset)  # (s or 1, M, c, H, W)
-    n_slices, *rest = shape
-    expected = (n_slices if slices is None else len(slices), n_maps, *rest)
-    if maps.shape[0] == 1:
-        maps = np.broadcast_to(maps, (expected[0], *maps.shape[1:]))
-    if maps.shape[1] < n_maps or maps[:, :n_maps].shape != expected:
+    n_slices, n_coils, height, width = shape
+    sizes = {"s": n_slices, "M": n_maps, "c": n_coils, "H": height, "W": width}
+    stored, found, maps = _load(path, sizes, slices, dataset)
+    if maps is None or found is None:
+        expected = (n_slices, n_maps, n_coils, height, width)
         rule = f"the coil maps in {path} must have (slices, sets, coils, H, W) = {expected}"
-        raise ValueError(message(rule, maps.shape, "Use the maps of this scan."))
-    found = torch.from_numpy(np.array(maps[:, :n_maps], dtype=np.complex64, order="C"))
-    finite(f"the coil maps in {path}", found, remedy="Estimate them anew.")
-    return found if n_maps > 1 else found[:, 0]
+        raise ValueError(message(rule, stored, "Use the maps of this scan."))
+    if maps.dtype.kind != "c":
+        rule = f"the coil maps in {path} must be complex"
+        raise ValueError(message(rule, maps.dtype, "Store sensitivities, not magnitudes."))
+    maps = in_order(maps, found, "sMcHW")[:, :n_maps]
+    count = n_slices if slices is None else len(slices)
+    maps = np.broadcast_to(maps, (count, *maps.shape[1:]))
+    ready = torch.from_numpy(np.array(maps, dtype=np.complex64, order="C"))
+    finite(f"the coil maps in {path}", ready, remedy="Estimate them anew.")
+    return ready if n_maps > 1 else ready[:, 0]
 
 
 def write_coil_maps(path: str | Path, maps: torch.Tensor, settings: dict[str, Any]) -> None:
@@ -88,54 +94,25 @@ def write_coil_maps(path: str | Path, maps: torch.Tensor, settings: dict[str, An
         file.attrs["settings"] = json.dumps(settings)
 
 
-def _load(path: Path, n_maps: int, slices: range | None, dataset: str | None) -> np.ndarray:
-    """Return the maps in a file as (s or 1, M, c, H, W)."""
-    header, _ = pair_of(path)
-    if path.suffix in (".cfl", ".hdr") or (not path.exists() and header.exists()):
-        return _pick(_ordered_bart(read_cfl(path), path), slices)
-    kind = file_kind(path)
-    if kind == "npy":
-        return _ordered(load_npy(path), path, n_maps, slices)
-    if kind == "hdf5":
-        return _load_hdf5(path, n_maps, slices, dataset)
-    rule = f"{path} must hold coil maps as .cfl, .npy or HDF5"
-    raise ValueError(message(rule, start_of(path), "Convert it."))
-
-
-def _load_hdf5(path: Path, n_maps: int, slices: range | None, dataset: str | None) -> np.ndarray:
-    import h5py
-
-    with open_hdf5(path) as file:
-        names = DATASETS if dataset is None else (dataset,)
-        name = next((name for name in names if isinstance(file.get(name), h5py.Dataset)), None)
-        if name is None:
-            rule = f"{path} must hold the data set {' or '.join(names)}"
-            raise ValueError(message(rule, ", ".join(file) or "nothing", "Pass `dataset`."))
-        return _ordered(file[name], path, n_maps, slices)
-
-
-def _ordered(array: Any, path: Path, n_maps: int, slices: range | None) -> np.ndarray:
-    """Return an array of 3 to 5 axes as (s or 1, M, c, H, W); only `slices` are read."""
-    if array.dtype.kind != "c":
-        rule = f"the coil maps in {path} must be complex"
-        raise ValueError(message(rule, array.dtype, "Store sensitivities, not magnitudes."))
-    if array.ndim == 3:
-        return np.asarray(array)[None, None]
-    if array.ndim == 4 and n_maps > 1:
-        return np.asarray(array)[None]
-    if array.ndim == 4:
-        return _pick(array, slices)[:, None]
-    if array.ndim == 5:
-        return _pick(array, slices)
-    rule = f"the coil maps in {path} must have 3 to 5 axes"
-    raise ValueError(message(rule, array.shape, "Store them as (slices, sets, coils, H, W)."))
-
-
-def _pick(array: Any, slices: range | None) -> np.ndarray:
-    """Return some slices of the first axis, or all where there is but one."""
-    if slices is None or array.shape[0] == 1:
-        return np.asarray(array)
-    return np.asarray(array[slices.start : slices.stop])
+def _load(
+    path: Path, sizes: Sizes, slices: range | None, dataset: str | None
+) -> tuple[tuple[int, ...], list[str] | None, np.ndarray | None]:
+    """Return the shape of what a file holds, the letters of its axes, and some of its slices."""
+    optional = ["s"] if sizes["M"] > 1 else ["M", "s"]
+    if path.suffix in (".cfl", ".hdr") or (not path.exists() and pair_of(path)[0].exists()):
+        array = _ordered_bart(read_cfl(path), path)  # (s, M, c, H, W)
+        fits = all(a == 1 for a in array.shape[:1]) or array.shape[0] == sizes["s"]
+        fits &= array.shape[1] >= sizes["M"]
+        fits &= array.shape[2:] == tuple(sizes[letter] for letter in "cHW")
+        picked = array if slices is None or len(array) == 1 else array[slices.start : slices.stop]
+        return array.shape, list("sMcHW") if fits else None, picked if fits else None
+    file = NamedArray(path, DATASETS, dataset)
+    if not file.name:
+        names = " or ".join(DATASETS)
+        rule = f"{path} must hold the data set {names}"
+        raise ValueError(message(rule, ", ".join(file.held) or "nothing", "Rename it so."))
+    found = fitting_axes(file.shape, sizes, optional)
+    return file.shape, found, None if found is None else file.window(found, slices)
 
 
 def _ordered_bart(array: np.ndarray, path: Path) -> np.ndarray:

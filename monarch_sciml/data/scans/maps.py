@@ -21,7 +21,7 @@ from monarch_sciml.data.scans.source import ScanFile
 
 CoilMaps = Literal["stored", "espirit", "walsh"] | Path
 ESTIMATES = ("espirit", "walsh")
-SUFFIXES = (".h5", ".cfl", ".npy")
+SUFFIXES = (".h5", ".cfl", ".npy", ".mat")
 MAPS_VERSION = 2
 """Raised when the same scan and settings give other maps than before: kept ones are made anew."""
 

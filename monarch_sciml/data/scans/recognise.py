@@ -15,6 +15,7 @@ from monarch_sciml.data.scans.formats.hdf5_kinds import hdf5_format
 from monarch_sciml.data.scans.formats.m4raw import read_m4raw
 from monarch_sciml.data.scans.formats.skm_tea import read_skm_tea
 from monarch_sciml.data.scans.notes import gaps, suspicions
+from monarch_sciml.data.scans.plausible import check_coils, check_domain
 from monarch_sciml.data.scans.raw.ismrmrd import read_ismrmrd
 from monarch_sciml.data.scans.raw.readouts import Repetition
 from monarch_sciml.data.scans.raw.twix import read_twix
@@ -33,14 +34,17 @@ KNOWN = (
 OPTIONS: dict[str, tuple[ScanFormat, ...]] = {
     "axes": ("npy", "mat"),
     "variable": ("npy", "mat"),
-    "contrast": ("ismrmrd", "twix", "skm-tea"),
-    "repetition": ("ismrmrd", "twix", "fastmri"),
+    "contrast": ("ismrmrd", "twix", "skm-tea", "npy", "mat", "bart"),
+    "repetition": ("ismrmrd", "twix", "fastmri", "npy", "mat", "bart"),
     "prewhiten": ("ismrmrd", "twix"),
     "sequence": ("ismrmrd", "twix"),
     "reference_scan": ("ismrmrd", "twix"),
+    "fftshift": ("npy", "mat", "bart"),
 }
 """Which formats an option of `read_scan` is for."""
-WORDS = {"npy": ".npy", "mat": ".mat", "ismrmrd": "ISMRMRD", "skm-tea": "SKM-TEA"}
+STORED: tuple[ScanFormat, ...] = ("npy", "mat", "bart", "fastmri")
+"""Formats that any program may have written, images in the place of k-space too."""
+WORDS = {"npy": ".npy", "mat": ".mat", "ismrmrd": "ISMRMRD", "skm-tea": "SKM-TEA", "bart": "BART"}
 _ARRAYS: dict[FileKind, ScanFormat] = {"npy": "npy", "matlab 5": "mat", "matlab 7.3": "mat"}
 PROBE = 2048
 """How many readouts `describe_scan` reads at most of ISMRMRD and twix files."""
@@ -92,6 +96,7 @@ def read_scan(
     prewhiten: bool = False,
     sequence: str | Path | None = None,
     reference_scan: str | Path | None = None,
+    fftshift: bool = False,
 ) -> Scan:
     """Read a k-space file of any known format and check what it holds.
 
@@ -107,12 +112,12 @@ def read_scan(
     axes
         .npy and .mat only: names of the axes, for example "height,width,coil".
     variable
-        .mat only: name of the array.
+        .mat only: name of the array, "data.kspace" inside a struct.
     contrast
-        ISMRMRD, twix and SKM-TEA only: number of the contrast or echo, the first by default.
+        Number of the contrast or echo, the first by default; not of fastMRI files.
     repetition
-        ISMRMRD and twix: number of the repetition, the first by default, or "average". M4Raw:
-        "average" for the mean over the files of the series.
+        Number of the repetition, the first by default, or "average". M4Raw: "average" for the mean
+        over the files of the series.
     prewhiten
         ISMRMRD and twix only: make the noise of the coils white by the noise readouts.
     sequence
@@ -121,6 +126,8 @@ def read_scan(
     reference_scan
         ISMRMRD and twix only: a file of the same sequence without phase encoding. It gives the
         phase between the lines of EPI that run forwards and backwards.
+    fftshift
+        .npy, .mat and BART only: the zero frequency comes first, as numpy.fft.fft2 has it.
 
     Returns
     -------
@@ -138,8 +145,7 @@ def read_scan(
     Notes
     -----
     k-space of .npy, .mat and BART files is taken as it is stored: centred, zero frequency at index
-    N // 2. Nothing in such a file says whether that is so; a `notes` line says where it looks
-    otherwise.
+    N // 2. What looks like images is refused; a `notes` line says where axes look swapped.
     """
     form = one_of("format", format, get_args(ScanFormat)) if format else recognise(path)
     options = _options(
@@ -152,9 +158,10 @@ def read_scan(
             "prewhiten": prewhiten or None,
             "sequence": sequence,
             "reference_scan": reference_scan,
+            "fftshift": fftshift or None,
         },
     )
-    return _checked(_read(form, path, slices, options))
+    return _checked(form, _read(form, path, slices, options))
 
 
 def describe_scan(
@@ -165,6 +172,7 @@ def describe_scan(
     contrast: int | None = None,
     sequence: str | Path | None = None,
     reference_scan: str | Path | None = None,
+    fftshift: bool = False,
 ) -> dict[str, Any]:
     """Say what a k-space file is, reading one slice of it (.mat: all).
 
@@ -172,7 +180,7 @@ def describe_scan(
     ----------
     path
         As for `read_scan`.
-    axes, variable, contrast, sequence, reference_scan
+    axes, variable, contrast, sequence, reference_scan, fftshift
         As for `read_scan`.
 
     Returns
@@ -196,11 +204,13 @@ def describe_scan(
     Of ISMRMRD and twix files the headers of all readouts are read, and the samples of at most 2048.
     """
     form = recognise(path)
-    given = {"axes": axes, "variable": variable, "contrast": contrast}
-    options = _options(form, given | {"sequence": sequence, "reference_scan": reference_scan})
+    given: dict[str, Any] = {"axes": axes, "variable": variable, "contrast": contrast}
+    given |= {"sequence": sequence, "reference_scan": reference_scan}
+    options = _options(form, given | {"fftshift": fftshift or None})
     if form in ("ismrmrd", "twix"):
         options["limit"] = PROBE
-    scan = _checked(_read(form, path, middle, options))
+    scan = _checked(form, _read(form, path, middle, options))
+    check_coils(scan)
     header, missing = scan.header, gaps(scan)
     separate = scan.calibration_kspace is not None
     reference = header.get("reference")
@@ -267,8 +277,10 @@ def _options(form: ScanFormat, given: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _checked(scan: Scan) -> Scan:
+def _checked(form: ScanFormat, scan: Scan) -> Scan:
     """Return a valid scan with its notes."""
     scan.validate()
+    if form in STORED:
+        check_domain(scan)
     scan.notes.extend(suspicions(scan))
     return scan

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from monarch_sciml._checks import message, one_of
+from monarch_sciml.data.scans.plausible import check_coils
 from monarch_sciml.data.scans.recognise import OPTIONS, read_scan
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.slices import middle
@@ -121,6 +122,7 @@ def open_scan(path: str | Path, reader: Mapping[str, Any] | None = None) -> Scan
     for name in options:
         one_of("reader", name, READER_OPTIONS)
     scan = read_scan(path, slices=middle, **options)
+    check_coils(scan)
     header = scan.header
     shape = tuple(header.get("shape") or scan.kspace.shape)
     subject = header.get("attributes", {}).get("patient_id")

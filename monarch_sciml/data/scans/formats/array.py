@@ -1,11 +1,12 @@
-"""k-space in a NumPy .npy file or a MATLAB .mat file, with the axes that the user names."""
+"""k-space in a NumPy .npy file or a MATLAB .mat file, in any order of axes."""
 
-# Legend: s slices, c coils, H readout axis, W phase-encode axis.
+# Legend: t repetitions, e contrasts, s slices, c coils, H readout axis, W phase-encode axis.
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +14,11 @@ import torch
 from monarch_sciml._checks import message
 from monarch_sciml._reading import FileKind, file_kind, load_npy, start_of
 from monarch_sciml.data.mat import open_mat
-from monarch_sciml.data.reading import complex_values
+from monarch_sciml.data.reading import ArrayFile, complex_values, is_complex_type
+from monarch_sciml.data.scans.axes import AXES, PART, Reading, found_axes, named_axes
 from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.data.scans.series import from_corner, picked
 from monarch_sciml.data.scans.slices import Slices, resolve
-
-AXES = ("slice", "coil", "height", "width")
-DEFAULT_AXES = {2: AXES[2:], 3: AXES[1:], 4: AXES}
-LARGEST_COIL_COUNT = 128
 
 
 def read_array(
@@ -28,6 +27,9 @@ def read_array(
     axes: str | None = None,
     variable: str | None = None,
     slices: Slices = None,
+    contrast: int | None = None,
+    repetition: int | str | None = None,
+    fftshift: bool = False,
 ) -> Scan:
     """Read k-space from a .npy or .mat file.
 
@@ -36,13 +38,18 @@ def read_array(
     path
         The file. Its content, not its name, decides how it is read.
     axes
-        Names of the array's axes in order, separated by commas, out of slice, coil, height, width;
-        `1` for an axis of length 1. By default height,width or coil,height,width or
-        slice,coil,height,width.
+        Names of the array's axes in order, separated by commas, out of repetition, contrast, slice,
+        coil, height, width and part (two: real and imaginary); `1` for an axis of length 1. By
+        default as the signal says (`found_axes`).
     variable
-        Name of the array in a .mat file; needed when it holds more than one.
+        Name of the array in a .mat file, `data.kspace` inside a struct; needed when it holds more
+        than one of complex numbers.
     slices
         Which slices to keep; all by default.
+    contrast, repetition
+        Which of several to read, the first by default; of repetitions "average" means their mean.
+    fftshift
+        The zero frequency comes first, as numpy.fft.fft2 has it.
 
     Returns
     -------
@@ -55,40 +62,65 @@ def read_array(
         When there is no such file.
     ValueError
         When the file is neither .npy nor .mat, truncated, not complex, when `axes` does not fit the
-        array, or when the default axes would mean more than 128 coils.
+        array, or its order cannot be told.
     """
     path = Path(path)
     kind = file_kind(path)
     array, form = (
         (load_npy(path), "NumPy") if kind == "npy" else (_load_mat(path, kind, variable), "MATLAB")
     )
-    if array.dtype.kind != "c":
-        rule = f"{path} must hold complex k-space"
-        raise ValueError(message(rule, array.dtype, "Store k-space, not a magnitude image."))
-    kspace = _ordered(array, axes, path)
-    header = {"format": form, "shape": kspace.shape, "dtype": str(array.dtype), "attributes": {}}
+    dtype = str(array.dtype)
+    array, reading = _complex(array, axes, path)
+    if reading is None:
+        reading = found_axes(_as_centred(array) if fftshift else array, path)
+    whole = _ordered(array, reading.names)  # (t, e, s, c, H, W)
+    header: dict[str, Any] = {
+        "format": form,
+        "shape": whole.shape[2:],
+        "dtype": dtype,
+        "attributes": {},
+        "contrasts": whole.shape[1],
+        "repetitions": whole.shape[0],
+        "notes": [reading.note] if reading.note else [],
+        "axes_guessed": reading.guessed,
+    }
+    kspace = picked(whole, path, contrast=contrast, repetition=repetition)
     # a copy: of a .npy file only the slices that are read leave the disk
     contiguous = np.array(kspace[resolve(slices, len(kspace))], np.complex64, order="C")
-    return Scan(torch.from_numpy(contiguous), header=header, name=path.name, path=path)
+    found = torch.from_numpy(contiguous)
+    found = from_corner(found) if fftshift else found
+    return Scan(found, header=header, name=path.name, path=path)
 
 
-def _ordered(array: np.ndarray, axes: str | None, path: Path) -> np.ndarray:
-    """Return the array as (s, c, H, W)."""
-    remedy = f"Pass `axes`, for example {','.join(AXES[1:])}."
-    names = [name.strip() for name in axes.split(",")] if axes else DEFAULT_AXES.get(array.ndim)
-    if names is None:
-        rule = f"{path} must have 2, 3 or 4 axes unless `axes` is given"
-        raise ValueError(message(rule, f"shape {array.shape}", remedy))
-    used = [name for name in names if name != "1"]
-    fits = len(names) == array.ndim and len(set(used)) == len(used) and set(used) <= {*AXES}
-    singles = all(size == 1 for name, size in zip(names, array.shape) if name == "1")
-    if not (fits and singles and {*AXES[2:]} <= {*used}):
-        rule = f"`axes` must name each axis of the array of shape {array.shape} once"
-        raise ValueError(message(rule, repr(axes), remedy))
-    if axes is None and array.ndim > 2 and array.shape[-3] > LARGEST_COIL_COUNT:
-        rule = f"{path} must have at most {LARGEST_COIL_COUNT} coils along axis -3"
-        raise ValueError(message(rule, f"shape {array.shape}", remedy))
+def _complex(array: np.ndarray, axes: str | None, path: Path) -> tuple[np.ndarray, Reading | None]:
+    """Return an array of complex numbers, and its axes where they are given."""
+    if array.dtype.kind == "c":
+        return array, named_axes(axes, array.shape, path) if axes else None
+    array = complex_values(array)
+    reading = named_axes(axes, array.shape, path, parts=array.dtype.kind != "c") if axes else None
+    if array.dtype.kind == "c":
+        return array, reading
+    place = reading.names.index(PART) if reading and PART in reading.names else -1
+    pair = array.ndim > 2 and array.shape[place] == 2 and (not reading or PART in reading.names)
+    if not (pair and array.dtype.kind == "f"):
+        rule = f"{path} must hold complex k-space"
+        got = f"{array.dtype} {array.shape}"
+        remedy = f"Store k-space, not magnitudes; real and imaginary parts as an axis named {PART}."
+        raise ValueError(message(rule, got, remedy))
+    parts = np.moveaxis(array, place, -1)
+    names = tuple(name for name in reading.names if name != PART) if reading else ()
+    return parts[..., 0] + 1j * parts[..., 1], Reading(names) if names else None
+
+
+def _as_centred(array: np.ndarray) -> np.ndarray:
+    """Return an array with the origin of every long axis in the middle, to tell its axes by."""
+    return np.fft.fftshift(array, axes=[i for i, n in enumerate(array.shape) if n >= 16])
+
+
+def _ordered(array: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Return the array as (t, e, s, c, H, W)."""
     kept = [i for i, name in enumerate(names) if name != "1"]
+    used = [names[i] for i in kept]
     array = array.reshape([array.shape[i] for i in kept])  # axes of length 1 are dropped
     order = [used.index(name) for name in AXES if name in used]
     missing = [i for i, name in enumerate(AXES) if name not in used]
@@ -100,11 +132,18 @@ def _load_mat(path: Path, kind: FileKind, variable: str | None) -> np.ndarray:
         rule = f"{path} must be a .npy or .mat file"
         raise ValueError(message(rule, start_of(path), "Convert it to .npy, .cfl or fastMRI."))
     file = open_mat(path)
+    name = _only_kspace(file) if variable is None else file.find(variable)
+    return complex_values(file.window(name))
+
+
+def _only_kspace(file: ArrayFile) -> str:
+    """Return the name of the one array that can be k-space: the only complex one, or the only."""
     names = [name for name, shape in file.shapes.items() if math.prod(shape) > 1]
-    if variable is None:
-        if len(names) != 1:
-            held = ", ".join(names) or "none"
-            rule = f"`variable` must name one of the arrays of {path}: {held}"
-            raise ValueError(message(rule, variable, "Pass `variable`."))
-        variable = names[0]
-    return complex_values(file.window(file.find(variable)))
+    complex_ones = [name for name in names if is_complex_type(file.dtype(name))]
+    found = complex_ones or names
+    if len(found) == 1:
+        return found[0]
+    held = ", ".join(f"{name} {file.shapes[name]}" for name in found) or "none"
+    rule = f"`variable` must name one of the arrays of {file.path}: {held}"
+    remedy = f"Pass --variable {found[0]}, say." if found else "Save k-space as an array."
+    raise ValueError(message(rule, "None", remedy))

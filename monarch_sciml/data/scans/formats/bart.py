@@ -1,7 +1,7 @@
 """BART's .cfl/.hdr pair: little-endian complex64, column-major, up to 16 axes."""
 
 # Legend: x, y, z BART axes 0, 1, 2 (READ, PHS1, PHS2); c coils (axis 3); s slices (axis 13);
-# H, W the two spatial axes in use.
+# H, W the two spatial axes in use; t repetitions, e contrasts.
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml._files import whole_file
 from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.data.scans.series import from_corner, picked
 from monarch_sciml.data.scans.slices import Slices, resolve
 
 AXES = (
@@ -21,6 +22,7 @@ AXES = (
     *("ITER", "CSHIFT", "TIME", "TIME2", "LEVEL", "SLICE", "AVG", "BATCH"),
 )
 COIL, SLICE = AXES.index("COIL"), AXES.index("SLICE")
+CONTRAST, REPETITION = AXES.index("TE"), AXES.index("TIME")
 
 
 def pair_of(path: str | Path) -> tuple[Path, Path]:
@@ -129,11 +131,18 @@ def write_cfl(path: str | Path, array: np.ndarray, *, overwrite: bool = False) -
         header_part.write_text(f"# Dimensions\n{' '.join(map(str, dims))} \n")
 
 
-def read_bart(path: str | Path, *, slices: Slices = None) -> Scan:
+def read_bart(
+    path: str | Path,
+    *,
+    slices: Slices = None,
+    contrast: int | None = None,
+    repetition: int | str | None = None,
+    fftshift: bool = False,
+) -> Scan:
     """Read 2-D multi-coil k-space, one or many slices, from a .cfl/.hdr pair.
 
     Two of the three spatial axes carry k-space: (x, y, 1, c), (1, y, z, c) or (x, 1, z, c); slices
-    lie along axis 13.
+    lie along axis 13, echoes along axis 5 (TE), repetitions along axis 10 (TIME).
 
     Parameters
     ----------
@@ -141,6 +150,10 @@ def read_bart(path: str | Path, *, slices: Slices = None) -> Scan:
         The .cfl file, the .hdr file, or their common stem.
     slices
         Which slices to read; all by default.
+    contrast, repetition
+        Which of several to read, the first by default; of repetitions "average" means their mean.
+    fftshift
+        The zero frequency comes first, as numpy.fft.fft2 has it.
 
     Returns
     -------
@@ -161,22 +174,27 @@ def read_bart(path: str | Path, *, slices: Slices = None) -> Scan:
         got = f"{'x'.join(map(str, array.shape[:3]))} points"
         remedy = "Transform the readout first: bart fft -i -u 1, then move it to axis 13."
         raise ValueError(message(f"{data} must hold slices of 2-D k-space", got, remedy))
-    odd = [AXES[a] for a in range(4, len(AXES)) if array.shape[a] > 1 and a != SLICE]
+    known = (CONTRAST, REPETITION, SLICE)
+    odd = [AXES[a] for a in range(4, len(AXES)) if array.shape[a] > 1 and a not in known]
     if odd:
-        rule = f"{data} may extend along READ, PHS1, PHS2, COIL and SLICE only"
+        rule = f"{data} may extend along READ, PHS1, PHS2, COIL, TE, TIME and SLICE only"
         raise ValueError(message(rule, ", ".join(odd), "Pick one entry with bart slice."))
     axes = spatial if len(spatial) == 2 else [0, 1]
-    kept = (SLICE, COIL, *axes)
+    kept = (REPETITION, CONTRAST, SLICE, COIL, *axes)
     rest = [axis for axis in range(len(AXES)) if axis not in kept]
-    kspace = array.transpose(*kept, *rest)[(..., *[0] * len(rest))]  # (s, c, H, W)
+    series = array.transpose(*kept, *rest)[(..., *[0] * len(rest))]  # (t, e, s, c, H, W)
     header = {
         "format": "BART",
-        "shape": kspace.shape,
+        "shape": series.shape[2:],
         "dtype": "complex64",
         "attributes": {"dimensions": list(array.shape)},
+        "contrasts": series.shape[1],
+        "repetitions": series.shape[0],
     }
-    kspace = np.array(kspace[resolve(slices, len(kspace))], np.complex64, order="C")
-    return Scan(torch.from_numpy(kspace), header=header, name=data.name, path=data)
+    volume = picked(series, data, contrast=contrast, repetition=repetition)
+    kspace = np.array(volume[resolve(slices, len(volume))], np.complex64, order="C")
+    found = from_corner(torch.from_numpy(kspace)) if fftshift else torch.from_numpy(kspace)
+    return Scan(found, header=header, name=data.name, path=data)
 
 
 def write_bart(path: str | Path, kspace: torch.Tensor, *, overwrite: bool = False) -> None:

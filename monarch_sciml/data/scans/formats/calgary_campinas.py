@@ -15,6 +15,7 @@ from monarch_sciml._checks import message
 from monarch_sciml.data.hdf5 import open_hdf5, plain
 from monarch_sciml.data.scans.formats.hdf5_kinds import expect_format
 from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.data.scans.series import corner_ramp
 from monarch_sciml.data.scans.slices import Slices, middle, resolve
 
 SAMPLED_SHARE = 0.85
@@ -78,7 +79,7 @@ def read_calgary_campinas(path: str | Path, *, slices: Slices = None) -> Scan:
         }
     # (s, H, W, 2c) -> (s, H, W, c) -> (s, c, H, W)
     stored = np.ascontiguousarray(parts).view(np.complex64).transpose(0, 3, 1, 2)
-    kspace = torch.from_numpy(np.ascontiguousarray(stored)) * _ramp(height, width)
+    kspace = torch.from_numpy(np.ascontiguousarray(stored)) * corner_ramp(height, width)
     if shifted:
         kspace = torch.fft.fftshift(kspace, dim=(-2, -1))
     else:
@@ -86,17 +87,6 @@ def read_calgary_campinas(path: str | Path, *, slices: Slices = None) -> Scan:
         kspace[..., sampled:] = 0
         header["padding"] = (0, sampled)
     return Scan(kspace, header=header, name=path.name, path=path, transformed=("readout",))
-
-
-def _ramp(height: int, width: int) -> torch.Tensor:
-    """Return exp(2 pi i (h H_0 / H + w W_0 / W)), (H, W) complex64."""
-    turns = [
-        # integer arithmetic keeps the angle exact: n n_0 mod N lies in [0, N)
-        (torch.arange(n) * (n // 2) % n).double() / n
-        for n in (height, width)
-    ]
-    angle = 2 * math.pi * (turns[0][:, None] + turns[1])
-    return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
 
 
 def _origin_at_corner(parts: np.ndarray) -> bool:
