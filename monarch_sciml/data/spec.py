@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch.utils.data import Dataset
@@ -59,6 +59,7 @@ class ScanSpec:
     grid_shape: tuple[int, ...]
     n_coils: int
     acceleration: float
+    noise: float | None = field(default=None, compare=False)
 
     @property
     def network_arguments(self) -> dict[str, Any]:

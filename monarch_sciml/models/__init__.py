@@ -19,6 +19,7 @@ from monarch_sciml.models.operators.tfnet import TFNet
 from monarch_sciml.models.operators.transformer import TransformerOperator
 from monarch_sciml.models.operators.unet import UNet
 from monarch_sciml.models.reconstruction.cg_sense import CGSENSE
+from monarch_sciml.models.reconstruction.homodyne import Homodyne
 from monarch_sciml.models.reconstruction.l1_wavelet import L1Wavelet
 from monarch_sciml.models.reconstruction.modl import MoDL
 from monarch_sciml.models.reconstruction.sense import SENSE
@@ -33,6 +34,7 @@ __all__ = [
     "SENSE",
     "ConversionTable",
     "FactorizedFNO",
+    "Homodyne",
     "L1Wavelet",
     "LinearConversion",
     "MoDL",

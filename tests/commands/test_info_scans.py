@@ -83,7 +83,7 @@ def test_what_looks_wrong_is_said(tmp_path, make_scan):
     found = facts(tmp_path / "a.npy", axes="coil,width,height")
     assert found["matrix"] == "36 x 40"
     np.save(tmp_path / "b.npy", kspace.transpose(1, 2, 0))
-    assert "may be swapped" in facts(tmp_path / "b.npy")["note 1"]
+    assert "read as height,width,coil" in facts(tmp_path / "b.npy")["note 1"]
 
 
 @needs_scans

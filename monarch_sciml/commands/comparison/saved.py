@@ -38,6 +38,9 @@ class SavedNetwork:
         What k-space of a volume was divided by: "p95", "max" or "std".
     named
         Whether its own run directory was named, not that of a comparison.
+    acceleration, n_coils, noise, mask
+        Achieved acceleration, number of coils, noise relative to the image and class of the masks
+        of the scans that it was trained on; None where the run does not say.
     """
 
     name: str
@@ -45,6 +48,10 @@ class SavedNetwork:
     model: nn.Module
     normalization: ScanNormalization
     named: bool
+    acceleration: float | None = None
+    n_coils: int | None = None
+    noise: float | None = None
+    mask: str | None = None
 
 
 def read_recipe(run: Path, *, trust: bool = False, **changes: Mapping[str, Any]) -> Recipe:
@@ -228,13 +235,26 @@ def _load_network(
         factory = build(_as_typed(values.get("network"), trust), NetworkFactory, "network")
     except ValueError as error:
         raise ValueError(_about(error, run, "network", None, {})) from error
-    kind = _stored_spec(run)["kind"]
+    spec = _stored_spec(run)
+    kind = spec["kind"]
     if kind != "ScanSpec":
         rule = f"{run} must be the run of an MRI network"
         remedy = "Name a run that was trained on scans."
         raise ValueError(message(rule, f"one trained on {kind}", remedy))
     model = load_model(factory, run, checkpoint=checkpoint)
-    return SavedNetwork(name, run, model, data_options(run).get("normalization", "p95"), named)
+    options = data_options(run)
+    mask = (options.get("mask") or {}).get("class_path")
+    return SavedNetwork(
+        name,
+        run,
+        model,
+        options.get("normalization", "p95"),
+        named,
+        spec.get("acceleration"),
+        spec.get("n_coils"),
+        spec.get("noise"),
+        None if mask is None else str(mask).rpartition(".")[2],
+    )
 
 
 def _stored_spec(run: Path) -> dict[str, Any]:

@@ -51,10 +51,10 @@ def reconstruct(
     Errors are fastMRI's NMSE, PSNR and SSIM of the volume of magnitudes. The reference is the fully
     sampled scan combined with coil maps of unit norm: the given ones, or maps that are estimated
     from the full scan, whatever mask the reconstructions have to do with. In the .h5 file
-    `reconstruction` (s, h, w) is that of the last method of the table, and `reconstructions/NAME`
-    that of each; other formats have a file for each method, FILE_METHOD, where there are several.
-    With several scans, `axes`, `variable`, `contrast`, `repetition`, `prewhiten`, `sequence` and
-    `reference_scan` apply to the files of a format that has them.
+    `reconstruction` (s, h, w) is that of the last method of the table, `reconstructions/NAME` that
+    of each, and `complex_images/NAME` the same with its phase; other formats have a file for each
+    method, FILE_METHOD, where there are several. With several scans, options of a reader, as `axes`
+    and `contrast`, apply to the files of a format that has them.
     """
     paths = listed(path)
     if not paths:

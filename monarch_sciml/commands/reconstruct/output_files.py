@@ -162,7 +162,7 @@ class Destination:
 
 
 def _write_hdf5(path: Path, result: Result, *, overwrite: bool) -> None:
-    """Write fastMRI's layout; `reconstructions` holds the images of every method."""
+    """Write fastMRI's layout; `reconstructions` and `complex_images` are those of every method."""
     maps, reference = result.maps, result.reference
     scan = replace(result.scan, target=None)
     if reference is not None:
@@ -184,8 +184,9 @@ def _write_hdf5(path: Path, result: Result, *, overwrite: bool) -> None:
         with writable_hdf5(part, append=True) as file:
             if maps.values.dim() == 5:
                 file["maps"] = maps.values.numpy()  # (s, M, c, H, W)
-            group = file.create_group("reconstructions")
+            group, complex_group = map(file.create_group, ("reconstructions", "complex_images"))
             for method, found in result.found.items():
+                complex_group[method.replace("/", "|")] = found.image.numpy()
                 data = found.magnitude.numpy()
                 stored = group.create_dataset(method.replace("/", "|"), data=data)
                 stored.attrs["seconds_per_slice"] = found.seconds

@@ -16,6 +16,7 @@ import torch
 from monarch_sciml._checks import message
 from monarch_sciml.commands.reconstruct.maps import Maps, with_maps
 from monarch_sciml.commands.reconstruct.methods import Reconstruction, run_methods
+from monarch_sciml.commands.reconstruct.mismatch import mismatch
 from monarch_sciml.commands.reconstruct.reference import (
     Reference,
     errors_of,
@@ -25,6 +26,7 @@ from monarch_sciml.commands.reconstruct.reference import (
 from monarch_sciml.commands.reconstruct.settings import Settings
 from monarch_sciml.commands.reconstruct.undersampling import (
     apply_mask_file,
+    mask_family,
     shared_mask,
     undersample,
     window,
@@ -118,6 +120,10 @@ def reconstruct_scan(
             )
             del read, full
             found, left_out = run_methods(scan, maps.values, shape, settings)
+            family = mask_family(settings.mask, settings.acceleration)
+            used = [network for network in settings.networks if network.name in found]
+            differing = [mismatch(network, scan, family) for network in used]
+            notes += [line for line in differing if line]
         return Result(scan, sampling, maps, reference, [*notes, *maps.notes], found, left_out)
 
 

@@ -18,8 +18,10 @@ from monarch_sciml.data.scans.raw.sequence import read_sequence
 from monarch_sciml.data.scans.recognise import OPTIONS, recognise
 from monarch_sciml.physics import SamplingMask
 
-SOLVERS = ("zero_filled", "cg_sense", "l1_wavelet")
+SOLVERS = ("zero_filled", "cg_sense", "l1_wavelet", "homodyne")
 """Names of the conventional methods, in the order of tables."""
+SPECIAL = ("homodyne",)
+"""Those of them that are for some scans only, and therefore not among all."""
 OutputFormat = Literal["h5", "nii", "nii.gz", "cfl", "png"]
 _NOT_OF_THE_IMAGE = (
     *("output", "output_format", "figure", "resume", "overwrite", "device", "progress"),
@@ -35,7 +37,8 @@ class Settings:
     Parameters
     ----------
     method
-        zero_filled, cg_sense, l1_wavelet, several of them with commas, all, or none.
+        zero_filled, cg_sense, l1_wavelet, several of them with commas, all, or none; and homodyne
+        for partial Fourier scans.
     run
         Run directories of trained MRI networks, or of comparisons, to use as well. Write -r under
         `torchrun`, which takes --run for an option of its own.
@@ -173,7 +176,8 @@ class Settings:
     def methods(self) -> tuple[str, ...]:
         """Names of the conventional methods, in the order of `SOLVERS`."""
         asked = self._method_names
-        return tuple(name for name in SOLVERS if name in asked or "all" in asked)
+        general = [name for name in SOLVERS if name not in SPECIAL] if "all" in asked else []
+        return tuple(name for name in SOLVERS if name in (*asked, *general))
 
     @cached_property
     def networks(self) -> Sequence[SavedNetwork]:

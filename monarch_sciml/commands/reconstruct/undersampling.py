@@ -24,6 +24,21 @@ from monarch_sciml.physics import (
 
 MaskName = Literal["uniform", "random", "equispaced", "equispaced_fraction", "poisson"]
 ACCELERATION = 4.0
+MASK_CLASSES: dict[str, type[SamplingMask]] = {
+    "uniform": UniformMask,
+    "random": RandomMask,
+    "equispaced": EquispacedMask,
+    "equispaced_fraction": EquispacedFractionMask,
+    "poisson": PoissonDiscMask,
+}
+
+
+def mask_family(mask: MaskName | SamplingMask | None, acceleration: float | None) -> str | None:
+    """Return the name of the class of a mask, given as `undersample` takes it; None for none."""
+    if isinstance(mask, SamplingMask):
+        return type(mask).__name__
+    name = mask or ("uniform" if acceleration is not None else None)
+    return None if name is None else MASK_CLASSES[name].__name__
 
 
 def named_mask(name: MaskName, acceleration: float, calibration: int, n_lines: int) -> SamplingMask:

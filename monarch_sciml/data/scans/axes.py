@@ -181,9 +181,10 @@ def _share(profile: np.ndarray, center: int) -> float:
     """Return the share of the energy in the eighth of an axis around a point, cyclically."""
     n = len(profile)
     total = profile.sum()
-    if n < _SHORTEST or not total > 0:
-        return 0.0
     reach = n // 16
+    # k-space has noise at least over most of its axes; one slice of a volume may be all there is
+    if n < _SHORTEST or not total > 0 or np.count_nonzero(profile) <= 4 * reach:
+        return 0.0
     near = np.take(profile, np.arange(center - reach, center + reach + 1), mode="wrap")
     return float(near.sum() / total)
 

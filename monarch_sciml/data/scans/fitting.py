@@ -23,7 +23,7 @@ def fitting_axes(
     """Return a letter for each axis of an array, "1" for one of length 1; None when none fit.
 
     The first reading that fits counts: all letters before fewer of them, the wanted order before
-    others, H before W before the reverse.
+    others. H always comes before W: of a square matrix nothing else can be told.
 
     Parameters
     ----------
@@ -43,11 +43,12 @@ def fitting_axes(
     for letters in _choices(sizes, optional):
         if len(letters) != len(long):
             continue
-        orders = sorted(permutations(letters), key=_is_transposed)  # stable: the wanted one first
-        for order in orders:
-            if all(_fits(letter, shape[axis], sizes) for letter, axis in zip(order, long)):
+        for order in permutations(letters):  # the wanted one first
+            placed = list(zip(order, long))
+            fits = all(_fits(letter, shape[axis], sizes) for letter, axis in placed)
+            if fits and not _is_transposed(order):
                 found = ["1"] * len(shape)
-                for letter, axis in zip(order, long):
+                for letter, axis in placed:
                     found[axis] = letter
                 return found
     return None

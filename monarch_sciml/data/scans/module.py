@@ -141,7 +141,9 @@ class ScanModule(DataModule):
             shares.append(1 / achieved_acceleration(mask[slice(*rows), slice(*columns)]))
         shapes = Counter(self.rules.shape(self._files[path]) for path in self.train_paths)
         coils, height, width = max(shapes, key=lambda shape: (shapes[shape], shape))
-        return ScanSpec((height, width), coils, len(shares) / sum(shares))
+        levels = [level for p in self.test_paths if (level := self._files[p].noise) is not None]
+        noise = sum(levels) / len(levels) if levels else None
+        return ScanSpec((height, width), coils, len(shares) / sum(shares), noise)
 
     @property
     def train(self) -> ScanDataset:

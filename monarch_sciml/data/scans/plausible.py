@@ -17,7 +17,7 @@ from monarch_sciml.physics.map_support import object_mask
 
 _SMALLEST = 16
 """Rows and columns that are needed to tell k-space from images."""
-CLEARLY = 10.0
+CLEARLY = 4.0
 """How many times more evenly k-space would have to be spread than its transform to be an image.
 
 k-space of a head is about 500 times less even than its image, noise just as even.
@@ -34,7 +34,7 @@ def check_domain(scan: Scan) -> None:
 
     .. math:: p(x) = \left(\sum_i |x_i|^2\right)^2 / \left(N \sum_i |x_i|^4\right)
 
-    the share of the samples that hold the energy, x is an image when p(x) is more than ten times
+    the share of the samples that hold the energy, x is an image when p(x) is more than four times
     p(F x) and p(F^-1 x).
 
     Raises
@@ -78,9 +78,9 @@ def check_coils(scan: Scan) -> None:
     share, noise = _unexplained(kspace)
     if share <= max(DIFFERENT * noise, _LEAST_SHARE):
         return
-    as_slices, as_coils = "slice,height,width", "coil,height,width"
-    if scan.header["shape"][0] > 1:
-        as_slices, as_coils = "coil,slice,height,width", "slice,coil,height,width"
+    as_coils = str(scan.header["axes_guessed"])
+    exchanged = {"coil": "slice", "slice": "coil"}
+    as_slices = ",".join(exchanged.get(name, name) for name in as_coils.split(","))
     rule = f"the {scan.n_coils} images of {scan.name} must show one object to be read as coils"
     got = f"{100 * share:.1g} % of their signal in which they differ"
     remedy = f"Pass --axes {as_slices} if they are slices, --axes {as_coils} if they are coils."

@@ -267,7 +267,8 @@ def _options(form: ScanFormat, given: dict[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in given.items() if value is not None}
     for name in options:
         if form not in OPTIONS[name]:
-            words = " and ".join(WORDS.get(known, known) for known in OPTIONS[name])
+            *others, last = (WORDS.get(known, known) for known in OPTIONS[name])
+            words = f"{', '.join(others)} and {last}"
             rule = f"`{name}` is for {words} files only"
             raise ValueError(message(rule, f"a {form} file", "Leave it out."))
     if form == "fastmri" and options.get("repetition", "average") != "average":

@@ -16,6 +16,7 @@ from monarch_sciml.data.scans.plausible import check_coils
 from monarch_sciml.data.scans.recognise import OPTIONS, read_scan
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.slices import middle
+from monarch_sciml.physics.noise import noise_level
 from monarch_sciml.physics.sampling.base import IndexRange
 
 SUFFIXES = (".h5", ".hdf5", ".mrd", ".cfl", ".npy", ".mat", ".dat")
@@ -45,6 +46,8 @@ class ScanFile:
         Options of `read_scan`, as `axes` for .npy files.
     peak
         Rows and columns by which the peak of k-space lies off its centre, in the middle slice.
+    noise
+        Noise relative to the brightness of the middle slice (`noise_level`); None if not known.
     """
 
     path: Path
@@ -55,6 +58,7 @@ class ScanFile:
     transformed: tuple[str, ...] = ()
     reader: Mapping[str, Any] = field(default_factory=dict)
     peak: tuple[int, int] = (0, 0)
+    noise: float | None = None
 
     def read(self, index: int) -> Scan:
         """Return the scan of one slice, closing the file again.
@@ -135,6 +139,7 @@ def open_scan(path: str | Path, reader: Mapping[str, Any] | None = None) -> Scan
         tuple(scan.transformed),
         options,
         scan.peak,
+        noise_level(scan.kspace),
     )
 
 

@@ -207,7 +207,7 @@ def test_options_of_a_format_are_for_its_files(folder, tmp_path):
     np.save(folder / "c.npy", swapped)
     text = reconstruct(folder, axes="slice,height,width,coil", contrast=0, **options)
     assert "3 of 3" in text
-    with pytest.raises(ValueError, match="`contrast` is for ISMRMRD and twix and SKM-TEA files"):
+    with pytest.raises(ValueError, match="`contrast` is for ISMRMRD, twix, SKM-TEA, "):
         reconstruct(folder / "a.h5", contrast=0, **options)
 
 

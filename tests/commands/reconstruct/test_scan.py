@@ -131,11 +131,17 @@ def test_a_small_field_of_view_is_noted_and_two_maps_solve_it(tmp_path, make_sca
     np.save(tmp_path / "whole.npy", scan.kspace.numpy())
     options = {**OPTIONS, "method": "cg_sense", "acceleration": 4, "calibration": 24}
     assert "note:" not in reconstruct(tmp_path / "whole.npy", **options)
+    with pytest.raises(
+        ValueError, match=r"must show one object .* --axes 1,coil,height,width if they are coils"
+    ):
+        reconstruct(tmp_path / "small.npy", **options)
+    options["axes"] = "1,coil,height,width"
     one = reconstruct(tmp_path / "small.npy", **options)
     assert re.search(r"note: +\d+ % of the object has a second coil map.*--n_maps 2", one)
     two = reconstruct(tmp_path / "small.npy", n_maps=2, output=tmp_path / "two.h5", **options)
     assert "2 sets" in two and "second coil map" not in two
     assert numbers(two, "cg_sense")[0] < 0.7 * numbers(one, "cg_sense")[0]
+    del options["axes"]
     stored = reconstruct(tmp_path / "two.h5", coil_maps=tmp_path / "two.h5", n_maps=2,
                          method="cg_sense", progress=False)  # fmt: skip
     assert numbers(stored, "cg_sense")[0] == numbers(two, "cg_sense")[0]
@@ -211,10 +217,11 @@ def test_missing_lines_of_raw_data_are_noted(tmp_path, make_scan):
 
 def test_what_looks_wrong_is_said_with_an_error(tmp_path, make_scan):
     kspace = make_scan(n_slices=1).kspace[0].numpy()
-    np.save(tmp_path / "swapped.npy", kspace.transpose(1, 2, 0))  # (H, W, c), read as (c, H, W)
+    np.save(tmp_path / "swapped.npy", kspace.transpose(1, 2, 0))  # (H, W, c), taken for (c, H, W)
     words = r"`calibration` must be at most 4.* Note: 40 coils on a matrix of 36 x 4: the axes may"
     with pytest.raises(ValueError, match=words):
-        reconstruct(tmp_path / "swapped.npy", **OPTIONS)
+        reconstruct(tmp_path / "swapped.npy", axes="coil,height,width", **OPTIONS)
+    assert "read as height,width,coil" in reconstruct(tmp_path / "swapped.npy", **OPTIONS)
     kspace[..., 17:20] = 0
     np.save(tmp_path / "gap.npy", kspace)
     words = r"fully sampled centre .* got 0 x 0.* Note: 3 of 36 lines were not acquired"

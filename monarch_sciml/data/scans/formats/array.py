@@ -82,7 +82,7 @@ def read_array(
         "contrasts": whole.shape[1],
         "repetitions": whole.shape[0],
         "notes": [reading.note] if reading.note else [],
-        "axes_guessed": reading.guessed,
+        "axes_guessed": ",".join(reading.names) if reading.guessed else None,
     }
     kspace = picked(whole, path, contrast=contrast, repetition=repetition)
     # a copy: of a .npy file only the slices that are read leave the disk

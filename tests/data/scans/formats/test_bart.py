@@ -171,7 +171,7 @@ def test_half_a_pair_is_refused(tmp_path, missing):
 
 @pytest.mark.parametrize(
     ("shape", "text"),
-    [((3, 4, 5, 2), "2-D k-space, got 3x4x5 points"), ((3, 4, 1, 2, 1, 2), "only, got TE")],
+    [((3, 4, 5, 2), "2-D k-space, got 3x4x5 points"), ((3, 4, 1, 2, 2), "only, got MAPS")],
 )
 def test_other_axes_are_refused(tmp_path, shape, text):
     write_cfl(tmp_path / "a", np.ones(shape))
