@@ -95,7 +95,7 @@ def found_axes(array: np.ndarray, path: Path) -> Reading:
     ValueError
         When the order cannot be told, or k-space begins with its origin.
     """
-    kept = [axis for axis, size in enumerate(array.shape) if size > 1 or array.ndim <= 3]
+    kept = [axis for axis, size in enumerate(array.shape) if size > 1 or array.ndim <= 4]
     default = DEFAULT_AXES.get(len(kept))
     if default is None:
         rule = f"{path} must have 2, 3 or 4 axes of more than one point unless `axes` is given"

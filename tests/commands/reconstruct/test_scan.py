@@ -132,10 +132,11 @@ def test_a_small_field_of_view_is_noted_and_two_maps_solve_it(tmp_path, make_sca
     options = {**OPTIONS, "method": "cg_sense", "acceleration": 4, "calibration": 24}
     assert "note:" not in reconstruct(tmp_path / "whole.npy", **options)
     with pytest.raises(
-        ValueError, match=r"must show one object .* --axes 1,coil,height,width if they are coils"
+        ValueError,
+        match=r"must show one object .* --axes slice,coil,height,width if they are coils",
     ):
         reconstruct(tmp_path / "small.npy", **options)
-    options["axes"] = "1,coil,height,width"
+    options["axes"] = "slice,coil,height,width"
     one = reconstruct(tmp_path / "small.npy", **options)
     assert re.search(r"note: +\d+ % of the object has a second coil map.*--n_maps 2", one)
     two = reconstruct(tmp_path / "small.npy", n_maps=2, output=tmp_path / "two.h5", **options)
