@@ -20,7 +20,7 @@ from torch import Tensor
 
 from monarch_sciml.monarch.contiguous import Blocks
 
-_CHUNK = 1 << 19  # numbers of a field taken at a time
+_CHUNK = 1 << 15  # numbers of a field taken at a time
 _FEWEST_ROWS = 32  # taken together
 
 

@@ -27,6 +27,7 @@ from monarch_sciml.transforms import (
     CorrectedTransform,
     FixedTransform,
     MonarchTransform,
+    PODTransform,
     Transform,
 )
 from monarch_sciml.transforms.named import (
@@ -57,7 +58,9 @@ class MonarchSpectralConv(nn.Module):
         Modes the weights are made for; `n_modes` by default.
     transform
         "monarch", "dense" (learnable without structure), "corrected" (a fixed transform plus a
-        learned correction over the whole grid), or the fixed "fourier", "cosine", "sine".
+        learned correction over the whole grid), or the fixed "fourier", "cosine", "sine" and "pod"
+        (the POD basis of the training fields, with as many modes as `n_modes` multiply to; see
+        `models.fit_bases`).
     grid_shape
         Grid on which the learnable transforms live; on any other grid they are resampled (see
         `MonarchTransform.resampled`). Give the grid you train on. By default the smallest power of
@@ -160,7 +163,7 @@ class MonarchSpectralConv(nn.Module):
         self.n_modes = self._n_modes  # checks it against max_n_modes
         self.resolution_scaling_factor = scaling_factors(resolution_scaling_factor, self.order)
         start = axis_kind(transform, init, 2, None).family
-        self._real_basis = start in ("dct", "dst")
+        self._real_basis = TRANSFORMS[transform].real or start in ("dct", "dst")
         self._half = not (complex_data or self._real_basis)  # last axis keeps half of the spectrum
         grid = home_grid(limits, grid_shape)
         named = TRANSFORMS[transform]
@@ -264,6 +267,14 @@ class MonarchSpectralConv(nn.Module):
             self._resampled[(which, *grid)] = transform.resampled(grid, keep_modes=True)
         return self._resampled[(which, *grid)]  # type: ignore
 
+    def _in_pod_basis(self, x: Tensor, target: Sequence[int], bias: Tensor | None) -> Tensor:
+        """Convolve in the POD basis of the whole grid."""
+        rows = self.analysis[0].resampled(tuple(x.shape[2:])).matrix()  # type: ignore[operator]
+        columns = self.synthesis[0].resampled(tuple(target)).matrix()  # type: ignore[operator]
+        weight = self._padded_weight().flatten(0, self.order - 1)  # (K, I, O)
+        y = spectral_convolution(x.flatten(2), weight, [rows], [columns], bias)
+        return y.unflatten(-1, tuple(target))
+
     def _padded_weight(self) -> Tensor:
         """Weights (K_1, ..., K_d, I, O) of all modes, zero for those not in use."""
         kept = self._kept_weight()
@@ -345,6 +356,8 @@ class MonarchSpectralConv(nn.Module):
         check_modes(self._n_modes, grid)
         check_modes(self._n_modes, target)
         bias = None if self.bias is None else self.bias.flatten()
+        if isinstance(self.analysis[0], PODTransform):
+            return self._in_pod_basis(x, target, bias)
         if self._over_grid:
             transforms = self._joint("analysis", grid), self._joint("synthesis", target)
             placed = self.placement == "neuralop"

@@ -9,6 +9,7 @@ from monarch_sciml.models.conversion.record import (
 )
 from monarch_sciml.models.conversion.transformers_plugin import register_transformers
 from monarch_sciml.models.convert import densify, monarchize
+from monarch_sciml.models.fit_bases import fit_bases, needs_bases
 from monarch_sciml.models.language import GPT2
 from monarch_sciml.models.normalized import Normalized
 from monarch_sciml.models.operators.factorized_fno import FactorizedFNO
@@ -50,7 +51,9 @@ __all__ = [
     "conversion_record",
     "conversion_table",
     "densify",
+    "fit_bases",
     "monarchize",
+    "needs_bases",
     "register_transformers",
     "restore_conversion",
 ]

@@ -45,6 +45,38 @@ class EpochSampler(Sampler[int]):
         yield from torch.randperm(self._n_samples, generator=generator).tolist()
 
 
+def training_fields(dataset: Dataset[dict[str, Any]], most: int = 1000) -> torch.Tensor:
+    """Return inputs and targets of a training set as fields (S, n_1, ..., n_d), for a POD basis.
+
+    Parameters
+    ----------
+    dataset
+        Samples with `input` and `target`, (T, C, n_1, ..., n_d).
+    most
+        Samples taken, at equal distances.
+
+    Returns
+    -------
+    Every frame of every field, the inputs and the targets each divided by their root mean square.
+
+    Raises
+    ------
+    ValueError
+        When the samples are no real fields.
+    """
+    count = len(dataset)  # type: ignore[arg-type]
+    taken = range(0, count, max(1, -(-count // most)))
+    samples = [dataset[i] for i in taken]
+    if any("input" not in sample or sample["input"].is_complex() for sample in samples[:1]):
+        rule = "a POD basis needs samples of real fields"
+        raise ValueError(message(rule, sorted(samples[0]), "Choose another `transform`."))
+    parts = []
+    for name in ("input", "target"):
+        fields = torch.stack([sample[name] for sample in samples]).flatten(0, 2)  # (S T C, ..)
+        parts.append(fields / fields.square().mean().sqrt().clamp_min(torch.finfo().tiny))
+    return torch.cat(parts)
+
+
 def training_loader(
     dataset: Dataset[dict[str, Any]],
     *,

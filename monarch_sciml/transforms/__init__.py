@@ -6,6 +6,12 @@ from monarch_sciml.transforms.corrected import CorrectedTransform
 from monarch_sciml.transforms.cosine import CosineTransform, SineTransform
 from monarch_sciml.transforms.dense import DenseTransform
 from monarch_sciml.transforms.fourier import FixedTransform, FourierTransform
+from monarch_sciml.transforms.given import (
+    GivenTransform,
+    PODTransform,
+    nonuniform_fourier_transform,
+    pod_basis,
+)
 from monarch_sciml.transforms.learnable import LearnableTransform, ResampledTransform
 from monarch_sciml.transforms.monarch import MonarchTransform
 from monarch_sciml.transforms.separable import SeparableTransform
@@ -16,12 +22,16 @@ __all__ = [
     "DenseTransform",
     "FixedTransform",
     "FourierTransform",
+    "GivenTransform",
     "Init",
     "LearnableTransform",
     "MonarchTransform",
     "Norm",
+    "PODTransform",
     "ResampledTransform",
     "SeparableTransform",
     "SineTransform",
     "Transform",
+    "nonuniform_fourier_transform",
+    "pod_basis",
 ]

@@ -20,6 +20,7 @@ from monarch_sciml.transforms.base import Transform
 from monarch_sciml.transforms.basis import Kind
 from monarch_sciml.transforms.constants import Constants, outside_of_traces, working_dtype
 from monarch_sciml.transforms.fourier import FixedTransform
+from monarch_sciml.transforms.given import GivenTransform
 from monarch_sciml.transforms.initial_slices import initial_rows
 from monarch_sciml.transforms.learnable import LearnableTransform
 from monarch_sciml.transforms.separable import SeparableTransform
@@ -40,7 +41,8 @@ class CorrectedTransform(LearnableTransform):
     Parameters
     ----------
     start
-        The fixed transform T_0: of one axis, or `SeparableTransform` of several.
+        The fixed transform T_0: of one axis, or `SeparableTransform` of several. A
+        `GivenTransform` serves as well: a POD basis, a DFT of points that are not equally spaced.
     rank
         Rank r of every slice.
     grid_blocks
@@ -351,5 +353,8 @@ def n_leading(transform: Transform) -> int:
 
 def ascending_rows(transform: Transform) -> Tensor:
     """Return the rows (K, n) of a fixed transform in float64, its modes ascending."""
+    if isinstance(transform, GivenTransform):
+        rows = transform.rows().detach()
+        return rows.to(torch.complex128 if rows.is_complex() else torch.float64)
     rows = transform.kind.dense_rows()
     return rows.roll(-n_leading(transform), 0)

@@ -8,6 +8,7 @@ Letters: n grid size, K modes, d axes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,10 +20,11 @@ from monarch_sciml.transforms.corrected import CorrectedTransform
 from monarch_sciml.transforms.cosine import CosineTransform, SineTransform
 from monarch_sciml.transforms.dense import DenseTransform
 from monarch_sciml.transforms.fourier import FixedTransform, FourierTransform
+from monarch_sciml.transforms.given import PODTransform
 from monarch_sciml.transforms.monarch import MonarchTransform
 from monarch_sciml.transforms.separable import SeparableTransform
 
-TransformName = Literal["fourier", "cosine", "sine", "monarch", "dense", "corrected"]
+TransformName = Literal["fourier", "cosine", "sine", "monarch", "dense", "corrected", "pod"]
 """Names for fields."""
 
 ImageTransformName = Literal["fourier", "monarch", "dense", "corrected"]
@@ -63,11 +65,14 @@ class NamedTransform:
         from any of them.
     over_grid
         Makes one transform of several axes, where the whole grid can have one.
+    real
+        Whether the matrix is real whatever `init` is.
     """
 
     build: Callable[[Kind, TransformOptions], Transform]
     family: str | None = None
-    over_grid: Callable[[Sequence[Kind], TransformOptions], CorrectedTransform] | None = None
+    over_grid: Callable[[Sequence[Kind], TransformOptions], Transform] | None = None
+    real: bool = False
 
 
 def fixed_transform(kind: Kind) -> Transform:
@@ -153,6 +158,13 @@ def _corrected(kind: Kind, options: TransformOptions) -> CorrectedTransform:
     return CorrectedTransform(fixed_transform(kind), options.rank, *blocks)
 
 
+def _pod(kinds: Sequence[Kind], _: TransformOptions) -> PODTransform:
+    """One basis of the whole grid, with as many modes as the axes have together."""
+    n_modes = math.prod(kind.n_modes for kind in kinds)
+    grid = [kind.n for kind in kinds]
+    return PODTransform(grid, n_modes, inverse=kinds[0].synthesis)
+
+
 def _corrected_over_grid(kinds: Sequence[Kind], options: TransformOptions) -> CorrectedTransform:
     if len(kinds) == 1:
         return _corrected(kinds[0], options)
@@ -168,6 +180,7 @@ TRANSFORMS: dict[TransformName, NamedTransform] = {
     "monarch": NamedTransform(_monarch),
     "dense": NamedTransform(_dense),
     "corrected": NamedTransform(_corrected, over_grid=_corrected_over_grid),
+    "pod": NamedTransform(lambda kind, options: _pod([kind], options), over_grid=_pod, real=True),
 }
 FIXED_NAMES: dict[str, TransformName] = {
     named.family: name for name, named in TRANSFORMS.items() if named.family

@@ -26,7 +26,7 @@ def benchmark_layer(
     candidates: Sequence[str] | None = None,
     **options: Any,
 ) -> str:
-    """Time the spectral layer against neuralop's and five other ways to compute it.
+    """Time the spectral layer against neuralop's and six other ways to compute it.
 
     Every grid size is measured with the first entry of `modes`, `channels` and `batch`; then each
     of these three is varied alone, on the first grid size that is at least 64 (else the largest).
@@ -47,8 +47,9 @@ def benchmark_layer(
         Samples.
     candidates
         Some of "textbook rfftn", "pruned FFT", "two-bmm Monarch", "dense matrices", "fixed
-        Fourier", "Monarch", "Monarch, Triton" (on a GPU); all by default. "neuralop", the baseline,
-        is always measured.
+        Fourier", "Monarch", "corrected" (the fixed transform plus a correction of rank 2 over the
+        whole grid), "Monarch, Triton" (on a GPU); all by default. "neuralop", the baseline, is
+        always measured.
     **options
         Options of `run_benchmark`: rounds, max_seconds, threads, device, overwrite.
 

@@ -41,6 +41,7 @@ LAYERS = (
     "dense matrices",
     "fixed Fourier",
     "Monarch",
+    "corrected",
 )
 TRANSFORMS = ("shifted fft2c", "torch.fft.fft2", "two-bmm Monarch", "dense matrices", "Monarch")
 TRITON = "Monarch, Triton"  # a further candidate of both, on a GPU
@@ -94,6 +95,7 @@ def spectral_layers(
         "dense matrices": "dense",
         "fixed Fourier": "fourier",
         "Monarch": "monarch",
+        "corrected": "corrected",
         TRITON: "monarch",
     }
     layers: dict[str, nn.Module] = {"neuralop": theirs}
@@ -107,7 +109,12 @@ def spectral_layers(
             layer = TwoProductConvolution(channels, channels, modes, grid)
         else:
             layer = MonarchSpectralConv(
-                channels, channels, modes, transform=kinds[name], grid_shape=grid
+                channels,
+                channels,
+                modes,
+                transform=kinds[name],
+                grid_shape=grid,
+                transform_rank=2 if name == "corrected" else 1,
             )
         first = weight if name == "textbook rfftn" else weight.movedim((0, 1), (-2, -1))
         with torch.no_grad():

@@ -20,9 +20,10 @@ from monarch_sciml.physics.sense_operator import SenseOperator, combine, fft2c, 
 def operators(
     grid: Sequence[int], n_modes: Sequence[int], channels: int, n_layers: int
 ) -> dict[str, nn.Module]:
-    """Return neuralop's FNO and Monarch-NO with the same weights: equal outputs at first.
+    """Return neuralop's FNO, Monarch-NO and the FNO with a corrected transform of rank 2, with the
+    same weights: equal outputs at first.
 
-    The third entry is the FNO without its spectral layers: no faster layer makes a network faster
+    The last entry is the FNO without its spectral layers: no faster layer makes a network faster
     than that.
     """
     torch.manual_seed(0)
@@ -30,21 +31,32 @@ def operators(
     def build(transform: str) -> FNO:
         return FNO(
             tuple(grid), n_modes=tuple(n_modes), hidden_channels=channels, n_layers=n_layers,
-            transform=transform,  # type: ignore[arg-type]
+            transform=transform, transform_rank=2 if transform == "corrected" else 1,  # type: ignore[arg-type]
         )  # fmt: skip
 
-    theirs, ours = build("fourier"), build("monarch")
-    target = dict(ours.named_parameters())
-    with torch.no_grad():
-        for name, value in theirs.named_parameters():
-            if value.is_complex():  # (I, O, modes) -> modes first, real and imaginary parts last
-                name = name.removesuffix(".tensor")
-                value = torch.view_as_real(value.movedim((0, 1), (-2, -1)).contiguous())
-            target[name].copy_(value)
+    theirs, ours, corrected = (build(name) for name in ("fourier", "monarch", "corrected"))
+    for network in (ours, corrected):
+        _copy_weights(theirs, network)
     rest = copy.deepcopy(theirs)
     for block in (module for module in rest.modules() if hasattr(module, "convs")):
         block.convs = nn.ModuleList(_NoConvolution() for _ in range(n_layers))
-    return {"neuralop FNO": theirs, "Monarch-NO": ours, "no spectral layer": rest}
+    return {
+        "neuralop FNO": theirs,
+        "Monarch-NO": ours,
+        "corrected": corrected,
+        "no spectral layer": rest,
+    }
+
+
+@torch.no_grad()
+def _copy_weights(theirs: nn.Module, ours: nn.Module) -> None:
+    """Copy the weights of neuralop's network into ours."""
+    target = dict(ours.named_parameters())
+    for name, value in theirs.named_parameters():
+        if value.is_complex():  # (I, O, modes) -> modes first, real and imaginary parts last
+            name = name.removesuffix(".tensor")
+            value = torch.view_as_real(value.movedim((0, 1), (-2, -1)).contiguous())
+        target[name].copy_(value)
 
 
 class _NoConvolution(nn.Module):

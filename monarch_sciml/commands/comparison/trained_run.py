@@ -20,7 +20,7 @@ from monarch_sciml.commands.comparison.suitability import check_basis
 from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec, Spec, TextSpec
 from monarch_sciml.evaluation import count_parameters
 from monarch_sciml.evaluation.environment import environment
-from monarch_sciml.models import Normalized
+from monarch_sciml.models import Normalized, fit_bases, needs_bases
 from monarch_sciml.training import (
     Budget,
     NextTokenObjective,
@@ -37,6 +37,7 @@ from monarch_sciml.training import (
     n_samples_of,
     train,
 )
+from monarch_sciml.training.loading import training_fields
 
 SPEC = "spec.json"
 
@@ -149,6 +150,8 @@ def run_network(
     begun = options.resume and find_checkpoint(output / "checkpoints" / "last") is not None
     if contender.start_from is not None and not begun:
         start_from_run(model, contender.start_from, seed=seed)
+    if needs_bases(model) and not begun:
+        fit_bases(model, training_fields(data.train))
     result = train(
         model,
         objective,

@@ -19,6 +19,7 @@ from monarch_sciml.models.operators.operator_grid import (
     check_modes,
     padded_grid,
     padding_fractions,
+    resized,
 )
 from monarch_sciml.transforms.named import TransformName
 
@@ -47,9 +48,14 @@ class FNO(Network):
     n_layers
         Spectral layers.
     transform
-        "fourier" (neuralop's layer), "monarch", "dense", "corrected", "cosine" or "sine".
+        "fourier" (neuralop's layer), "monarch", "dense", "corrected", "cosine", "sine" or "pod"
+        (PODNO: the POD basis of the training fields, with as many modes as `n_modes` multiply to).
     init, per_channel, transform_rank, transform_order, grid_blocks, mode_blocks, per_axis
         Options of the learnable transforms; see `MonarchSpectralConv`.
+    learned_positions
+        Learned fields, the same for every sample, that are appended to the input: what a network
+        with a fixed transform can learn of a medium that is not homogeneous. On another grid they
+        are interpolated trigonometrically.
     factorization, rank
         Hold the spectral weights as a product of small tensors, with about `rank` times the dense
         parameters: "tucker" with rank 0.1 is neuralop's TFNO. "cp" and "tt" as in neuralop.
@@ -100,6 +106,7 @@ class FNO(Network):
         grid_blocks: int | tuple[int, ...] | None = None,
         mode_blocks: int | tuple[int, ...] | None = None,
         per_axis: bool = False,
+        learned_positions: int = 0,
         factorization: Literal["tucker", "cp", "tt"] | None = None,
         rank: float = 1.0,
         domain_padding: DomainPadding = None,
@@ -149,6 +156,11 @@ class FNO(Network):
         self._n_modes = self.max_n_modes
         self.in_channels = positive_int("in_channels", in_channels)
         dims = len(grid_shape)
+        self.positions: nn.Parameter | None = None
+        if learned_positions:
+            count = positive_int("learned_positions", learned_positions)
+            self.positions = nn.Parameter(torch.zeros(count, *grid_shape))
+            in_channels += count
         coordinates = GridEmbedding(in_channels, dims, [[0.0, 1.0]] * dims)
         self.network = NeuralopFNO(
             n_modes=tuple(n_modes),
@@ -206,4 +218,7 @@ class FNO(Network):
             raise TypeError(message(rule, "float64", remedy))
         check_field(x, self, self.in_channels, self.n_axes)
         check_modes(self._n_modes, padded_grid(x.shape[2:], self.padding))
+        if self.positions is not None:
+            positions = resized(self.positions, x.shape[2:])
+            x = torch.cat([x, positions.expand(x.shape[0], *positions.shape)], dim=1)
         return self.network(x, **kwargs)

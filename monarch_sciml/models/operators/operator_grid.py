@@ -57,6 +57,15 @@ def check_modes(n_modes: Sequence[int], grid: Sequence[int]) -> None:
     _spectral_parts.check_modes([positive_int("n_modes", modes) for modes in n_modes], grid)
 
 
+def resized(fields: Tensor, grid: Sequence[int]) -> Tensor:
+    """Return fields (C, n_1, ..., n_d) on another grid, by trigonometric interpolation."""
+    for axis, n in enumerate(grid, start=1):
+        if fields.shape[axis] != n:
+            spectrum = torch.fft.rfft(fields, dim=axis, norm="forward")
+            fields = torch.fft.irfft(spectrum, n, axis, norm="forward")
+    return fields
+
+
 def with_coordinates(x: Tensor) -> Tensor:
     """Append d channels with the coordinates j / n_i: (B, C, n_1, ...) -> (B, C + d, n_1, ...).
 

@@ -1,0 +1,163 @@
+"""Fixed transforms that are given by their rows: any basis, points that are not equally spaced, and
+the proper orthogonal decomposition of training data.
+
+Letters: n grid points in all, n_i along each axis, K modes, S fields.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from monarch_sciml._checks import finite, message, positive_int
+from monarch_sciml.transforms.base import Transform, oriented
+from monarch_sciml.transforms.basis import Kind
+
+
+class GivenTransform(Transform):
+    """A fixed transform with rows of the user's, M = rows (its transpose for a synthesis).
+
+    Parameters
+    ----------
+    rows
+        (K, n), real or complex, any numbers that are finite.
+    inverse
+        Map modes to the grid, y = rows^T x, instead.
+
+    Raises
+    ------
+    ValueError
+        When the rows are no matrix or not finite.
+
+    Notes
+    -----
+    The rows are a buffer and saved with the weights. A grid of other points needs rows of its own.
+    """
+
+    values: Tensor
+
+    def __init__(self, rows: Tensor, *, inverse: bool = False) -> None:
+        super().__init__()
+        if rows.ndim != 2:
+            rule = "`rows` must be a matrix (modes, points)"
+            raise ValueError(message(rule, f"shape {tuple(rows.shape)}", "Pass one row a mode."))
+        finite("rows", rows, remedy="Leave out the modes that hold them.")
+        n_modes, n = rows.shape
+        self.kind = Kind("given", inverse, n, n_modes, False, False, "forward")
+        rows = rows.detach().clone()
+        self.register_buffer("values", torch.view_as_real(rows) if rows.is_complex() else rows)
+
+    def rows(self) -> Tensor:
+        """Return the rows (K, n) in their dtype."""
+        return torch.view_as_complex(self.values) if self.values.ndim == 3 else self.values
+
+    def matrix(self) -> Tensor:
+        """Return the dense matrix, (K, n) for analysis and (n, K) for synthesis."""
+        return oriented(self.rows(), self.kind)
+
+    def resampled(self, n: int) -> Transform:
+        """Return the transform itself; ValueError for another number of points."""
+        if n != self.n:
+            rule = f"a transform given by its rows needs its own {self.n} points"
+            raise ValueError(message(rule, n, "Give the rows on the other points."))
+        return self
+
+
+def nonuniform_fourier_transform(
+    points: Tensor, n_modes: int, *, inverse: bool = False
+) -> GivenTransform:
+    """Return the DFT of samples at given points, rows exp(-2 pi i k t_x) / n.
+
+    Parameters
+    ----------
+    points
+        Places t (n,) in units of the domain, equally spaced ones being x / n.
+    n_modes
+        Modes of lowest frequency k, ascending from -(K // 2).
+    inverse
+        Evaluate modes at the points instead, exp(2 pi i k t_x).
+    """
+    k = torch.arange(positive_int("n_modes", n_modes)) - n_modes // 2
+    angle = 2 * math.pi * k.double()[:, None] * points.double()
+    rows = torch.polar(torch.ones_like(angle), angle if inverse else -angle)
+    return GivenTransform(rows if inverse else rows / len(points), inverse=inverse)
+
+
+class PODTransform(GivenTransform):
+    """The proper orthogonal decomposition of training fields over the whole grid.
+
+    The rows are the leading right singular vectors of all fields, scaled to mean square 1; the
+    analysis divides by n. They are zero until `fit` is called or weights are loaded.
+
+    Parameters
+    ----------
+    grid_shape
+        Grid n_1, ..., n_d; the transform acts on fields flattened to n points.
+    n_modes
+        Modes K.
+    inverse
+        From modes to the grid.
+
+    References
+    ----------
+    Cheng et al., "PODNO: Proper Orthogonal Decomposition Neural Operators", arXiv 2504.18513.
+    """
+
+    def __init__(self, grid_shape: Sequence[int], n_modes: int, *, inverse: bool = False) -> None:
+        self.grid_shape = tuple(grid_shape)
+        super().__init__(torch.zeros(n_modes, math.prod(self.grid_shape)), inverse=inverse)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the basis is there."""
+        return bool(self.values.any())
+
+    def fit(self, basis: Tensor) -> None:
+        """Take a basis (K, n) of `pod_basis`."""
+        rows = basis if self.kind.synthesis else basis / self.n
+        self.values.copy_(rows)
+
+    def rows(self) -> Tensor:
+        """Return the rows (K, n).
+
+        Raises
+        ------
+        ValueError
+            When the transform has no basis yet.
+        """
+        if not torch.compiler.is_compiling() and not self.is_fitted:
+            rule = "a POD transform must be fitted to training data"
+            remedy = "Call fit_bases(network, fields), or train by `monarch-sciml train`."
+            raise ValueError(message(rule, "none", remedy))
+        return self.values
+
+    def resampled(self, n: int | Sequence[int]) -> Transform:
+        """Return the transform itself; ValueError for another grid."""
+        sizes = (n,) if isinstance(n, int) else tuple(n)
+        if sizes not in (self.grid_shape, (self.n,)):
+            rule = f"a POD transform needs the grid of its training data, {self.grid_shape}"
+            raise ValueError(message(rule, sizes, "Fit one there."))
+        return self
+
+
+def pod_basis(fields: Tensor, n_modes: int) -> Tensor:
+    """Return the leading POD modes (K, n) of fields (S, n_1, ..., n_d), with mean square 1.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer independent fields than modes, or one is not finite.
+    """
+    finite("fields", fields, remedy="Look for damaged samples.")
+    matrix = fields.flatten(1).double()  # (S, n)
+    _, sigma, vh = torch.linalg.svd(matrix, full_matrices=False)
+    rank = int((sigma > sigma[0] * max(matrix.shape) * torch.finfo(torch.float64).eps).sum())
+    if rank < n_modes:
+        rule = f"a POD basis of {n_modes} modes needs as many independent training fields"
+        raise ValueError(message(rule, rank, "Lower `n_modes` or train on more samples."))
+    modes = vh[:n_modes] * math.sqrt(matrix.shape[1])
+    largest = modes.gather(1, modes.abs().argmax(1, keepdim=True))
+    return modes * largest.sign()
