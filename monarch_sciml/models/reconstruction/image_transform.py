@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -201,7 +201,8 @@ def plane_transform(
     start = ("i" if inverse else "") + ("random" if init == "random" else "dft")
     over_grid = None if separable else TRANSFORMS[transform].over_grid
     if over_grid is not None:
-        return over_grid([_kind(transform, start, n) for n in (height, width)], options)
+        kinds = [_kind(transform, start, n) for n in (height, width)]
+        return cast(CorrectedTransform, over_grid(kinds, options))
     patches, blocks = (
         count if isinstance(count, tuple | list) else (count, count)
         for count in (options.grid_blocks, options.mode_blocks)
