@@ -185,6 +185,7 @@ def _scan(path: Path, reader: dict[str, Any]) -> dict[str, Any]:
         "row padding": _range(found["row_padding"]),
         "voxel (mm)": _product(found["voxel_size"]) if found["voxel_size"] else None,
         "readouts": {k: n for k, n in (found["readouts"] or {}).items() if n} or None,
+        "EPI phase": _phase(found["phase_correction"]),
         "reference": found["reference"] or "none",
         "coil maps": "stored" if found["coil_maps"] else "none",
         "masks": found["masks"],
@@ -239,3 +240,11 @@ def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else " ".join(str(value).split())
+
+
+def _phase(phases: dict[int, tuple[float, float]] | None) -> str | None:
+    """Return the correction of the slice in the middle, in words; None for no correction."""
+    if not phases:
+        return None
+    constant, slope = phases[sorted(phases)[len(phases) // 2]]
+    return f"{constant:.2f} rad and {slope:.3f} rad a pixel between lines, corrected"

@@ -110,6 +110,18 @@ def test_real_scans(name, expected):
     assert found["dtype"] == ("complex128" if name.endswith(".mat") else "complex64")
 
 
+@needs_scans
+def test_the_phase_correction_of_epi_is_said():
+    pytest.importorskip("twixtools")
+    pytest.importorskip("pypulseq")
+    folder = SCANS / "pulseq"
+    epi, reference = folder / "ramp_epi_96_pe+.dat", folder / "ramp_epi_96_pe0.dat"
+    options = {"sequence": epi.with_suffix(".seq"), "reference_scan": reference}
+    found = facts(epi, **options)
+    assert found["matrix"] == "96 x 96" and "rad a pixel between lines" in found["EPI phase"]
+    assert "EPI phase" not in facts(epi)
+
+
 def test_another_contrast_is_described(tmp_path):
     rng = np.random.default_rng(0)
     kspace = rng.standard_normal((4, 32, 20, 2, 3)) + 0j

@@ -75,7 +75,8 @@ def make_plan(paths: Sequence[Path], settings: Settings, *, several: bool) -> Pl
     output = settings.output
     if not (several or _is_folder(output)):
         return _plan_of_one(paths[0], settings)
-    others = [p for p in (settings.mask_file, settings.coil_maps) if isinstance(p, Path)]
+    named = (settings.mask_file, settings.coil_maps, settings.reference_scan)
+    others = [path for path in named if isinstance(path, Path)]
     scans, skipped = _scans_in(paths, files_of(others))
     if output is None:
         return Plan(None, dict.fromkeys(scans, Destination()), [], skipped)

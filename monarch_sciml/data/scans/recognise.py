@@ -191,8 +191,8 @@ def describe_scan(
         `fully_sampled`, `padding`, `row_padding`, `transformed` (axes in image space already),
         `separate_calibration` (size of the calibration region with the lines beside the image, or
         None without such), `readouts` (how many of each kind),
-        `voxel_size`, `reference` (name and shape, or None), `coil_maps` (bool), `masks` (names of
-        stored ones), `notes`.
+        `voxel_size`, `phase_correction` (by slice, of EPI), `reference` (name and shape, or None),
+        `coil_maps` (bool), `masks` (names of stored ones), `notes`.
 
     Raises
     ------
@@ -233,6 +233,7 @@ def describe_scan(
         "separate_calibration": scan.with_calibration().calibration if separate else None,
         "readouts": header.get("readouts"),
         "voxel_size": header.get("voxel_size"),
+        "phase_correction": header.get("phase_correction"),
         "reference": f"{reference} {header['reference_shape']}" if reference else None,
         "coil_maps": scan.coil_maps is not None,
         "masks": header.get("masks") or None,

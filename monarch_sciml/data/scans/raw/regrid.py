@@ -66,8 +66,8 @@ def trapezoid_positions(
 ) -> np.ndarray:
     """Return where samples under a trapezoidal gradient lie in k-space, in steps.
 
-    The centre of k-space is passed at half the area of the trapezoid; the samples span H steps, as
-    scanners choose the amplitude.
+    The centre of k-space is passed at half the area of the trapezoid; its area from half a sample
+    before the first to half a sample after the last is H steps, as scanners choose the amplitude.
 
     Parameters
     ----------
@@ -98,9 +98,10 @@ def trapezoid_positions(
         falling = down - down**2 / (2 * ramp_down) if ramp_down > 0 else 0 * down
         return rising + flat + falling
 
-    moments = area(np.asarray(times, float))
+    times = np.asarray(times, float)
     half = float(area(corners[3:])[0]) / 2
-    step = np.diff(moments).mean() if len(moments) > 1 else 0.0
-    if not step > 0:
+    dwell = (times[-1] - times[0]) / max(len(times) - 1, 1)
+    first, last = area(np.array([times[0] - dwell / 2, times[-1] + dwell / 2]))
+    if not last > first:
         raise ValueError("the readout gradient has no area between the first and last sample")
-    return (moments - half) / (step * len(moments)) * n_pixels
+    return (area(times) - half) / (last - first) * n_pixels

@@ -40,7 +40,7 @@ def ramped():
     gradient = np.interp(fine, [0, 60, 140, 200], [0, 1, 1, 0])
     area = np.concatenate([[0], np.cumsum((gradient[1:] + gradient[:-1]) / 2 * np.diff(fine))])
     moments = np.interp(4 + 6 * (np.arange(32) + 0.5), fine, area) - area[-1] / 2
-    return moments / np.diff(moments).mean() / 32 * N
+    return moments / np.ptp(np.interp([4, 4 + 6 * 32], fine, area)) * N
 
 
 def epi(positions, *, phase=(0.0, 0.0), navigators=0, field=0.0):

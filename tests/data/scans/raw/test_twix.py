@@ -250,6 +250,38 @@ def test_three_dimensions_become_slices_of_hybrid_space(tmp_path, original):
     assert not scan.kspace[..., 7].any() and scan.kspace[..., 8].any()
 
 
+def ramped(original, mode=2):
+    """The header of an EPI readout: 320 samples of 1 us under a trapezoid of 340 us."""
+    header = copy.deepcopy(original["hdr"])
+    times = {"Rampup": 90, "Flattop": 160, "Rampdown": 90, "DelaySamples": 10}
+    header["Meas"] |= {f"alRegrid{name}Time": [time, 0] for name, time in times.items()}
+    header["Meas"] |= {"alRegridMode": [mode, 1], "aflRegridADCDuration": [320.0, 0.0]}
+    return header
+
+
+def test_readouts_on_ramps_are_regridded_by_the_header(monkeypatch, original):
+    """The samples that a readout on the ramps would have, at the positions that twixtools finds."""
+    header = ramped(original)
+    positions = twixtools.recon_helpers.calc_regrid_traj(header | {
+        "MeasYaps": {"sKSpace": {"lBaseResolution": N},
+                     "sSliceArray": {"asSlice": [{"dReadoutFOV": 1.0}]}}}, SAMPLES)  # fmt: skip
+    lines = expected_lines(original["mdb"])  # (l, c, N)
+    images = np.fft.ifft(np.fft.ifftshift(lines, axes=-1), norm="ortho")
+    pixels = np.fft.ifftshift(np.arange(N) - N // 2)
+    waves = np.exp(-2j * np.pi * np.outer(pixels, positions) / N) / N**0.5
+    samples = (images @ waves).astype(np.complex64)
+    blocks = []
+    for first, data in zip(original["mdb"], samples):
+        blocks.append(block(first, data))
+    measurements = [{**original, "hdr": header, "mdb": blocks}]
+    name = "monarch_sciml.data.scans.raw.twix.measurements_of"
+    monkeypatch.setattr(name, lambda path: measurements)
+    scan = read_scan(GRE)
+    found = scan.kspace[0][..., ::8].numpy().transpose(2, 0, 1)  # (c, N, l) -> (l, c, N)
+    factor = np.vdot(found, lines) / np.vdot(found, found)
+    assert np.linalg.norm(factor * found - lines) < 1e-3 * np.linalg.norm(lines)
+
+
 @pytest.mark.parametrize("path", [GRE, PULSEQ])
 @pytest.mark.parametrize("share", [0.003, 0.02, 0.3, 0.7, 0.99])
 def test_truncated_files_are_refused(tmp_path, path, share, capsys):
