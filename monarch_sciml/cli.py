@@ -167,7 +167,7 @@ def _generators() -> dict[str, Callable[..., Any]]:
 def _benchmarks() -> dict[str, Callable[..., Any]]:
     from monarch_sciml.commands.benchmark import command as benchmark
 
-    names = ("layer", "transform", "model", "mri", "generate", "load")
+    names = ("layer", "linear", "transform", "model", "mri", "generate", "load")
     return {name: getattr(benchmark, f"benchmark_{name}") for name in names}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from monarch_sciml.commands.benchmark import Effort
 from monarch_sciml.commands.benchmark.measure import MeasuredRow
@@ -83,6 +83,65 @@ def benchmark_layer(
 
     scans = dict.fromkeys(case[0] for case in cases)
     return run_benchmark(output, measure, scans=scans, memory=True, **options)
+
+
+def benchmark_linear(
+    output: Path,
+    *,
+    widths: Sequence[int] = (256, 512, 768, 1024, 2048),
+    vectors: Sequence[int] = (64, 512),
+    blocks: Sequence[int] = (4,),
+    parameters: float = 0.5,
+    candidates: Sequence[str] | None = None,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    **options: Any,
+) -> str:
+    """Time square structured layers against nn.Linear, forward and with backward.
+
+    Parameters
+    ----------
+    output
+        Folder to make.
+    widths
+        Inputs and outputs of a layer.
+    vectors
+        Vectors that are multiplied at once (samples times tokens).
+    blocks
+        Blocks of the Monarch layers.
+    parameters
+        Share of the dense parameters that the structured layers hold at most.
+    candidates
+        Some of "Monarch", "Monarch, contiguous", "low rank", "block-diagonal", "Kronecker",
+        "butterfly" and "torch-structured"; all but the last by default.
+    dtype
+        float32 or bfloat16.
+    **options
+        Options of `run_benchmark`: rounds, max_seconds, threads, device, overwrite.
+
+    Returns
+    -------
+    The table.
+
+    Raises
+    ------
+    ValueError
+        When a candidate is unknown or a width too small for it.
+    """
+    import torch
+
+    from monarch_sciml.commands.benchmark.linear import LINEAR, benchmark_linear_case
+
+    names = LINEAR if candidates is None else candidates
+    cases = [(n, b, count) for count in vectors for b in blocks for n in widths]
+
+    def measure(effort: Effort, device: str) -> Iterator[MeasuredRow]:
+        for width, n_blocks, count in cases:
+            yield from benchmark_linear_case(
+                width, count, n_blocks=n_blocks, parameters=parameters, effort=effort, names=names,
+                dtype=getattr(torch, dtype), device=device, case={"scan": "width"},
+            )  # fmt: skip
+
+    return run_benchmark(output, measure, scans=[], memory=False, **options)
 
 
 def benchmark_transform(

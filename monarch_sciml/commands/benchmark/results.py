@@ -95,7 +95,21 @@ def _threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-_CASE = ("grid", "size", "matrix", "dims", "modes", "channels", "coils", "batch", "pass")
+_CASE = (
+    "grid",
+    "size",
+    "width",
+    "vectors",
+    "blocks",
+    "dtype",
+    "matrix",
+    "dims",
+    "modes",
+    "channels",
+    "coils",
+    "batch",
+    "pass",
+)
 _EXTRA = ("error", "slices_per_second", "trajectories_per_minute", "samples_per_second")
 
 
