@@ -77,10 +77,14 @@ class StructuredLinear(nn.Module, ABC):
         Name of a factor and what to multiply the learning rate of a dense layer by. A step of Adam
         moves every entry by the same amount, so a factor with fan-in f moves the output f / n_in
         times as far as the dense matrix does. The default n_in / f makes up for it (Qiu et al.,
-        2024). `layers.parameter_groups` and the training loop apply them on request.
+        2024). The training loop applies them on request; `factor_rates` lists them.
+    guide, guide_share
+        A dense matrix W that takes part for a while and its share α: the layer is then (1 - α) M x
+        + α W x. None and 0 without; see `add_guide`.
     """
 
     bias: nn.Parameter | None
+    guide: nn.Parameter | None
     learning_rate_factors: dict[str, float]
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -90,6 +94,8 @@ class StructuredLinear(nn.Module, ABC):
         self.channel_axis = -1
         self.origin = "Linear"
         self.projection_error: float | None = None
+        self.guide_share = 0.0
+        self.register_parameter("guide", None)
 
     @classmethod
     @abstractmethod
@@ -123,7 +129,31 @@ class StructuredLinear(nn.Module, ABC):
 
     def factors(self) -> dict[str, nn.Parameter]:
         """Return the parameters that make M, by name."""
-        return {k: p for k, p in self.named_parameters(recurse=False) if k != "bias"}
+        return {k: p for k, p in self.named_parameters(recurse=False) if k not in ("bias", "guide")}
+
+    def matrix(self) -> Tensor:
+        """Return the matrix of the whole layer: M, or its mixture with the guide."""
+        if self.guide is None:
+            return self.dense_weight()
+        return torch.lerp(self.dense_weight(), self.guide, self.guide_share)
+
+    def add_guide(self) -> None:
+        """Add a dense matrix that starts as M and has the whole output at first.
+
+        Self-guided training: the dense matrix learns quickly while the factors find their way, and
+        hands over as `guide_share` falls to 0; then `remove_guide`.
+
+        References
+        ----------
+        Wei et al., "Building on efficient foundations: effective training of LLMs with structured
+        feedforward layers", NeurIPS 2024, arXiv 2406.16450, section 3.3.
+        """
+        self.guide = nn.Parameter(self.dense_weight().detach().clone())
+        self.guide_share = 1.0
+
+    def remove_guide(self) -> None:
+        """Take the dense matrix out; the layer is M again."""
+        self.guide, self.guide_share = None, 0.0
 
     @property
     def n_weights(self) -> int:
@@ -177,7 +207,10 @@ class StructuredLinear(nn.Module, ABC):
             rule = f"`x` must have {self.in_features} entries along its {where}"
             raise ValueError(message(rule, f"shape {tuple(x.shape)}", "Check `in_features`."))
         x = x if axis == -1 else x.movedim(axis, -1)
-        y = self.product(x.reshape(-1, self.in_features))  # (..., n_in) -> (N, n_in) -> (N, n_out)
+        flat = x.reshape(-1, self.in_features)  # (..., n_in) -> (N, n_in)
+        y = self.product(flat)  # (N, n_out)
+        if self.guide is not None:
+            y = torch.lerp(y, nn.functional.linear(flat, self.guide), self.guide_share)
         if self.bias is not None:
             y = y + self.bias.to(y.dtype)  # under autocast the product is in half precision
         y = y.reshape(*x.shape[:-1], self.out_features)
@@ -186,7 +219,7 @@ class StructuredLinear(nn.Module, ABC):
     @property
     def weight(self) -> Tensor:
         """Return M, shape (n_out, n_in): computed at every call, differentiable, read-only."""
-        matrix = self.dense_weight().as_subclass(ComputedWeight)
+        matrix = self.matrix().as_subclass(ComputedWeight)
         if all(getattr(p, _LOADED, False) for p in self.factors().values()):
             setattr(matrix, _LOADED, True)
         return matrix
@@ -256,7 +289,7 @@ class StructuredLinear(nn.Module, ABC):
         linear = nn.Linear(self.in_features, self.out_features, has_bias, "meta", factor.dtype)
         linear = linear.to_empty(device=factor.device)
         with torch.no_grad():
-            linear.weight.copy_(self.dense_weight())
+            linear.weight.copy_(self.matrix())
             if self.bias is not None:
                 linear.bias.copy_(self.bias)
         return linear

@@ -53,6 +53,10 @@ class Optimisation:
     densify_at
         Share of the optimiser's steps after which structured linear layers are multiplied out and
         training goes on densely (sparse-to-dense): 0.9 in the paper. None keeps them.
+    guided_until
+        Share of the steps during which a dense matrix guides every structured linear layer; its
+        share in the output falls from 1 to 0 as half a cosine (self-guided training: 0.5 in its
+        paper). None for no guide.
 
     Notes
     -----
@@ -71,6 +75,7 @@ class Optimisation:
     transform_decay: float = 0.0
     factor_learning_rates: Literal["fan_in"] | None = None
     densify_at: float | None = None
+    guided_until: float | None = None
 
     def __post_init__(self) -> None:
         one_of("optimizer", self.optimizer, ("adam", "adamw"))
@@ -82,9 +87,15 @@ class Optimisation:
             if getattr(self, name) is not None:
                 positive_number(name, getattr(self, name))
         one_of("factor_learning_rates", self.factor_learning_rates, (None, "fan_in"))
-        if self.densify_at is not None and not 0 < self.densify_at < 1:
-            rule = "`densify_at` must be a share of the steps between 0 and 1"
-            raise ValueError(message(rule, self.densify_at, "Use 0.9, or None for never."))
+        for name in ("densify_at", "guided_until"):
+            share = getattr(self, name)
+            if share is not None and not 0 < share < 1:
+                rule = f"`{name}` must be a share of the steps between 0 and 1"
+                raise ValueError(message(rule, share, "Use 0.9, or None for never."))
+        if (self.guided_until or 0) > (self.densify_at or 1):
+            rule = "`guided_until` must not be after `densify_at`"
+            got = f"{self.guided_until} and {self.densify_at}"
+            raise ValueError(message(rule, got, "Lower it."))
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Return the groups "weights", "transform" and of factors, those with members, for `Adam`.

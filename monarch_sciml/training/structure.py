@@ -7,6 +7,7 @@ densifies has checkpoints of either kind.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 from monarch_sciml._checks import message
+from monarch_sciml.layers import StructuredLinear
 from monarch_sciml.models.conversion.record import conversion_record, restore_conversion
 from monarch_sciml.models.conversion.replacements import dense_pairs, put_pairs
-from monarch_sciml.models.convert import densify
 from monarch_sciml.training.optimisation import Optimisation
 
 STRUCTURE = "structure"
@@ -87,7 +88,25 @@ def check_structure(model: nn.Module, path: Path) -> None:
         raise ValueError(message(rule, got, remedy))
 
 
-def densified(
+def add_guides(model: nn.Module) -> None:
+    """Let a dense matrix guide every structured layer of a network, in place."""
+    for layer in _layers(model):
+        layer.add_guide()
+
+
+def set_guides(model: nn.Module, progress: float) -> None:
+    """Set the share of the guides when this part of their time is over: half a cosine to 0."""
+    for layer in _layers(model):
+        layer.guide_share = 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def remove_guides(model: nn.Module) -> None:
+    """Take the guides out of every structured layer, in place."""
+    for layer in _layers(model):
+        layer.remove_guide()
+
+
+def rebuilt(
     model: nn.Module,
     optimizer: Adam,
     scheduler: LambdaLR,
@@ -96,27 +115,23 @@ def densified(
     steps_per_epoch: int,
     epochs: int,
 ) -> tuple[Adam, LambdaLR]:
-    """Multiply the structured layers of a network out in the midst of its training, in place.
-
-    The function stays the same, the moments go over to the dense weights, and the schedule goes on
-    at the step it has reached.
+    """Return optimiser and schedule of a network whose parameters have changed, to go on with.
 
     Parameters
     ----------
     model
         The network, without a wrapper.
     optimizer, scheduler
-        Those it has been trained with; not to be used afterwards.
+        Those it has been trained with; not to be used afterwards. The state of parameters that
+        `optimizer` holds goes over, and the schedule goes on at the step it has reached.
     optimisation, steps_per_epoch, epochs
         What they were made from.
-
-    Returns
-    -------
-    The optimiser and the schedule to go on with.
     """
-    densify(model, inplace=True, optimizer=optimizer)
     new = optimisation.build_optimizer(model)
-    new.state.update(optimizer.state)
+    for group in new.param_groups:
+        for p in group["params"]:
+            if p in optimizer.state:
+                new.state[p] = optimizer.state[p]
     schedule = optimisation.build_scheduler(new, steps_per_epoch=steps_per_epoch, epochs=epochs)
     state = schedule.state_dict()
     state["last_epoch"] = scheduler.last_epoch
@@ -129,6 +144,10 @@ def densified(
     for group, rate in zip(new.param_groups, rates):
         group["lr"] = rate
     return new, schedule
+
+
+def _layers(model: nn.Module) -> list[StructuredLinear]:
+    return [module for module in model.modules() if isinstance(module, StructuredLinear)]
 
 
 def _count(layers: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from monarch_sciml._checks import message
 from monarch_sciml._signals import check_stopped, deferred
 from monarch_sciml.layers import StructuredLinear
+from monarch_sciml.models import densify
 from monarch_sciml.training.checkpoint import (
     load_state,
     load_weights,
@@ -39,7 +40,7 @@ from monarch_sciml.training.records import (
     check_settings,
     run_settings,
 )
-from monarch_sciml.training.structure import densified
+from monarch_sciml.training.structure import add_guides, rebuilt, remove_guides, set_guides
 
 LOSS_CHECK_EVERY = 16
 """Steps between two looks at the loss; each look makes the CPU wait for the GPU."""
@@ -66,10 +67,13 @@ class TrainingRun:
         self.result, self.progress = result, result.progress
         self.accelerator, self.num_workers = accelerator, num_workers
         structured = any(isinstance(m, StructuredLinear) for m in model.modules())
-        if optimisation.densify_at is not None and not structured:
-            rule = "`densify_at` needs a network with structured linear layers"
-            remedy = "Use StructuredNetwork or monarchize, or leave `densify_at` out."
-            raise ValueError(message(rule, f"{type(model).__name__} without any", remedy))
+        for name in ("densify_at", "guided_until"):
+            if getattr(optimisation, name) is not None and not structured:
+                rule = f"`{name}` needs a network with structured linear layers"
+                remedy = f"Use StructuredNetwork or monarchize, or leave `{name}` out."
+                raise ValueError(message(rule, f"{type(model).__name__} without any", remedy))
+        if optimisation.guided_until is not None:
+            add_guides(model)
         n_samples = n_samples_of(data.train)
         if self.validation is not None:
             n_samples_of(self.validation)
@@ -105,14 +109,28 @@ class TrainingRun:
         self.accelerator._optimizers.clear()
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
 
-    def _densify(self) -> None:
-        """Multiply the structured layers out and go on, when `densify_at` is reached."""
-        share = self.optimisation.densify_at
+    def _restructure(self) -> None:
+        """Do what the schedule asks of the structured layers at this step.
+
+        Guides hand over step by step and are removed when `guided_until` is reached; the layers are
+        multiplied out, with the moments of the optimiser, when `densify_at` is.
+        """
         total = self._length["steps_per_epoch"] * self.budget.epochs
-        if share is None or self.progress.step != round(share * total):
+        guided, dense = (
+            None if share is None else round(share * total)
+            for share in (self.optimisation.guided_until, self.optimisation.densify_at)
+        )
+        step, network = self.progress.step, self.network
+        if guided is not None and step < guided:
+            set_guides(network, step / guided)
+        if step not in (guided, dense):
             return
-        network, optimizer = self.network, self.optimizer.optimizer
-        optimizer, self.scheduler = densified(
+        optimizer = self.optimizer.optimizer
+        if step == guided:
+            remove_guides(network)
+        if step == dense:
+            densify(network, inplace=True, optimizer=optimizer)
+        optimizer, self.scheduler = rebuilt(
             network, optimizer, self.scheduler, optimisation=self.optimisation, **self._length
         )
         self._prepare(network, optimizer)
@@ -235,7 +253,7 @@ class TrainingRun:
         return total / count
 
     def _step(self, batch: Batch) -> Tensor:
-        self._densify()
+        self._restructure()
         self.optimizer.zero_grad()
         loss = self.objective.loss(self.model, batch)
         self.accelerator.backward(loss)

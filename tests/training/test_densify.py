@@ -1,6 +1,7 @@
 """Sparse-to-dense inside the training loop: no jump, exact resume, checkpoints of either kind."""
 
 import types
+from dataclasses import replace
 
 import pytest
 import torch
@@ -131,6 +132,40 @@ def test_checkpoints_of_either_kind_are_loaded(tmp_path):
     assert early.progress.epoch == 2
 
 
+GUIDED = Optimisation(learning_rate=1e-2, guided_until=0.5)
+
+
+@pytest.mark.parametrize("optimisation", [GUIDED, replace(GUIDED, densify_at=0.5)])
+def test_guides_hand_over_and_go_and_a_run_resumes_across_that(tmp_path, one_thread, optimisation):
+    whole = Channels()
+    x = torch.randn(3, 1, 16)
+    before = whole(x)
+    whole.first.add_guide()
+    torch.testing.assert_close(whole(x), before)  # the guide starts as the product
+    torch.testing.assert_close(whole.first.to_linear()(x), whole.first(x))
+    whole.first.remove_guide()
+    result = run(whole, tmp_path / "whole", optimisation)
+    names = {name.rpartition(".")[2] for name, _ in whole.named_parameters()}
+    dense = optimisation.densify_at is not None
+    assert names == ({"weight", "bias"} if dense else {"left", "right", "bias"})
+    losses = [row["train_loss"] for row in result.progress.history]
+    assert losses[-1] < losses[0]
+    part = Channels()
+    with pytest.raises(Stopped):
+        train(
+            part, StopsAfter(2), data(), optimisation=optimisation, budget=BUDGET,
+            output=tmp_path / "part", progress=False,
+        )  # fmt: skip
+    assert part.first.guide is not None and 0 < part.first.guide_share < 1
+    loaded = Channels()
+    load_weights(loaded, tmp_path / "part" / "checkpoints" / "last", adapt=True)
+    assert 0 < loaded.first.guide_share < 1
+    resumed = Channels()
+    run(resumed, tmp_path / "part", optimisation, resume=True)
+    for a, b in zip(whole.parameters(), resumed.parameters()):
+        assert torch.equal(a, b)
+
+
 def test_factors_have_their_own_rates():
     groups = Optimisation(factor_learning_rates="fan_in").parameter_groups(Channels())
     rates = {group["name"]: group["lr"] / 1e-3 for group in groups}
@@ -144,3 +179,5 @@ def test_a_dense_network_cannot_be_multiplied_out(tmp_path):
         run(nn.Linear(16, 16), tmp_path, OPTIMISATION)
     with pytest.raises(ValueError, match="must be a share of the steps between 0 and 1, got"):
         Optimisation(densify_at=1.5)
+    with pytest.raises(ValueError, match="`guided_until` must not be after `densify_at`, got 0"):
+        Optimisation(densify_at=0.5, guided_until=0.6)

@@ -127,7 +127,7 @@ def dense_again(layer: StructuredLinear) -> nn.Module:
     place = {"device": factor.device, "dtype": factor.dtype}
     dense = kind.build(layer.in_features, layer.out_features, layer.bias is not None, **place)
     with torch.no_grad():
-        dense.get_parameter("weight").copy_(kind.from_matrix(layer.dense_weight()))
+        dense.get_parameter("weight").copy_(kind.from_matrix(layer.matrix()))
         if layer.bias is not None:
             dense.get_parameter("bias").copy_(layer.bias)
     return dense

@@ -19,6 +19,10 @@ from monarch_sciml.models.conversion.plan import LinearConversion, plan_conversi
 CLASSES: dict[str, type[StructuredLinear]] = {cls.__name__: cls for cls in STRUCTURES.values()}
 
 
+_ABOUT = ("class", "origin", "shares", "guided")
+"""Entries of a layer in a record that are no arguments of its class."""
+
+
 @dataclass(frozen=True)
 class TableRow:
     """One layer of a conversion.
@@ -131,6 +135,7 @@ def conversion_record(model: nn.Module) -> dict[str, Any]:
             attentions.append(name)
         elif isinstance(module, StructuredLinear):
             entry = {"class": type(module).__name__, "origin": module.origin, **module.options()}
+            entry |= {} if module.guide is None else {"guided": module.guide_share}
             owner = first.setdefault(id(next(iter(module.factors().values()))), name)
             layers[name] = entry if owner == name else {**entry, "shares": owner}
     for name, module in model.named_modules():
@@ -170,9 +175,12 @@ def restore_conversion(model: nn.Module, record: Mapping[str, Any]) -> nn.Module
             rule = f"`{name}` must be a dense layer to be converted"
             remedy = "Build the model with the configuration that the weights were trained with."
             raise ValueError(message(rule, type(dense).__name__, remedy))
-        options = {k: v for k, v in entry.items() if k not in ("class", "origin", "shares")}
+        options = {k: v for k, v in entry.items() if k not in _ABOUT}
         layer = _restored(dense, CLASSES[entry["class"]], options)
         layer.channel_axis, layer.origin = kind.channel_axis, kind.name
+        if "guided" in entry:
+            layer.add_guide()
+            layer.guide_share = float(entry["guided"])
         if "shares" in entry:
             other = _found(model, entry["shares"])
             for factor in layer.factors():
