@@ -20,9 +20,12 @@ from monarch_sciml._files import refusal
 from monarch_sciml._signals import received
 
 PROGRAM = "monarch-sciml"
-POSITIONAL = ("evaluate", "reconstruct", "info")
+POSITIONAL = ("evaluate", "reconstruct", "info", "pack")
 """Commands about one thing that exists: it is named first, without --config."""
-SEVERAL = {"reconstruct": ("path", "scans: files, or folders of them")}
+SEVERAL = {
+    "reconstruct": ("path", "scans: files, or folders of them"),
+    "pack": ("path", "files of arrays"),
+}
 """Commands about one thing or several, the name of that argument and what it is."""
 FLAT = {"reconstruct": "settings"}
 """Commands whose options are one dataclass, without a prefix on the command line: its name."""
@@ -146,6 +149,7 @@ def _functions() -> dict[str, Callable[..., Any]]:
     from monarch_sciml.commands.comparison.evaluate import evaluate_run
     from monarch_sciml.commands.comparison.train import train_network
     from monarch_sciml.commands.info import info
+    from monarch_sciml.commands.pack import pack_arrays
     from monarch_sciml.commands.reconstruct import reconstruct
 
     return {
@@ -154,6 +158,7 @@ def _functions() -> dict[str, Callable[..., Any]]:
         "evaluate": evaluate_run,
         "reconstruct": reconstruct,
         "info": info,
+        "pack": pack_arrays,
     }
 
 

@@ -7,6 +7,7 @@ from monarch_sciml.data.fields.formats.arrays import ArrayFields as ArrayFields
 from monarch_sciml.data.fields.formats.monarch_h5 import FieldFile as FieldFile
 from monarch_sciml.data.fields.formats.pdebench import PDEBenchFile as PDEBenchFile
 from monarch_sciml.data.fields.formats.the_well import TheWellFile as TheWellFile
+from monarch_sciml.data.fields.pack import pack as pack
 from monarch_sciml.data.fields.pairs import PairModule as PairModule
 from monarch_sciml.data.fields.recognise import describe_fields as describe_fields
 from monarch_sciml.data.fields.recognise import open_fields as open_fields

@@ -150,6 +150,7 @@ class MemoryArrays(ArrayFile):
     """
 
     container = "memory"
+    on_disk = False
 
     def __init__(self, arrays: Mapping[str, Any], path: str = "the arrays in memory") -> None:
         self.path = Path(path)
@@ -191,9 +192,10 @@ class JoinedArrays(ArrayFile):
     """
 
     container = "several files"
+    on_disk = False
 
     def __init__(self, paths: Sequence[str | Path]) -> None:
-        self.path = Path(paths[0]).parent
+        self.path = Path(", ".join(map(str, paths)))
         self._places: dict[str, tuple[ArrayFile, str]] = {}
         for path in map(Path, paths):
             file = open_arrays(path)
@@ -241,6 +243,7 @@ class Selected(ArrayFile):
 
     def __init__(self, file: ArrayFile, variable: str) -> None:
         self.path, self.container, self._file = file.path, file.container, file
+        self.on_disk = file.on_disk
         wanted = variable.replace("/", ".").strip(".")
         inside = [n for n in file.shapes if n.replace("/", ".").startswith(f"{wanted}.")]
         self._places = {name[len(wanted) + 1 :]: name for name in inside}

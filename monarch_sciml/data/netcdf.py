@@ -53,7 +53,7 @@ class DatasetArrays(ArrayFile):
             rule = f"{self.path} is a {self.container} file, which xarray reads"
             remedy = "Install it: pip install 'monarch_sciml[netcdf]'."
             raise ImportError(message(rule, "no xarray", remedy)) from error
-        options = {"consolidated": False} if self._engine == "zarr" else {}
+        options: dict[str, Any] = {"consolidated": False} if self._engine == "zarr" else {}
         return xarray.open_dataset(
             self.path, engine=self._engine, decode_times=False, cache=False, **options
         )

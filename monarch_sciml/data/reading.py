@@ -31,6 +31,8 @@ class ArrayFile(ABC):
     ----------
     path
         The file.
+    on_disk
+        Whether `path` is one file that holds them all.
     container
         What the arrays are stored in, for display.
     shapes
@@ -41,6 +43,7 @@ class ArrayFile(ABC):
 
     path: Path
     container: str
+    on_disk: bool = True
     shapes: Mapping[str, tuple[int, ...]]
     dims: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 

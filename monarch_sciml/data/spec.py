@@ -20,7 +20,10 @@ class FieldSpec:
     A sample is a dict: `input` (n_steps_in, n_fields_in, *grid_shape) and `target`
     (n_steps_out, n_fields_out, *grid_shape). Time-dependent sets have n_fields_in == n_fields_out;
     a steady problem (Darcy) is one step in, one step out. Samples are in physical units;
-    `normalization` says what a network is to see instead (`DataModule.statistics`).
+    `normalization` says what a network is to see instead (`DataModule.statistics`). Where fields
+    are given and not predicted, `input_only` names them, and a sample holds them as `input_only`
+    (n_given, *grid): a network sees them in each step as the last channels. `dtype` is that of
+    samples and network.
     """
 
     fields: tuple[str, ...]
@@ -33,13 +36,15 @@ class FieldSpec:
     boundary: tuple[str, ...]
     dt: float | None = None
     normalization: FieldNormalization | None = None
+    input_only: tuple[str, ...] = ()
+    dtype: str = "float32"
 
     @property
     def network_arguments(self) -> dict[str, Any]:
         """Sizes a network is built with; input steps and fields are flattened into channels."""
         return {
             "grid_shape": self.grid_shape,
-            "in_channels": self.n_steps_in * self.n_fields_in,
+            "in_channels": self.n_steps_in * self.n_fields_in + len(self.input_only),
             "out_channels": self.n_fields_out,
         }
 

@@ -74,7 +74,8 @@ class RolloutObjective(Objective):
     with norms over fields and grid; the gradient runs through the whole roll-out. The metrics are
     those of the whole roll-out.
 
-    Batches hold `input` (B, T_in, C, *grid) and `target` (B, T_out, C, *grid). With T_out = 1
+    Batches hold `input` (B, T_in, C, *grid) and `target` (B, T_out, C, *grid), and where fields are
+    given but not predicted `input_only` (B, G, *grid), which every step sees too. With T_out = 1
     nothing is fed back and the fields of `target` may differ from those of `input` (Darcy).
 
     Attributes
@@ -117,11 +118,13 @@ class RolloutObjective(Objective):
         target = batch["target"]
         n_steps, n_fields = target.shape[1], target.shape[2]
         _check_feedback(batch["input"], target)
+        given = batch.get("input_only")  # (B, G, *grid)
         window = batch["input"].flatten(1, 2)  # (B, T_in C, *grid)
         n_seen = window.shape[1]
         chunks: list[Tensor] = []
         while sum(chunk.shape[1] for chunk in chunks) < n_steps:
-            chunk = model(window)  # (B, k C, *grid)
+            seen = window if given is None else torch.cat([window, given], dim=1)
+            chunk = model(seen)  # (B, k C, *grid)
             _check_chunk(chunk, target)
             chunks.append(chunk.unflatten(1, (-1, n_fields)))
             if n_steps > 1:
@@ -186,7 +189,11 @@ class OneStepObjective(RolloutObjective):
             axes = (1, *range(3, windows.ndim))
             size = windows.square().mean(dim=axes, keepdim=True).sqrt()  # (B T_out, 1, C, 1...)
             windows = windows + self.noise * size * torch.randn_like(windows)
-        steps = model(windows.flatten(1, 2))  # (B T_out, C, *grid)
+        seen = windows.flatten(1, 2)  # (B T_out, T_in C, *grid)
+        if "input_only" in batch:  # (B, G, *grid) -> (B T_out, G, *grid)
+            given = batch["input_only"].repeat_interleave(n_out, dim=0)
+            seen = torch.cat([seen, given], dim=1)
+        steps = model(seen)  # (B T_out, C, *grid)
         if steps.shape[1] != target.shape[2]:
             rule = f"the network must return one step of {target.shape[2]} channels"
             remedy = "Set its out_channels to that, or train it with RolloutObjective."

@@ -14,7 +14,7 @@ from torch import nn
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml.commands.comparison.building import Given, build
 from monarch_sciml.commands.comparison.recipe import NetworkFactory, Recipe
-from monarch_sciml.commands.comparison.trained_run import SPEC, check_folder_name
+from monarch_sciml.commands.comparison.trained_run import SPEC, check_folder_name, in_precision
 from monarch_sciml.commands.comparison.yaml_file import read_yaml
 from monarch_sciml.data.scans.samples import ScanNormalization
 from monarch_sciml.data.spec import FieldSpec, ScanSpec, Spec
@@ -158,13 +158,16 @@ def load_model(network: NetworkFactory, run: Path, *, checkpoint: str = "best") 
     stored = _stored_spec(run)
     arguments = dict(stored["network_arguments"])
     try:
-        model = network(arguments.pop("grid_shape"), **arguments)
+        model = in_precision(network, arguments, stored.get("dtype", "float32"))
     except (TypeError, KeyError) as error:  # sizes that no network has
         raise ValueError(_damaged_spec(run / SPEC, error)) from error
     if stored.get("normalization"):
         spec = saved_spec(run)
         assert isinstance(spec, FieldSpec)
-        given, wanted = torch.ones(spec.n_fields_in), torch.ones(spec.n_fields_out)
+        n_given = spec.n_fields_in
+        if spec.input_only:  # one number a channel
+            n_given = spec.n_steps_in * spec.n_fields_in + len(spec.input_only)
+        given, wanted = torch.ones(n_given), torch.ones(spec.n_fields_out)
         model = Normalized(model, given, given, wanted, wanted)  # the weights bring the numbers
     model = model.eval()
     load_weights(model, run / "checkpoints" / checkpoint, adapt=True)

@@ -11,7 +11,7 @@ from monarch_sciml._checks import message
 from monarch_sciml.data.spec import FieldSpec, Spec
 from monarch_sciml.transforms import SineTransform
 
-_EQUAL = ("fields", "n_steps_in", "n_fields_in", "n_fields_out")
+_EQUAL = ("fields", "n_steps_in", "n_fields_in", "n_fields_out", "input_only")
 _KNOWN = ("domain_extent", "dt")
 """Lengths and times: compared where both sides know them."""
 

@@ -111,12 +111,32 @@ def build(network: NetworkFactory, data: DataModule, *, seed: int) -> nn.Module:
     """
     arguments = dict(data.spec.network_arguments)
     torch.manual_seed(seed)
-    model = network(arguments.pop("grid_shape"), **arguments)
+    model = in_precision(network, arguments, getattr(data.spec, "dtype", "float32"))
     check_basis(model, data.spec)
     if data.statistics is None:
         return model
     given, wanted = data.statistics
     return Normalized(model, given.mean, given.std, wanted.mean, wanted.std)
+
+
+def in_precision(network: NetworkFactory, sizes: Mapping[str, Any], dtype: str) -> nn.Module:
+    """Build a network whose weights, and what it computes of sizes, are float32 or float64."""
+    arguments, before = dict(sizes), torch.get_default_dtype()
+    wanted = torch.float64 if dtype == "float64" else torch.float32
+    torch.set_default_dtype(wanted)
+    try:
+        model = network(arguments.pop("grid_shape"), **arguments)
+    finally:
+        torch.set_default_dtype(before)
+    return model if wanted is torch.float32 else model._apply(_doubled)
+
+
+def _doubled(values: Tensor) -> Tensor:
+    return (
+        values.to(torch.complex128)
+        if values.is_complex()
+        else (values.double() if values.is_floating_point() else values)
+    )
 
 
 def run_network(

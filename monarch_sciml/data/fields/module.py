@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch.utils.data import Dataset
 
 from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.data.fields.axes import Axes
 from monarch_sciml.data.fields.folder import check_alike
 from monarch_sciml.data.fields.recognise import open_fields
 from monarch_sciml.data.fields.samples import FieldSamples, Window
@@ -18,6 +20,7 @@ from monarch_sciml.data.fields.source import FieldSource
 from monarch_sciml.data.normalization import UnitGaussian
 from monarch_sciml.data.spec import DataModule, FieldNormalization
 
+Spacing = Literal["even", "any"]
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -32,6 +35,7 @@ class FieldModule(DataModule):
     windows: dict[Split, Window]
     input_fields: tuple[str, ...]
     target_fields: tuple[str, ...]
+    input_only: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -47,11 +51,16 @@ class FieldModule(DataModule):
         test_path: Path | None = None,
         split: Literal["samples", "time"] = "samples",
         normalization: FieldNormalization | None = None,
+        axes: Axes | None = None,
+        variable: str | None = None,
+        spacing: Spacing = "even",
     ) -> None:
         self.path = Path(path)
-        self.source = self.test_source = open_data(self.path, boundary)
+        one_of("spacing", spacing, get_args(Spacing))
+        options = {"boundary": boundary, "axes": axes, "variable": variable}
+        self.source = self.test_source = open_data(self.path, spacing, **options)
         if test_path is not None:
-            self.test_source = open_data(Path(test_path), boundary)
+            self.test_source = open_data(Path(test_path), spacing, **options)
             check_alike(self.source, self.test_source)
         self.subsample = positive_int("subsample", subsample)
         self.in_memory = in_memory
@@ -105,6 +114,7 @@ class FieldModule(DataModule):
             **{
                 "input_fields": self.input_fields,
                 "target_fields": self.target_fields,
+                "input_only": self.input_only,
                 "subsample": self.subsample,
                 "dtype": self.dtype,
                 "in_memory": self.in_memory,
@@ -129,7 +139,13 @@ class FieldModule(DataModule):
         """Mean and std of input and target fields where `normalization` asks for it."""
         if self.normalization is None:
             return None
-        return self.input_statistics, self.target_statistics
+        given = self.input_statistics
+        if self.input_only:  # one number a channel: the frames seen, then what is given alone
+            steps = self.windows["train"].n_steps_in
+            alone = UnitGaussian.fit(self._split("train").blocks(fields=self.input_only))
+            means, stds = [given.mean] * steps, [given.std] * steps
+            given = UnitGaussian(torch.cat([*means, alone.mean]), torch.cat([*stds, alone.std]))
+        return given, self.target_statistics
 
     def _grid(self) -> dict[str, Any]:
         """The part of the specification that every subclass shares."""
@@ -139,17 +155,34 @@ class FieldModule(DataModule):
             "domain_extent": self.source.domain_extent,
             "boundary": self.source.boundary,
             "normalization": self.normalization,
+            "dtype": str(self.dtype).removeprefix("torch."),
         }
 
 
-def open_data(path: Path, boundary: Sequence[str] | None = None) -> FieldSource:
-    """Open the file of a data module; when it is missing, say how to make it."""
+def open_data(path: Path, spacing: Spacing = "even", **options: Any) -> FieldSource:
+    """Open the file of a data module; when it is missing, say how to make it.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When `open_fields` refuses it, or the points of its grid are not equally spaced.
+    """
     if not path.exists():
         rule = "the data file must exist"
         made = f"PROBLEM --output {path}" if path.suffix in (".h5", ".hdf5") else "PROBLEM"
         remedy = f"Make it with `monarch-sciml generate {made}`, or correct the path."
         raise FileNotFoundError(message(rule, str(path), remedy))
-    return open_fields(path, boundary=boundary)
+    source = open_fields(path, **options)
+    uneven = source.layout.uneven
+    if uneven and spacing == "even":
+        points = source.layout.coordinates[source.layout.axes.index(uneven[0])] or ()
+        steps = [b - a for a, b in pairwise(points)]
+        rule = f"the points of {path} along {uneven[0]} must be equally spaced"
+        remedy = "Interpolate them, or pass `spacing: any` to take them in their order as they are."
+        raise ValueError(message(rule, f"steps from {min(steps):.3g} to {max(steps):.3g}", remedy))
+    return source
 
 
 def split_samples(

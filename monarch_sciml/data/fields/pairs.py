@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from monarch_sciml._checks import message, positive_int
-from monarch_sciml.data.fields.module import SPLITS, FieldModule, known_fields
+from monarch_sciml.data.fields.axes import Axes
+from monarch_sciml.data.fields.module import SPLITS, FieldModule, Spacing, known_fields
 from monarch_sciml.data.fields.samples import Window
 from monarch_sciml.data.normalization import UnitGaussian
 from monarch_sciml.data.spec import FieldNormalization, FieldSpec
@@ -35,7 +36,9 @@ class PairModule(FieldModule):
     input_frame, target_frame
         Which frames of a trajectory, 0 the first and −1 the last; both or, for steady fields, none.
     input_fields, target_fields
-        Names; by default the first field of a steady file is the input, the others are the target.
+        Names. By default the input of a steady file is what its names say is given (`x`, `a`,
+        `input`), otherwise the first array, with all its parts and channels, and a number of each
+        sample; the target is the rest.
         For trajectories the default of both is every field that varies in time.
     subsample
         Keep each n-th grid point along every axis.
@@ -45,11 +48,16 @@ class PairModule(FieldModule):
     boundary
         Condition along each axis of the grid, where the file does not tell it (`open_fields`).
     dtype
-        "float32" or "float64", of the samples.
+        "float32" or "float64", of the samples and of the network that is trained on them.
     normalization
         "unit_gaussian": `train` and `compare` put the network between fields of zero mean and unit
         variance (`models.Normalized`), one mean and std a field over the training samples. Samples,
         losses and metrics stay in physical units.
+    axes, variable
+        Names of the axes of arrays, and the array or group to use alone (`open_fields`).
+    spacing
+        "even", or "any" to take points that are not equally spaced in their order: networks and
+        metrics then treat them as equally spaced.
 
     Raises
     ------
@@ -93,6 +101,9 @@ class PairModule(FieldModule):
         boundary: list[str] | None = None,
         dtype: Literal["float32", "float64"] = "float32",
         normalization: FieldNormalization | None = None,
+        axes: Axes | None = None,
+        variable: str | None = None,
+        spacing: Spacing = "even",
     ) -> None:
         super().__init__(
             path,
@@ -105,15 +116,18 @@ class PairModule(FieldModule):
             boundary=boundary,
             test_path=test_path,
             normalization=normalization,
+            axes=axes,
+            variable=variable,
+            spacing=spacing,
         )
         self._frames = self._chosen(input_frame, target_frame)
-        names = self.source.fields
         steady = self.source.n_times == 1
+        given, wanted = self.source.layout.pair
         self.input_fields = known_fields(
-            self.source, list(names[:1]) if steady and input_fields is None else input_fields
+            self.source, list(given) if steady and input_fields is None else input_fields
         )
         self.target_fields = known_fields(
-            self.source, list(names[1:]) if steady and target_fields is None else target_fields
+            self.source, list(wanted) if steady and target_fields is None else target_fields
         )
         given, wanted = self._frames
         if not steady and given == wanted and set(self.input_fields) & set(self.target_fields):

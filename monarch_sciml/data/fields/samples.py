@@ -71,6 +71,8 @@ class FieldSamples(Dataset[dict[str, Tensor]]):
         Which frames.
     input_fields, target_fields
         Names.
+    input_only
+        Names of fields that are the same in every frame; `input_only` (G, *grid) of a sample.
     subsample
         Keep each n-th grid point along every axis.
     dtype
@@ -93,13 +95,15 @@ class FieldSamples(Dataset[dict[str, Tensor]]):
         *,
         input_fields: Sequence[str],
         target_fields: Sequence[str],
+        input_only: Sequence[str] = (),
         subsample: int = 1,
         dtype: torch.dtype = torch.float32,
         in_memory: bool | None = None,
     ) -> None:
         self.source, self.samples, self.window = source, samples, window
         self.input_fields, self.target_fields = tuple(input_fields), tuple(target_fields)
-        self.fields = tuple(dict.fromkeys([*input_fields, *target_fields]))
+        self.input_only = tuple(input_only)
+        self.fields = tuple(dict.fromkeys([*input_fields, *target_fields, *input_only]))
         self.subsample, self.dtype = subsample, dtype
         if in_memory is None:
             in_memory = math.prod(self._shape) * dtype.itemsize <= KEPT_BYTES
@@ -121,9 +125,11 @@ class FieldSamples(Dataset[dict[str, Tensor]]):
             sample = self.samples[trajectory]
             values = self._read(range(sample, sample + 1), frames)[0]
         given, wanted = self.window.parts(values)
+        alone = self._select(values[:1], self.input_only)[0] if self.input_only else None
         return {
             "input": self._select(given, self.input_fields),
             "target": self._select(wanted, self.target_fields),
+            **({} if alone is None else {"input_only": alone}),
         }
 
     def fingerprint(self) -> str:

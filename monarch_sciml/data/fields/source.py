@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -65,6 +66,14 @@ class FieldLayout:
     def varying(self) -> tuple[str, ...]:
         """The fields that change in time; all of them where none does."""
         return tuple(name for name in self.fields if name not in self.constant) or self.fields
+
+    @property
+    def pair(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The fields that are given and those that are wanted, where none is named."""
+        given = self.inputs or tuple(
+            name for name in self.fields if _array_of(name) == _array_of(self.fields[0])
+        )
+        return given, tuple(name for name in self.fields if name not in given)
 
     @property
     def uneven(self) -> tuple[str, ...]:
@@ -167,11 +176,15 @@ class FieldSource(ABC):
         names = self.fields if fields is None else tuple(fields)
         for name in names:
             one_of("fields", name, self.fields)
-        with reading(self.path):
+        with self._reading():
             loaded = list(self._load_all(names, samples, times))
         checked = [self._checked(*pair, samples) for pair in zip(names, loaded)]
         # F of (N, T, *grid) -> (N, T, F, *grid)
         return torch.stack(checked, dim=2).contiguous()
+
+    def _reading(self) -> AbstractContextManager[None]:
+        """Turn an error of a file library into one line that names the file."""
+        return reading(self.path)
 
     def _load_all(self, fields: Sequence[str], samples: slice, times: slice) -> Iterable[Tensor]:
         """Read fields one after the other; a format that stores them together reads them so."""
@@ -195,7 +208,8 @@ class FieldSource(ABC):
     def describe(self) -> dict[str, Any]:
         """Return what the file is, as plain values, for display."""
         layout, times = self.layout, self.layout.times
-        constant = {"constant": list(layout.constant)} if layout.constant else {}
+        constant: dict[str, Any] = {"inputs": list(layout.inputs)} if layout.inputs else {}
+        constant |= {"constant": list(layout.constant)} if layout.constant else {}
         return {
             "format": self.format,
             "path": str(self.path),
@@ -211,6 +225,13 @@ class FieldSource(ABC):
             "boundary": list(layout.boundary),
             **self.about,
         }
+
+
+def _array_of(field: str) -> str:
+    """The name of a field without its complex part and the number of its channel."""
+    name = field.removesuffix(".real").removesuffix(".imag")
+    array, _, channel = name.rpartition("_")
+    return array if array and channel.isdigit() else name
 
 
 def evenly_spaced(points: Sequence[float]) -> bool:

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Literal
 
 from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.data.fields.axes import Axes
 from monarch_sciml.data.fields.module import (
     SPLITS,
     FieldModule,
+    Spacing,
     Split,
     check_frames,
     known_fields,
     split_frames,
 )
 from monarch_sciml.data.fields.samples import Window
+from monarch_sciml.data.fields.source import FieldSource
 from monarch_sciml.data.spec import FieldNormalization, FieldSpec
 
 
@@ -62,11 +65,20 @@ class TrajectoryModule(FieldModule):
     boundary
         Condition along each axis of the grid, where the file does not tell it (`open_fields`).
     dtype
-        "float32" or "float64", of the samples.
+        "float32" or "float64", of the samples and of the network that is trained on them.
     normalization
         "unit_gaussian": `train` and `compare` put the network between fields of zero mean and unit
         variance (`models.Normalized`), one mean and std a field over the training samples. Samples,
         losses and metrics stay in physical units.
+    axes, variable
+        Names of the axes of arrays, and the array or group to use alone (`open_fields`).
+    spacing
+        "even", or "any" to take points that are not equally spaced in their order: networks and
+        metrics then treat them as equally spaced.
+    input_only
+        Names of fields G that are the same in every frame (a force, a coefficient, a medium): the
+        network sees them in every step, after the frames, and does not predict them. A sample holds
+        them as `input_only` (G, *grid).
 
     Raises
     ------
@@ -126,6 +138,10 @@ class TrajectoryModule(FieldModule):
         boundary: list[str] | None = None,
         dtype: Literal["float32", "float64"] = "float32",
         normalization: FieldNormalization | None = None,
+        axes: Axes | None = None,
+        variable: str | None = None,
+        spacing: Spacing = "even",
+        input_only: list[str] | None = None,
     ) -> None:
         one_of("split", split, ("samples", "time"))
         if split == "time" and test_path is not None:
@@ -143,11 +159,15 @@ class TrajectoryModule(FieldModule):
             test_path=test_path,
             split=split,
             normalization=normalization,
+            axes=axes,
+            variable=variable,
+            spacing=spacing,
         )
         start = positive_int("start", start, minimum=0)
         n_in, stride = positive_int("n_steps_in", n_steps_in), positive_int("stride", stride)
         n_out = positive_int("n_steps_out", n_steps_out)
         self.input_fields = self.target_fields = known_fields(self.source, fields)
+        self.input_only = _known_constants(self.source, input_only or [], self.input_fields)
         self.window = Window(range(start, start + 1), n_in, n_out, stride)
         check_frames(self.source, start + self.window.span)
         n_step = positive_int("window_steps", window_steps) if windows else n_out
@@ -176,8 +196,25 @@ class TrajectoryModule(FieldModule):
             n_fields_in=len(self.input_fields),
             n_fields_out=len(self.input_fields),
             dt=None if dt is None else dt * self.window.stride,
+            input_only=self.input_only,
             **self._grid(),
         )
+
+
+def _known_constants(
+    source: FieldSource, names: list[str], predicted: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the fields that are given alone; ValueError for one that changes or is predicted."""
+    for name in names:
+        one_of("input_only", name, source.fields)
+        if name not in source.layout.constant:
+            rule = f"`input_only` fields of {source.path} must be the same in every frame"
+            remedy = "Store it without times, or predict it too: name it in `fields`."
+            raise ValueError(message(rule, f"`{name}`, which has {source.n_times}", remedy))
+        if name in predicted:
+            rule = "`input_only` fields must not be among `fields`"
+            raise ValueError(message(rule, repr(name), "Leave it out of one of them."))
+    return tuple(dict.fromkeys(names))
 
 
 def windows_within(frames: range, window: Window, name: Split) -> Window:

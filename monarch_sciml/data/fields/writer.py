@@ -19,10 +19,8 @@ from torch import Tensor
 from monarch_sciml import __version__
 from monarch_sciml._checks import message
 from monarch_sciml.data.fields.formats.monarch_h5 import FORMAT, VERSION, plain_attributes
-from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.data.fields.source import GRID_AXES, FieldLayout
 from monarch_sciml.data.hdf5 import writable_hdf5
-
-_AXES = "xyz"
 
 
 class FieldWriter:
@@ -157,15 +155,18 @@ class FieldWriter:
 def _attributes(
     layout: FieldLayout, generator: str, parameters: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
+    n_axes = len(layout.grid_shape)
     return {
         "format": FORMAT,
         "format_version": VERSION,
         "fields": json.dumps(layout.fields),
-        "grid": "uniform",
+        "grid": "any" if layout.uneven else "uniform",
         "units": "dimensionless",
         "boundary": json.dumps(layout.boundary),
         "domain_extent": np.array(layout.domain_extent, dtype=np.float64),
         **({"constant": json.dumps(layout.constant)} if layout.constant else {}),
+        **({"inputs": json.dumps(layout.inputs)} if layout.inputs else {}),
+        **({"axes": json.dumps(layout.axes)} if layout.axes != GRID_AXES[:n_axes] else {}),
         "dt": np.nan if layout.dt is None else layout.dt,
         "generator": generator,
         "parameters": json.dumps(parameters, sort_keys=True),
@@ -201,9 +202,10 @@ def _create(
             for key, value in attributes.items():
                 file.attrs[key] = _stored(value)
             coordinates, fields = file.create_group("coordinates"), file.create_group("fields")
-            times = layout.times or range(layout.n_times)
+            unknown = [np.nan] * layout.n_times if layout.n_times > 1 else [0.0]
+            times = layout.times or unknown
             coordinates.create_dataset("time", data=np.array(times, dtype=np.float64))
-            for axis, points in zip(_AXES, grid_points):
+            for axis, points in zip(layout.axes, grid_points):
                 coordinates.create_dataset(axis, data=np.asarray(points, dtype=np.float64))
             file.create_dataset("completed", data=np.zeros(layout.n_samples, dtype=np.uint8))
             stored = h5py.h5t.py_create(_numpy_type(dtype))

@@ -150,6 +150,8 @@ class FNO(Network):
             per_axis=per_axis,
         )
         misplaced = any(n % 2 for n in padded[:-1])
+        single = torch.get_default_dtype() == torch.float32  # neuralop's layer knows no other
+        neuralops = transform == "fourier" and single and not misplaced
         self.grid_shape = tuple(grid_shape)
         self.n_axes = len(grid_shape)
         self.max_n_modes, self.padding = tuple(n_modes), fractions
@@ -175,7 +177,7 @@ class FNO(Network):
             domain_padding=fractions,  # type: ignore[arg-type]
             factorization=factorization,  # type: ignore[arg-type]
             rank=rank,
-            conv_module=SpectralConv if transform == "fourier" and not misplaced else ours,  # type: ignore[arg-type]
+            conv_module=SpectralConv if neuralops else ours,  # type: ignore[arg-type]
         )
         if fractions is not None:
             self.network.domain_padding = DomainPadding(fractions)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -98,11 +98,10 @@ class ArrayFields(TableFields):
         domain_extent: tuple[float, ...] | None = None,
     ) -> None:
         opened = path if isinstance(path, ArrayFile) else open_arrays(path)
-        self._arrays = arrays = selected(opened, variable)
-        with reading(arrays.path) if arrays.path.exists() else _nothing():
+        self.arrays = arrays = selected(opened, variable)
+        with self._reading():
             found = complete(arrays, self._found(arrays, axes))
-            if not found.inputs:
-                found = replace(found, inputs=given_arrays(found))
+            found = replace(found, inputs=_given(found))
             points = {
                 axis: _points_of(arrays, axis, name, found.axes.get(name, ()))
                 for axis, name in found.points.items()
@@ -130,9 +129,12 @@ class ArrayFields(TableFields):
     def _no_reading(self, arrays: ArrayFile) -> ValueError:
         return unknown_axes(arrays)
 
+    def _reading(self) -> AbstractContextManager[None]:
+        return reading(self.arrays.path) if self.arrays.on_disk else nullcontext()
+
     @contextmanager
     def _opened(self) -> Iterator[Reader]:
-        with self._arrays.opened() as read:
+        with self.arrays.opened() as read:
             yield read
 
     def describe(self) -> dict[str, Any]:
@@ -140,15 +142,19 @@ class ArrayFields(TableFields):
         return {**super().describe(), "format": self._format}
 
 
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
 def _published(arrays: ArrayFile) -> Reading | None:
     """The reading of the FNO paper's files, which MATLAB wrote."""
     ours = arrays.container.startswith("MATLAB")
     return (by_pair_names(arrays, FNO) or by_times(arrays)) if ours else None
+
+
+def _given(found: Reading) -> tuple[str, ...]:
+    """The arrays of a steady reading that are given: by their names, or the first; and numbers."""
+    on_grid = [name for name, axes in found.axes.items() if _grid_of(axes)]
+    numbers = tuple(name for name in found.axes if name not in on_grid)
+    first = tuple(on_grid[:1]) if len(on_grid) > 1 else ()
+    inputs = found.inputs or given_arrays(found) or first
+    return (*inputs, *(name for name in numbers if name not in inputs))
 
 
 def _points_of(arrays: ArrayFile, axis: str, name: str, axes: tuple[str, ...]) -> np.ndarray:

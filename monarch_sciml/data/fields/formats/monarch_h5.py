@@ -5,9 +5,11 @@ Layout, version 1:
     /                        attributes `format`, `format_version`, `fields`, `units`, `boundary`,
                              `domain_extent`, `dt`, `grid`, `generator`, `parameters` (JSON),
                              `seed`, `package_version`; text as UTF-8 of fixed length; `constant`
-                             names the fields that are the same in every frame, where there are any
+                             names the fields that are the same in every frame, `inputs` those that
+                             are given and `axes` the axes of the grid, where they are not x, y, z
     /fields/NAME             (N, T, *grid), float32 or float64, attribute `units`
-    /coordinates/time        (T,); /coordinates/x, y, z: the grid points along each axis
+    /coordinates/time        (T,), NaN where not known; /coordinates/x, y, z: the grid points
+                             along each axis
     /completed               (N,), 1 where a sample is written
 
 Shapes: N samples, T times, F fields, then the grid. Everything is dimensionless. The grid points
@@ -17,6 +19,7 @@ of a periodic axis leave out its end, those of another include it.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +28,7 @@ from torch import Tensor
 
 from monarch_sciml._checks import message
 from monarch_sciml._reading import open_hdf5
-from monarch_sciml.data.fields.source import FieldLayout, FieldSource
+from monarch_sciml.data.fields.source import GRID_AXES, FieldLayout, FieldSource
 
 FORMAT = "monarch_sciml/fields"
 VERSION = 1
@@ -59,6 +62,7 @@ class FieldFile(FieldSource):
             _check_attributes(path, attributes)
             names = tuple(json.loads(attributes["fields"]))
             shape = file["fields"][names[0]].shape
+            axes = tuple(json.loads(attributes.get("axes", "[]"))) or GRID_AXES[: len(shape) - 2]
             n_missing = int((file["completed"][()] == 0).sum())
             layout = FieldLayout(
                 fields=names,
@@ -67,8 +71,11 @@ class FieldFile(FieldSource):
                 grid_shape=tuple(shape[2:]),
                 domain_extent=tuple(float(x) for x in attributes["domain_extent"]),
                 boundary=tuple(json.loads(attributes["boundary"])),
-                times=tuple(file["coordinates/time"][()].tolist()),
+                times=_known(file["coordinates/time"][()].tolist()),
                 constant=tuple(json.loads(attributes.get("constant", "[]"))),
+                inputs=tuple(json.loads(attributes.get("inputs", "[]"))),
+                axes=axes,
+                coordinates=tuple(tuple(file["coordinates"][axis][()].tolist()) for axis in axes),
             )
             about = {key: attributes[key] for key in ("generator", "package_version")}
             about |= {"seed": int(attributes["seed"]), "dtype": str(file["fields"][names[0]].dtype)}
@@ -81,6 +88,11 @@ class FieldFile(FieldSource):
     def _load(self, field: str, samples: slice, times: slice) -> Tensor:
         with open_hdf5(self.path) as file:
             return torch.from_numpy(file["fields"][field][samples, times])
+
+
+def _known(times: list[float]) -> tuple[float, ...] | None:
+    """The times of the frames; None where they are not known, which NaN says."""
+    return None if any(map(math.isnan, times)) else tuple(times)
 
 
 def plain_attributes(file: Any) -> dict[str, Any]:
