@@ -63,7 +63,7 @@ def fourier_rmse(prediction: Tensor, target: Tensor, *, bands: tuple[int, int] =
     waves = [torch.arange(size, dtype=torch.float64, device=error.device) for size in kept]
     radius = _radius(waves).floor().long().flatten()
     shells = _sum_shells(spectrum.flatten(3), radius, int(radius.max()) + 1)
-    shells = shells[..., : min(kept)].sqrt() / math.prod(grid_shape)
+    shells = shells[..., : _n_shells(grid_shape)].sqrt() / math.prod(grid_shape)
     parts = torch.tensor_split(shells, list(bands), dim=-1)
     return torch.stack([part.mean(dim=-1).mean(dim=(1, 2)) for part in parts], dim=-1)
 
@@ -76,7 +76,7 @@ def band_sizes(grid_shape: Sequence[int], *, bands: tuple[int, int] = BANDS) -> 
     >>> band_sizes((64, 64)), band_sizes((16, 16))
     ((4, 8, 20), (4, 4, 0))
     """
-    n_shells = min(_kept(grid_shape))
+    n_shells = _n_shells(grid_shape)
     edges = [0, *(min(edge, n_shells) for edge in bands), n_shells]
     return tuple(after - before for before, after in pairwise(edges))
 
@@ -125,10 +125,15 @@ def energy_spectrum(field: Tensor, *, domain_extent: Sequence[float] | None = No
 
 
 def _kept(grid_shape: Sequence[int]) -> tuple[int, ...]:
-    """Wavenumbers along each axis that PDEBench's code counts."""
-    if len(grid_shape) == 1:
-        return (grid_shape[0] // 2 + 1,)
-    return tuple(size // 2 for size in grid_shape)
+    """Wavenumbers along each axis that PDEBench's code counts; an axis of one point has k = 0."""
+    n_axes = sum(size > 1 for size in grid_shape)
+    return tuple(size // 2 + (n_axes == 1) if size > 1 else 1 for size in grid_shape)
+
+
+def _n_shells(grid_shape: Sequence[int]) -> int:
+    """Number of whole shells: the wavenumbers of the shortest axis of more than one point."""
+    pairs = zip(_kept(grid_shape), grid_shape)
+    return min((kept for kept, size in pairs if size > 1), default=1)
 
 
 def _radius(waves: list[Tensor]) -> Tensor:

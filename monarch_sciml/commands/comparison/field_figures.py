@@ -110,8 +110,9 @@ class _Seen:
         """Return the energy (B, k) of all fields at the last time, up to the Nyquist wavenumber."""
         extent = self.spec.domain_extent
         last = energy_spectrum(fields[:, -1:], domain_extent=extent)  # (B, 1, C, k)
-        waves = [n // 2 * max(extent) / size for n, size in zip(self.spec.grid_shape, extent)]
-        return last.sum(dim=(1, 2))[:, : int(min(waves)) + 1]
+        axes = zip(self.spec.grid_shape, extent)
+        waves = [n // 2 * max(extent) / size for n, size in axes if n > 1]
+        return last.sum(dim=(1, 2))[:, : int(min(waves, default=0)) + 1]
 
     def _stacked(self, what: str) -> dict[str, np.ndarray]:
         return {name: torch.stack(runs).numpy() for name, runs in self.curves[what].items()}
