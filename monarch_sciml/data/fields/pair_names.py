@@ -153,11 +153,13 @@ def _trajectories(arrays: ArrayFile, pair: PairNames) -> Reading:
 
 
 def _starts_with(arrays: ArrayFile, pair: PairNames, axis: int) -> bool:
-    """Whether the first frame along an axis of the target is the input, of the first sample."""
+    """Whether the first frame along an axis is the input, of the first sample and the last."""
     u = arrays.shapes[pair.wanted]
-    index = tuple(0 if p == axis else slice(1) if p == 0 else slice(None) for p in range(len(u)))
+    ends = slice(None, None, max(1, u[0] - 1))
+    index = tuple(0 if p == axis else ends if p == 0 else slice(None) for p in range(len(u)))
     first = np.ravel(arrays.window(pair.wanted, index))
-    return bool(np.allclose(first, np.ravel(arrays.window(pair.given, (slice(1),))), rtol=1e-5))
+    given = np.ravel(arrays.window(pair.given, (ends,)))
+    return first.shape == given.shape and bool(np.allclose(first, given, rtol=1e-5))
 
 
 def _steady_boundary(arrays: ArrayFile, pair: PairNames, n_dims: int) -> str:

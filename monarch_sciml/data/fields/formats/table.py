@@ -131,8 +131,9 @@ class TableFields(FieldSource):
         window = window.transpose([stored.kept.index(a) for a in order if a in stored.kept])
         lacking = tuple(place for place, axis in enumerate(order) if axis not in stored.kept)
         window = np.expand_dims(window, lacking)
-        if self._flipped:
-            window = np.flip(window, tuple(order.index(axis) for axis in self._flipped))
+        turned = tuple(order.index(axis) for axis in self._flipped if axis in stored.kept)
+        if turned:
+            window = np.flip(window, turned).copy()
         counts = [len(range(part.start, part.stop, part.step)) for part in (samples, times)]
         values = torch.from_numpy(real_part(window, name))
         return values.expand(*counts, *layout.grid_shape)
