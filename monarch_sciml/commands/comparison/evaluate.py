@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import nn
+
 from monarch_sciml._checks import message
 from monarch_sciml.commands.comparison.saved import (
     data_options,
@@ -14,6 +16,8 @@ from monarch_sciml.commands.comparison.saved import (
 )
 from monarch_sciml.commands.comparison.suitability import check_transfer
 from monarch_sciml.evaluation.metrics_table import summary_text
+from monarch_sciml.models import Normalized
+from monarch_sciml.models.operators.operator_grid import padded_grid
 from monarch_sciml.training import evaluate_model, is_main_process
 
 OF_ANOTHER_FILE = {"n_train": 0, "n_validation": 0, "test_path": None}
@@ -28,6 +32,7 @@ def evaluate_run(
     checkpoint: Literal["best", "last"] = "best",
     split: Literal["train", "validation", "test"] = "test",
     batch_size: int | None = None,
+    n_modes: list[int] | None = None,
     progress: bool = True,
     trust: bool = False,
 ) -> str:
@@ -52,6 +57,9 @@ def evaluate_run(
         train, validation or test.
     batch_size
         Samples at once, a matter of memory; that of the training by default.
+    n_modes
+        Modes along each axis that the network is to use, at most those it was trained with: fewer
+        for a grid with fewer points than modes.
     progress
         Show a bar.
     trust
@@ -80,8 +88,10 @@ def evaluate_run(
     if samples is None:
         rule = f"the run must have {split} samples"
         raise ValueError(message(rule, "none", "Choose another split."))
+    model = load_model(made.network, run, checkpoint=checkpoint)
+    _fit_modes(model, n_modes, spec.grid_shape)
     metrics = evaluate_model(
-        load_model(made.network, run, checkpoint=checkpoint),
+        model,
         made.objective,
         samples,
         batch_size=made.budget.batch_size if batch_size is None else batch_size,
@@ -94,6 +104,24 @@ def evaluate_run(
         here, there = (" x ".join(map(str, s.grid_shape)) for s in (spec, trained))
         text += f"\n\ngrid: {here}, trained on {there}"
     return text
+
+
+def _fit_modes(model: nn.Module, n_modes: list[int] | None, grid: tuple[int, ...]) -> None:
+    """Lower the modes of a network where that is asked for; ValueError where the grid needs it."""
+    network: Any = model.network if isinstance(model, Normalized) else model
+    if not isinstance(getattr(type(network), "n_modes", None), property):
+        if n_modes is not None:
+            rule = "`n_modes` must be left out for a network whose modes cannot be lowered"
+            raise ValueError(message(rule, type(network).__name__, "Leave it out."))
+        return
+    if n_modes is not None:
+        network.n_modes = tuple(n_modes)
+    held, points = network.n_modes, padded_grid(grid, getattr(network, "padding", None))
+    fitting = [min(modes, n) for modes, n in zip(held, points)]
+    if len(held) == len(points) and fitting != list(held):
+        rule = f"the grid must have at least as many points as the network has modes, {held}"
+        remedy = f'Leave modes out by --n_modes "{fitting}", or evaluate on a finer grid.'
+        raise ValueError(message(rule, grid, remedy))
 
 
 def _of_another_file(run: Path, data: dict[str, Any], split: str) -> dict[str, Any]:

@@ -48,7 +48,9 @@ def test_trajectories_with_what_is_given_alone(tmp_path):
         3,
     )
     turned = torch.from_numpy(force[3, :, ::-1].copy())
-    assert torch.equal(sample["input_only"], torch.stack([turned, torch.full((Y, X), nu[3])]))
+    assert torch.equal(
+        sample["input_only"], torch.stack([turned, torch.full((Y, X), nu[3], dtype=torch.float64)])
+    )
     assert torch.equal(sample["input"][0, 0], torch.from_numpy(u[3, 0, :, ::-1].copy()))
 
 
