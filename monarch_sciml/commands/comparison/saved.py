@@ -167,7 +167,8 @@ def load_model(network: NetworkFactory, run: Path, *, checkpoint: str = "best") 
         n_given = spec.n_fields_in
         if spec.input_only:  # one number a channel
             n_given = spec.n_steps_in * spec.n_fields_in + len(spec.input_only)
-        given, wanted = torch.ones(n_given), torch.ones(spec.n_fields_out)
+        kind = torch.float64 if spec.dtype == "float64" else torch.float32
+        given, wanted = torch.ones(n_given, dtype=kind), torch.ones(spec.n_fields_out, dtype=kind)
         model = Normalized(model, given, given, wanted, wanted)  # the weights bring the numbers
     model = model.eval()
     load_weights(model, run / "checkpoints" / checkpoint, adapt=True)

@@ -8,7 +8,8 @@ import yaml
 from monarch_sciml import models
 from monarch_sciml.cli import main
 from monarch_sciml.commands.comparison.evaluate import evaluate_run
-from monarch_sciml.commands.comparison.saved import load_model, load_run, saved_spec
+from monarch_sciml.commands.comparison.loaded_run import load_run
+from monarch_sciml.commands.comparison.saved import saved_spec
 from monarch_sciml.commands.comparison.trained_run import build
 from monarch_sciml.data import PairModule, TrajectoryModule, pack
 from monarch_sciml.metrics import fourier_rmse
@@ -131,8 +132,8 @@ def run(packed):
 def test_a_run_keeps_its_precision_and_its_inputs(run):
     spec = saved_spec(run)
     assert (spec.dtype, spec.input_only) == ("float64", ("force",))
-    model = load_model(load_run(run).network, run)
-    assert {p.dtype for p in model.parameters()} == {torch.float64}
+    model = load_run(run).model
+    assert {value.dtype for value in model.state_dict().values()} == {torch.float64}
     assert "relative_l2" in evaluate_run(run, progress=False)
 
 
