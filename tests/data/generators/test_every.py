@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from monarch_sciml import data
-from monarch_sciml.data import FieldFile
+from monarch_sciml.data import Batch, FieldFile
+from monarch_sciml.data.generators import PROBLEMS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -79,3 +80,29 @@ def test_a_misspelt_option_is_a_type_error(name, tmp_path):
     with pytest.raises(TypeError, match="n_sample"):
         getattr(data, f"generate_{name}")(tmp_path / "a.h5", n_sample=3)
     assert not list(tmp_path.iterdir())
+
+
+CHEAPER = {
+    "navier_stokes": {"grid": 32},
+    "diffusion_reaction": {"grid": 32},
+    "lid_driven_cavity": {"grid": 17},
+    "wave_in_medium": {"grid": 64, "resolution": 32},
+    "shallow_water": {"grid": 32, "resolution": 32},
+}
+"""Resolutions for the test below; the physics stays that of the default set."""
+
+
+def test_the_default_set_can_be_learned_from(name):
+    """Samples differ, the last frame differs from the first one, and it has not decayed."""
+    problem = PROBLEMS[name](**CHEAPER.get(name, {}))
+    layout = problem.layout(3)
+    batch = Batch(range(3), 0, torch.float32, lambda share: None)
+    fields = problem.solve(batch).double().flatten(3)  # (n, T, F, points)
+    index = max(layout.fields.index(field) for field in layout.varying)
+    if layout.constant or layout.n_times > 1:
+        index = 0  # of a trajectory the field that is given at first
+    first, last = fields[:, 0, index], fields[:, -1, index]
+    assert (last - last.mean(dim=0)).norm() > 0.1 * last.norm()
+    if layout.n_times > 1:
+        assert (last - first).norm() > 0.1 * last.norm()
+        assert last.norm() > 0.1 * first.norm()
