@@ -229,6 +229,44 @@ class WaveInMedium:
         total = self._mass @ local + (u * (self._stiffness @ u)).sum(axis=0) / 2
         return torch.from_numpy(total).view(fields.shape[:2])
 
+    def eigenfunctions(self, n_modes: int) -> tuple[Tensor, Tensor]:
+        """Return the lowest frequencies ω and functions φ of the medium, −∇·(c² ∇φ) = ω² φ.
+
+        Parameters
+        ----------
+        n_modes
+            How many, from the lowest frequency on.
+
+        Returns
+        -------
+        frequencies : Tensor
+            ω (n_modes,), ascending, in radians per unit of time.
+        functions : Tensor
+            φ (n_modes, N) or (n_modes, N, N) at the nodes, mean square 1, up to their sign.
+
+        Raises
+        ------
+        ValueError
+            When there are fewer nodes, or the sides absorb, where no such functions exist.
+        """
+        from scipy.sparse.linalg import eigsh
+
+        inner = np.flatnonzero(~self._walls) if self._walls is not None else np.s_[:]
+        root = self._mass[inner] ** -0.5
+        n_modes, n_inner = positive_int("n_modes", n_modes), len(root)
+        if n_modes >= n_inner or self._damping is not None:
+            rule = f"`n_modes` must be below the {n_inner} nodes, and the sides must not absorb"
+            got = f"{n_modes} with {self.sides} sides"
+            raise ValueError(message(rule, got, "Take fewer modes, or other sides."))
+        symmetric = root[:, None] * self._stiffness[inner][:, inner] * root[None, :]
+        start = np.random.default_rng(0).standard_normal(n_inner)
+        squared, vectors = eigsh(symmetric, k=n_modes, sigma=-1.0, v0=start)
+        functions = np.zeros((n_modes, len(self._mass)))
+        functions[:, inner] = (root[:, None] * vectors).T
+        grid = (self._axis.n_points,) * self.n_dims
+        frequencies = np.sqrt(np.maximum(squared, 0.0))
+        return torch.from_numpy(frequencies), torch.from_numpy(functions.reshape(-1, *grid))
+
     def check_dt(self, dt: float | None) -> float:
         """Return the largest step to take (None: the usual); ValueError when it is not stable."""
         if dt is None:

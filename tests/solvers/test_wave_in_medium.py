@@ -170,6 +170,31 @@ class TestAgainstOthers:
         assert torch.equal(together[1:2], alone)
 
 
+class TestEigenfunctions:
+    def test_homogeneous_square(self):
+        """sin(πjx) sin(πky), ω = π c √(j² + k²), between Dirichlet sides."""
+        solver = WaveInMedium(24, lambda *x: 2 * even(*x), n_dims=2, sides="dirichlet")
+        frequencies, functions = solver.eigenfunctions(6)
+        wanted = 2 * math.pi * torch.tensor([2.0, 5.0, 5.0, 8.0, 10.0, 10.0]).sqrt()
+        torch.testing.assert_close(frequencies, wanted.double(), rtol=1e-4, atol=0)
+        first = 2 * torch.sin(math.pi * solver.points)[:, None] * torch.sin(math.pi * solver.points)
+        torch.testing.assert_close(functions[0].abs(), first, rtol=0, atol=1e-3)
+
+    def test_they_swing_in_an_uneven_medium(self):
+        solver = WaveInMedium(64, uneven, n_dims=1)
+        frequencies, functions = solver.eigenfunctions(6)
+        fields, _ = solver.solve(functions, t_end=0.4)
+        wanted = torch.cos(0.4 * frequencies)[:, None] * functions
+        assert frequencies[0] < 1e-3  # the constant of a periodic medium
+        torch.testing.assert_close(fields[:, 0, 0], wanted, rtol=0, atol=1e-3)
+
+    def test_errors(self):
+        with pytest.raises(ValueError, match="below the 16 nodes"):
+            WaveInMedium(16, even, n_dims=1).eigenfunctions(16)
+        with pytest.raises(ValueError, match="must not absorb, got 2 with absorbing"):
+            WaveInMedium(16, even, n_dims=1, sides="absorbing").eigenfunctions(2)
+
+
 class TestErrors:
     def test_stable_up_to_the_largest_step_and_refused_beyond(self):
         solver = WaveInMedium(32, uneven, n_dims=2)
