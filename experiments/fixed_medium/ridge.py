@@ -18,7 +18,10 @@ from monarch_sciml.data import PairModule
 
 def matrices(samples):
     pairs = [samples[i] for i in range(len(samples))]
-    return [torch.stack([pair[name].flatten() for pair in pairs]).double() for name in ("input", "target")]
+    return [
+        torch.stack([pair[name].flatten() for pair in pairs]).double()
+        for name in ("input", "target")
+    ]
 
 
 def relative(found, wanted):
@@ -45,4 +48,6 @@ def ridge(name):
 
 if __name__ == "__main__":
     rows = [[name, f"{ridge(name):.4f}"] for name in sys.argv[1:]]
-    print(tabulate(rows, headers=["problem", "relative L2"], tablefmt="pipe", disable_numparse=True))
+    print(
+        tabulate(rows, headers=["problem", "relative L2"], tablefmt="pipe", disable_numparse=True)
+    )
