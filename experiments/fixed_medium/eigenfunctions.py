@@ -2,9 +2,10 @@
 
     python experiments/fixed_medium/eigenfunctions.py RUN figure.png
 
-RUN is a run directory of wave_1d.yaml or wave_2d.yaml (NETWORK/seed-N). Writes a figure and prints, for
-each layer, how many coefficients the first eigenfunctions of −∇·(c² ∇) excite: (Σ|a|²)² / Σ|a|⁴ of
-a = T φ, for the learned transform and for the Fourier transform that it started from.
+RUN is a run directory of wave_1d.yaml or wave_2d.yaml (NETWORK/seed-N). Writes a figure and prints,
+for each layer, how many coefficients the first eigenfunctions of −∇·(c² ∇) excite:
+(Σ|a|²)² / Σ|a|⁴ of a = T φ, for the learned transform and for the Fourier transform that it
+started from.
 """
 
 import sys
@@ -25,7 +26,7 @@ N_EIGEN = 40
 
 
 def eigenfunctions(parameters, shape):
-    """Return c and the first eigenfunctions (m, *grid) on the stored grid, frequencies ascending."""
+    """Return c and the first eigenfunctions (m, *grid) on the stored grid, in order."""
     speed = Medium(**parameters["medium"]).function(shape, periodic=True)
     solver = WaveInMedium(parameters["grid"][0], speed, n_dims=len(shape))
     modes = solver.eigenfunctions(N_EIGEN + 1)[1][1:]  # without the constant

@@ -2,8 +2,9 @@
 
     python experiments/fixed_medium/ridge.py wave_2d [wave_1d ...]
 
-reads the data of these configurations (run in the folder that holds data/), chooses the penalty among powers of ten by the
-validation samples, and prints the mean relative L2 error over the test samples.
+reads the data of these configurations (run it in the folder that holds data/), chooses the penalty
+among powers of ten by the validation samples, and prints the mean relative L2 error over the test
+samples.
 """
 
 import sys
