@@ -1,5 +1,6 @@
 """What `reconstruct` does with raw data: options that are refused before the work, proportions."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -30,6 +31,19 @@ def test_epi_with_its_sequence_and_reference_scan(tmp_path, capsys):
     assert imread(tmp_path / "a.png").shape[:2] == (96, 96)
     status, said = run(capsys, *words, "--overwrite", "true")
     assert status == 0 and "the order of the lines is not known" in said
+
+
+@needs_scans
+def test_the_sequence_and_the_reference_scan_in_a_folder_are_no_scans(tmp_path, capsys):
+    pytest.importorskip("pypulseq")
+    names = ("ramp_epi_96_pe+.dat", "ramp_epi_96_pe0.dat", "ramp_epi_96_pe+.seq")
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    scan, reference, sequence = (shutil.copy(EPI / name, folder / name) for name in names)
+    words = ["--sequence", sequence, "--reference_scan", reference, "--method", "zero_filled"]
+    status, said = run(capsys, "reconstruct", folder, *words, "--output", tmp_path / "images")
+    assert status == 0 and "1 of 1 scans reconstructed" in said and "skipped" not in said
+    assert (tmp_path / "images" / f"{scan.stem}.h5").exists()
 
 
 @needs_scans

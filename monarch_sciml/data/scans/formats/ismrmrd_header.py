@@ -6,30 +6,10 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from monarch_sciml._checks import message
+from monarch_sciml.data.scans.raw.regrid import Ramps
 
 NAMESPACE = "http://www.ismrm.org/ISMRMRD"
 _SPACE = {"m": NAMESPACE}
-
-
-@dataclass(frozen=True)
-class Ramps:
-    """Times of a trapezoidal readout gradient and of the samples under it, in us.
-
-    Attributes
-    ----------
-    up, flat, down
-        Durations of the parts of the gradient.
-    delay
-        From its start to the first sample's interval.
-    dwell
-        Between two samples.
-    """
-
-    up: float
-    flat: float
-    down: float
-    delay: float
-    dwell: float
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from monarch_sciml.data.scans.formats.ismrmrd_header import (
     encoding_spaces,
     noise_bandwidth,
 )
+from monarch_sciml.data.scans.raw.lines import place_on_ramps
 from monarch_sciml.data.scans.raw.readouts import (
     CALIBRATION,
     IMAGING,
@@ -32,8 +33,8 @@ from monarch_sciml.data.scans.raw.readouts import (
     Geometry,
     Repetition,
     Table,
+    counts_readouts,
 )
-from monarch_sciml.data.scans.raw.regrid import trapezoid_positions
 from monarch_sciml.data.scans.raw.slice_positions import slice_distance, sort_slices
 from monarch_sciml.data.scans.raw.to_scan import scan_of
 from monarch_sciml.data.scans.scan import Scan
@@ -163,39 +164,14 @@ def _table(path: Path) -> Table:
         {"format": "ISMRMRD", "attributes": {"trajectory": space.trajectory}},
     )
     table.sizes = lambda table: _sizes(table, space)
-    table.order_known = not _pulseq_without_labels(rows, xml)
-    _place_on_ramps(table, space)
+    text = xml.decode(errors="replace") if isinstance(xml, bytes) else str(xml)
+    table.order_known = not ("pulseq" in text.lower() and counts_readouts(rows))
+    if space.ramps is not None:
+        place_on_ramps(table, space.ramps)
     sort_slices(table, rising=False)
     if _center_unset(space):
         table.note("the header gives no centre line: lines are taken to be centred")
     return table
-
-
-def _pulseq_without_labels(rows: np.ndarray, xml: str | bytes) -> bool:
-    """Return whether lines count the readouts of a Pulseq sequence instead of naming their place.
-
-    A sequence whose labels name consecutive lines in their order looks the same.
-    """
-    text = xml.decode(errors="replace") if isinstance(xml, bytes) else xml
-    imaging = rows[rows["kind"] == IMAGING]
-    counted = np.array_equal(imaging["line"], np.arange(len(imaging)))
-    others = any(imaging[name].any() for name in ("partition", "slice", "contrast"))
-    return "pulseq" in text.lower() and counted and not others
-
-
-def _place_on_ramps(table: Table, space: EncodingSpace) -> None:
-    """Give readouts on gradient ramps their positions, from the description of the trajectory."""
-    ramps = space.ramps
-    usable = (table.rows["kind"] != NOISE) & (table.rows["kind"] != OTHER)
-    samples = np.unique(table.rows["samples"][usable])
-    if ramps is None or len(samples) != 1:
-        return
-    times = ramps.delay + ramps.dwell * (np.arange(samples[0]) + 0.5)
-    if times[0] >= ramps.up and times[-1] <= ramps.up + ramps.flat:
-        return  # on the flat top: evenly spaced
-    positions = trapezoid_positions(times, ramps.up, ramps.flat, ramps.down, table.geometry.kept)
-    table.patterns = [positions, -positions]
-    table.rows["pattern"][usable] = np.where(table.rows["reverse"][usable], 2, 1)
 
 
 def _heads(data: Any, path: Path) -> np.ndarray:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from monarch_sciml.data.scans.raw.phase_correction import phase_ramp
-from monarch_sciml.data.scans.raw.readouts import Table, extent
-from monarch_sciml.data.scans.raw.regrid import readout_to_image
+from monarch_sciml.data.scans.raw.readouts import NOISE, OTHER, Table, extent
+from monarch_sciml.data.scans.raw.regrid import Ramps, readout_to_image
 
 
 def readout_lines(table: Table, samples: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -51,6 +51,17 @@ def readout_images(table: Table, samples: np.ndarray, rows: np.ndarray) -> np.nd
         turned = rows["reverse"] & (rows["slice"] == number)
         images[turned] *= phase_ramp(phase, geometry.kept)
     return images
+
+
+def place_on_ramps(table: Table, ramps: Ramps) -> None:
+    """Give readouts under a trapezoidal gradient their positions, where it bends within them."""
+    usable = (table.rows["kind"] != NOISE) & (table.rows["kind"] != OTHER)
+    samples = np.unique(table.rows["samples"][usable])
+    if len(samples) != 1 or ramps.even(int(samples[0])):
+        return
+    positions = ramps.positions(int(samples[0]), table.geometry.kept)
+    table.patterns = [positions, -positions]
+    table.rows["pattern"][usable] = np.where(table.rows["reverse"][usable], 2, 1)
 
 
 def readout_mask(table: Table, rows: np.ndarray) -> np.ndarray:

@@ -167,6 +167,17 @@ def check_alike(table: Table, rows: np.ndarray) -> None:
         raise ValueError(message(rule, got, "Correct center_sample or the encoded matrix."))
 
 
+def counts_readouts(rows: np.ndarray) -> bool:
+    """Return whether the lines of imaging readouts are their numbers in the order of acquisition.
+
+    So counts a Pulseq sequence without labels; one whose labels name consecutive lines in their
+    order looks the same.
+    """
+    imaging = rows[rows["kind"] == IMAGING]
+    others = any(imaging[name].any() for name in ("partition", "slice", "contrast"))
+    return np.array_equal(imaging["line"], np.arange(len(imaging))) and not others
+
+
 def fit_matrix(table: Table) -> None:
     """Change the matrix to one that its imaging readouts fill, and say so in a note.
 

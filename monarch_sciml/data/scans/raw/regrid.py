@@ -4,10 +4,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 SMALLEST_SINGULAR_VALUE = 0.1
 """Singular values below this share of the largest one are left out: noise is not amplified more."""
+
+
+@dataclass(frozen=True)
+class Ramps:
+    """Times of a trapezoidal readout gradient and of the samples under it, in us.
+
+    Attributes
+    ----------
+    up, flat, down
+        Durations of the parts of the gradient.
+    delay
+        From its start to the first sample's interval.
+    dwell
+        Between two samples.
+    """
+
+    up: float
+    flat: float
+    down: float
+    delay: float
+    dwell: float
+
+    def even(self, samples: int) -> bool:
+        """Return whether so many samples all lie on the flat top, evenly spaced in k-space."""
+        times = self._times(samples)
+        return times[0] >= self.up and times[-1] <= self.up + self.flat
+
+    def positions(self, samples: int, n_pixels: int) -> np.ndarray:
+        """Return the positions (n,) of the samples in steps; see `trapezoid_positions`."""
+        return trapezoid_positions(self._times(samples), self.up, self.flat, self.down, n_pixels)
+
+    def _times(self, samples: int) -> np.ndarray:
+        return self.delay + self.dwell * (np.arange(samples) + 0.5)
 
 
 def readout_to_image(positions: np.ndarray, n_pixels: int) -> np.ndarray:

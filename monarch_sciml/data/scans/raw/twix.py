@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from monarch_sciml.data.scans.raw.lines import place_on_ramps
 from monarch_sciml.data.scans.raw.readouts import (
     CALIBRATION,
     IMAGING,
@@ -19,9 +20,10 @@ from monarch_sciml.data.scans.raw.readouts import (
     Geometry,
     Repetition,
     Table,
+    counts_readouts,
     smallest_matrix,
 )
-from monarch_sciml.data.scans.raw.regrid import trapezoid_positions
+from monarch_sciml.data.scans.raw.regrid import Ramps
 from monarch_sciml.data.scans.raw.slice_positions import slice_distance, sort_slices
 from monarch_sciml.data.scans.raw.to_scan import scan_of
 from monarch_sciml.data.scans.raw.twix_files import measurements_of
@@ -137,42 +139,30 @@ def _table(path: Path) -> Table:
     table.geometry = _geometry(blocks, rows, header)
     table.header = _header(header)
     table.sizes = lambda table: _sizes(table, header)
-    table.order_known = not _pulseq_without_labels(rows, header)
+    table.order_known = not (_is_pulseq(header) and counts_readouts(rows))
     _place_on_ramps(table, header)
     sort_slices(table, rising=True)
     return table
 
 
-def _pulseq_without_labels(rows: np.ndarray, header: dict[str, Any]) -> bool:
-    """Return whether lines count the readouts of a Pulseq sequence instead of naming their place.
-
-    A sequence whose labels name consecutive lines in their order looks the same.
-    """
+def _is_pulseq(header: dict[str, Any]) -> bool:
     protocol = header.get("MeasYaps", {})
     names = [str(protocol.get(name, "")) for name in ("tSequenceFileName", "tProtocolName")]
-    if "pulseq" not in " ".join(names).lower():
-        return False
-    imaging = rows[rows["kind"] == IMAGING]
-    counted = np.array_equal(imaging["line"], np.arange(len(imaging)))
-    return counted and not any(imaging[name].any() for name in ("partition", "slice", "contrast"))
+    return "pulseq" in " ".join(names).lower()
 
 
 def _place_on_ramps(table: Table, header: dict[str, Any]) -> None:
     """Give readouts on gradient ramps their positions, from the regridding part of the header."""
     settings = header.get("Meas", {})
-    values = {name: np.atleast_1d(settings.get(name, 0)) for name in RAMPS}
-    mode, up, flat, down, delay, duration = (v[0] if v.size else 0 for v in values.values())
-    imaging = table.rows["kind"] != NOISE
-    samples = np.unique(table.rows["samples"][imaging & (table.rows["kind"] != OTHER)])
-    if not mode or mode <= EVEN or len(samples) != 1:
+    values = [np.atleast_1d(settings.get(name, 0)) for name in RAMPS]
+    mode, up, flat, down, delay, duration = (float(v[0]) if v.size else 0.0 for v in values)
+    imaging = table.rows[table.rows["kind"] == IMAGING]
+    if mode <= EVEN or not len(imaging):
         return
     if mode != TRAPEZOID or not duration:
         table.note("ramp-sampled readouts are not regridded: expect blurring along the readout")
         return
-    times = delay + float(duration) / samples[0] * (np.arange(samples[0]) + 0.5)
-    positions = trapezoid_positions(times, up, flat, down, table.geometry.kept)
-    table.patterns = [positions, -positions]
-    table.rows["pattern"][imaging] = np.where(table.rows["reverse"][imaging], 2, 1)
+    place_on_ramps(table, Ramps(up, flat, down, delay, duration / imaging["samples"][0]))
 
 
 def _fill(row: Any, block: Any) -> None:
