@@ -27,7 +27,7 @@ def reconstruct_one(plan: Plan, settings: Settings) -> str:
         (finished,) = plan.done
         return f"{finished.path} is finished: {finished.notes[0]}"
     ((path, destination),) = plan.jobs.items()
-    result = reconstruct_scan(path, settings, destination.check, settings.reader)
+    result = reconstruct_scan(path, settings, settings.reader)
     lines = destination.write(result)
     return "\n\n".join([report(result), *(["\n".join(lines)] if lines else [])])
 
@@ -72,7 +72,7 @@ def _reconstruct(path: Path, destination: Destination, settings: Settings) -> Ou
     """Reconstruct and write one scan; what goes wrong is part of the outcome."""
     try:
         reader = settings.reader_of(path)
-        result = reconstruct_scan(path, settings, destination.check, reader)
+        result = reconstruct_scan(path, settings, reader)
         destination.write(result)
         rows = [{"path": str(path), **row} for row in rows_of(result)]
         outcome = Outcome(str(path), rows, [*result.notes, *result.left_out])

@@ -21,7 +21,6 @@ from monarch_sciml.data.images.png import MOST_STRETCHED
 from monarch_sciml.data.images.write import ENDINGS, write_image
 from monarch_sciml.data.scans.formats.bart import pair_of
 from monarch_sciml.data.scans.formats.fastmri import write_fastmri
-from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.evaluation import images_figure, reconstruction_figure, save
 
 if TYPE_CHECKING:
@@ -134,13 +133,6 @@ class Destination:
     def hdf5(self) -> Path | None:
         """The file of all images in fastMRI's layout; None for another format."""
         return next((path for path in self.images.values() if ending_of(path) in HDF5), None)
-
-    def check(self, scan: Scan) -> None:
-        """Refuse a scan that fastMRI's layout cannot hold: a mask for every slice."""
-        if self.hdf5 is not None and scan.mask.ndim == 3:
-            rule = f"the slices of {scan.name} must share one mask to be written as .h5"
-            remedy = "Pick one with --slices [0,1], or write --output_format nii.gz."
-            raise ValueError(message(rule, "one mask a slice", remedy))
 
     def write(self, result: Result) -> list[str]:
         """Write the images and the figure, each whole or not at all; return a line for each."""

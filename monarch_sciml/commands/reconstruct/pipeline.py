@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,13 +82,10 @@ class Result:
         return {name: errors_of(found.magnitude, target) for name, found in self.found.items()}
 
 
-def reconstruct_scan(
-    path: Path, settings: Settings, check: Callable[[Scan], None], reader: Mapping[str, Any]
-) -> Result:
+def reconstruct_scan(path: Path, settings: Settings, reader: Mapping[str, Any]) -> Result:
     """Read a scan, leave out samples, and reconstruct it with every method and network.
 
-    `check` refuses a scan that cannot be written, before the work; `reader` are the options of
-    `read_scan` for this file.
+    `reader` are the options of `read_scan` for this file.
 
     Raises
     ------
@@ -108,7 +105,6 @@ def reconstruct_scan(
         with _notes_in_errors(notes):
             notes += _choices(read, reader)
             scan, sampling = _undersampled(full, settings)
-            check(scan)
             shape = image_shape(full)
             full, scan, maps, combined = with_maps(full, scan, settings)
             reference = reference_of(

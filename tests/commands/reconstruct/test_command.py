@@ -331,16 +331,39 @@ def test_bad_options(path, tmp_path, options, kind, words):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_mask_for_every_slice_is_refused_before_the_work(tmp_path, make_scan):
+def test_a_mask_for_every_slice_is_written_and_read_again(tmp_path, make_scan):
     scan = make_scan()
-    scan.kspace[0] *= UniformMask(2, 12)(scan.matrix)
-    scan.kspace[1] *= UniformMask(3, 12)(scan.matrix)
-    np.save(tmp_path / "a.npy", scan.kspace.numpy())
+    masks = torch.stack([UniformMask(n, 12)(scan.matrix) for n in (2, 3)])
+    np.save(tmp_path / "a.npy", (scan.kspace * masks[:, None]).numpy())
+    np.save(tmp_path / "masks.npy", masks.numpy())
     options = {"method": "zero_filled", **QUIET}
-    assert "none: no errors" in reconstruct(tmp_path / "a.npy", **options)
-    with pytest.raises(ValueError, match="must share one mask"):
-        reconstruct(tmp_path / "a.npy", output=tmp_path / "o.h5", **options)
-    assert not (tmp_path / "o.h5").exists()
+    text = reconstruct(tmp_path / "a.npy", output=tmp_path / "o.h5", **options)
+    assert "none: no errors" in text
+    assert torch.equal(read_fastmri(tmp_path / "o.h5").mask, masks != 0)
+    assert torch.equal(read_fastmri(tmp_path / "o.h5", slices=slice(1, 2)).mask[0], masks[1] != 0)
+    np.save(tmp_path / "full.npy", scan.kspace.numpy())
+    text = reconstruct(tmp_path / "full.npy", mask_file=tmp_path / "masks.npy", **options)
+    assert "mask masks.npy" in text and table(text)["zero_filled"]["NMSE"] > 0
+
+
+def test_complex_images_are_written(path, tmp_path):
+    reconstruct(path, output=tmp_path / "o.h5", method="zero_filled", acceleration=2, **QUIET)
+    with h5py.File(tmp_path / "o.h5") as file:
+        image = file["complex_images/zero_filled"][()]
+        assert image.dtype == np.complex64 and np.angle(image).std() > 0.01
+        np.testing.assert_allclose(np.abs(image), file["reconstructions/zero_filled"], rtol=1e-6)
+
+
+def test_partial_fourier(tmp_path, make_scan):
+    scan = make_scan(shape=(40, 48), noise=0.0)
+    scan.kspace[..., :14] = 0
+    np.save(tmp_path / "a.npy", scan.kspace.numpy())
+    text = reconstruct(tmp_path / "a.npy", method="homodyne,zero_filled", **QUIET)
+    assert "homodyne" in text and "zero_filled" in text
+    scan.kspace[..., 20:30] = 0
+    np.save(tmp_path / "a.npy", scan.kspace.numpy())
+    with pytest.raises(ValueError, match="homodyne needs k-space that lacks lines on one side"):
+        reconstruct(tmp_path / "a.npy", method="homodyne", coil_maps="walsh", **QUIET)
 
 
 def test_overwrite_replaces_both_files(path, tmp_path):

@@ -93,8 +93,8 @@ def _listed(attributes: dict[str, Any], name: str) -> tuple[Any, ...] | None:
 def read_fastmri(path: str | Path, *, slices: Slices = None) -> Scan:
     """Read a volume in fastMRI layout, multi-coil or single-coil, training or test.
 
-    Single-coil k-space (s, H, W) becomes (s, 1, H, W). The mask is the file's `mask`, (W,) or
-    (H, W), within the samples that are not zero; the target is the first of `target`,
+    Single-coil k-space (s, H, W) becomes (s, 1, H, W). The mask is the file's `mask`, (W,),
+    (H, W) or (s, H, W), within the samples that are not zero; the target is the first of `target`,
     `reconstruction_rss` and `reconstruction_esc` (single-coil: esc before rss) that the file has.
 
     Parameters
@@ -129,7 +129,9 @@ def read_fastmri(path: str | Path, *, slices: Slices = None) -> Scan:
         target = tensor(file[header["reference"]][pick]) if header["reference"] else None
     acquired = acquired_samples(kspace)
     if mask is not None:
-        if mask.shape not in (kspace.shape[-1:], kspace.shape[-2:]):
+        each = mask.shape == (header["shape"][0], *kspace.shape[-2:])
+        mask = mask[pick] if each else mask
+        if not each and mask.shape not in (kspace.shape[-1:], kspace.shape[-2:]):
             rule = f"`mask` of {path} must have shape (W,) or (H, W) = {tuple(kspace.shape[-2:])}"
             raise ValueError(message(rule, tuple(mask.shape), "Use the mask of the same file."))
         acquired = acquired & mask  # (s?, H, W) & ((W,) or (H, W))
@@ -175,7 +177,8 @@ def write_fastmri(
     """Write a scan in fastMRI layout, whole or not at all.
 
     Data sets: `kspace` (s, c, H, W) complex64 and `ismrmrd_header`; `mask`, (W,) when the pattern
-    is the same in every row and (H, W) otherwise, when the scan is undersampled;
+    is the same in every row, (H, W) otherwise, (s, H, W) where slices differ (which fastMRI's own
+    readers do not know), when the scan is undersampled;
     `reconstruction_rss` float32 when it is fully sampled. Beyond fastMRI's own, where there is
     one: `coil_maps` (s, c, H, W), `target` (s, h, w) complex, `reconstruction` (s, h, w), and for a
     scan in hybrid space the attributes `transformed` and `row_padding`, by which `read_fastmri`
@@ -199,7 +202,7 @@ def write_fastmri(
     FileExistsError
         When `path` exists and `overwrite` is false.
     ValueError
-        When the scan is not valid, or every slice has a mask of its own.
+        When the scan is not valid.
     """
     scan.validate()
     arrays = _arrays_of(scan)
@@ -233,8 +236,7 @@ def _arrays_of(scan: Scan) -> dict[str, torch.Tensor]:
     if scan.fully_sampled:
         arrays["reconstruction_rss"] = rss(ifft2c(scan.kspace), dim=1)  # (s, c, H, W) -> (s, H, W)
     elif scan.mask.ndim == 3:
-        rule = f"the slices of {scan.name} must share one mask to be written in fastMRI layout"
-        raise ValueError(message(rule, "one mask per slice", "Write the slices to single files."))
+        arrays["mask"] = scan.mask
     else:
         columns = scan.mask.any(0)  # (H, W) -> (W,)
         arrays["mask"] = columns if bool((scan.mask == columns).all()) else scan.mask
