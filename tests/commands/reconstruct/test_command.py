@@ -360,7 +360,7 @@ def test_partial_fourier(tmp_path, make_scan):
     np.save(tmp_path / "a.npy", scan.kspace.numpy())
     text = reconstruct(tmp_path / "a.npy", method="homodyne,zero_filled", **QUIET)
     assert "homodyne" in text and "zero_filled" in text
-    scan.kspace[..., 20:30] = 0
+    scan.kspace[..., 42:44] = 0
     np.save(tmp_path / "a.npy", scan.kspace.numpy())
     with pytest.raises(ValueError, match="homodyne needs k-space that lacks lines on one side"):
         reconstruct(tmp_path / "a.npy", method="homodyne", coil_maps="walsh", **QUIET)
