@@ -81,7 +81,8 @@ class MonarchLinear(StructuredLinear):
 
     On a CPU a batch of 16 to 256 vectors is multiplied as columns (factor times vectors), so that
     the gradients of the factors come out in the layout of the factors; torch would copy them, as
-    large as the layer, out of any other. Larger batches are rows, unless order is "contiguous".
+    large as the layer, out of any other. Larger batches are rows, unless `order` is "contiguous"
+    and the precision single or double.
 
     References
     ----------
@@ -181,7 +182,8 @@ class MonarchLinear(StructuredLinear):
         """Whether the vectors x (N, n_in) are multiplied as columns, which is a matter of speed."""
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return False
-        return len(x) >= 16 and (self.order == "contiguous" or len(x) <= 256)
+        many = self.order == "contiguous" and x.dtype in (torch.float32, torch.float64)
+        return len(x) >= 16 and (many or len(x) <= 256)
 
     def dense_weight(self) -> Tensor:
         """Return M, shape (out_features, in_features)."""
