@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from monarch_sciml.commands.comparison.saved import load_model, load_run
+from monarch_sciml import load_run
 from monarch_sciml.models import conversion_table, monarchize
 
 STRUCTURES = {
@@ -35,8 +35,7 @@ def main(runs):
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["run", "structure", "layers", "mean_error", "largest_error", "random_error"])
     for run in runs:
-        model = load_model(load_run(run).network, run)
-        random = load_model(load_run(run).network, run)
+        model, random = load_run(run).model, load_run(run).model
         for parameter in random.parameters():
             if parameter.ndim == 2:
                 nn.init.normal_(parameter)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from monarch_sciml import load_run
 from monarch_sciml.commands.comparison.compare import compare_networks
 from monarch_sciml.commands.comparison.evaluate import evaluate_run
-from monarch_sciml.commands.comparison.saved import load_model, load_run
 from monarch_sciml.commands.comparison.start import start_from_run
 from monarch_sciml.commands.comparison.trained_run import build
 from monarch_sciml.data import TextModule
@@ -79,7 +79,7 @@ def test_all_schedules_end_in_one_table(comparison):
 )
 def test_run_directories_restore_the_converted_network(comparison, name, kind):
     run = comparison / name / "seed-0"
-    model = load_model(load_run(run).network, run, checkpoint="last")
+    model = load_run(run, checkpoint="last").model
     assert type(model.network.transformer.transformer.h[0].mlp.c_fc).__name__ == kind
     text = evaluate_run(run, progress=False)
     assert "bits_per_token" in text
