@@ -8,6 +8,7 @@ import torch
 from neuralop.layers.spectral_convolution import SpectralConv
 from neuralop.models import FNO as NeuralopFNO
 from neuralop.models import TFNO, UNO
+from tolerances import assert_close
 from torch import nn
 
 from monarch_sciml.layers import MonarchLinear, MonarchSpectralConv
@@ -60,7 +61,7 @@ def count(model):
 @torch.no_grad()
 def same(a, b, *inputs, tolerance=1e-5):
     for x in inputs:
-        torch.testing.assert_close(a(x), b(x), rtol=tolerance, atol=tolerance)
+        assert_close(a(x), b(x), relative=tolerance)
 
 
 def test_a_trained_fno_goes_on_as_monarch():
@@ -200,7 +201,7 @@ def test_float64_models_convert():
     assert {p.dtype for p in monarch.parameters()} == {torch.float64}
     x = torch.randn(2, 1, 16, 16)
     with torch.no_grad():
-        torch.testing.assert_close(monarch(x.double()).float(), fno(x), rtol=1e-5, atol=1e-5)
+        assert_close(monarch(x.double()).float(), fno(x), relative=1e-05)
 
 
 def linear_error(weight, n_blocks, rank):
@@ -299,11 +300,11 @@ def test_shared_modules_are_converted_once_and_stay_shared(inplace):
     assert monarch.first is monarch.second is monarch.nested["again"][0]
     assert isinstance(monarch.head, MonarchLinear)
     assert monarch.head is monarch.heads[0] is monarch.heads[1]
-    torch.testing.assert_close(monarch(x).detach(), expected, rtol=1e-5, atol=1e-5)
+    assert_close(monarch(x).detach(), expected, relative=1e-05)
     dense = densify(monarch, inplace=inplace)
     assert (dense is monarch) == inplace
     assert dense.first is dense.nested["again"][0] and dense.head is dense.heads[1]
-    torch.testing.assert_close(dense(x).detach(), expected, rtol=1e-5, atol=1e-5)
+    assert_close(dense(x).detach(), expected, relative=1e-05)
 
 
 def test_a_copy_shares_no_parameter_with_the_model():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tolerances import assert_close
 from torch import nn
 
 from monarch_sciml.layers import MonarchSpectralConv
@@ -58,7 +59,7 @@ def test_a_trained_network_with_the_fft_goes_on_as_monarch(name):
     assert not of_type(network, LearnableTransform)
     ours.load_state_dict(converted.state_dict())  # the names and sizes of the one built so
     result = converted(*sample())
-    torch.testing.assert_close(result, network(*sample()), rtol=1e-9, atol=1e-9)
+    assert_close(result, network(*sample()), relative=1e-09)
     assert torch.equal(ours(*sample()), result)
     result.abs().sum().backward()
     for transform in of_type(converted, MonarchTransform):
@@ -71,11 +72,11 @@ def test_and_goes_on_dense_or_back_to_the_fft(name):
     network = learned(NETWORKS[name]().double())
     back = densify(monarchize(network))
     assert not of_type(back, LearnableTransform)
-    torch.testing.assert_close(back(*sample()), network(*sample()), rtol=1e-9, atol=1e-9)
+    assert_close(back(*sample()), network(*sample()), relative=1e-09)
     network = learned(monarchize(network))
     dense = densify(network)
     assert of_type(dense, DenseTransform) and not of_type(dense, MonarchTransform)
-    torch.testing.assert_close(dense(*sample()), network(*sample()), rtol=1e-9, atol=1e-9)
+    assert_close(dense(*sample()), network(*sample()), relative=1e-09)
 
 
 def test_a_network_asked_on_another_matrix_before_is_converted_too():

@@ -4,6 +4,7 @@ import pytest
 import scipy.fft
 import scipy.linalg
 import torch
+from tolerances import assert_close
 
 from monarch_sciml.transforms import (
     CosineTransform,
@@ -17,7 +18,6 @@ from monarch_sciml.transforms import (
 pytestmark = pytest.mark.filterwarnings("ignore:.*factor.*:UserWarning")
 SIZES = [*range(1, 21), 31, 64, 97, 160, 218, 230]
 NORMS = ["ortho", "forward", "backward"]
-TOLERANCE = {"rtol": 0, "atol": 1e-12}
 
 
 def complex_input(n):
@@ -33,16 +33,14 @@ def test_monarch_equals_torch_fft(n, norm, order):
     def monarch(**options):
         return MonarchTransform(n, norm=norm, order=order, **options).double()
 
-    torch.testing.assert_close(monarch()(x), torch.fft.fft(x, norm=norm), **TOLERANCE)
-    torch.testing.assert_close(monarch(init="idft")(x), torch.fft.ifft(x, norm=norm), **TOLERANCE)
+    assert_close(monarch()(x), torch.fft.fft(x, norm=norm))
+    assert_close(monarch(init="idft")(x), torch.fft.ifft(x, norm=norm))
     half = torch.fft.rfft(x.real, norm=norm)
-    torch.testing.assert_close(monarch(real_input=True)(x.real), half, **TOLERANCE)
+    assert_close(monarch(real_input=True)(x.real), half)
     real_inverse = monarch(init="idft", real_input=True)
-    torch.testing.assert_close(
-        real_inverse(half), torch.fft.irfft(half, n=n, norm=norm), **TOLERANCE
-    )
+    assert_close(real_inverse(half), torch.fft.irfft(half, n=n, norm=norm))
     centred = torch.fft.fftshift(torch.fft.fft(torch.fft.ifftshift(x, dim=-1), norm=norm), dim=-1)
-    torch.testing.assert_close(monarch(centered=True)(x), centred, **TOLERANCE)
+    assert_close(monarch(centered=True)(x), centred)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -58,14 +56,14 @@ def test_cosine_and_sine_equal_scipy(n, norm, init):
         DenseTransform(n, init=init, norm=norm),
         fixed(n, norm=norm, inverse=inverse),
     ):
-        torch.testing.assert_close(transform.double()(x), expected, **TOLERANCE)
+        assert_close(transform.double()(x), expected)
 
 
 @pytest.mark.parametrize("n", [1, 2, 8, 32, 64])
 def test_hadamard_equals_scipy(n):
     expected = torch.from_numpy(scipy.linalg.hadamard(n)).double()
     transform = MonarchTransform(n, init="hadamard", norm="backward").double()
-    torch.testing.assert_close(transform.matrix(), expected, **TOLERANCE)
+    assert_close(transform.matrix(), expected)
 
 
 @pytest.mark.parametrize(("n", "n_modes"), [(64, 24), (64, 7), (15, 4), (230, 33)])
@@ -75,7 +73,7 @@ def test_truncation_keeps_the_lowest_frequencies(n, n_modes):
     expected = torch.fft.fft(x)[:, kept % n]
     for transform in (FourierTransform, MonarchTransform, DenseTransform):
         result = transform(n, n_modes, norm="backward").double()(x)
-        torch.testing.assert_close(result, expected, **TOLERANCE)
+        assert_close(result, expected)
 
 
 def test_parameter_count_of_msense_as_published():
@@ -95,9 +93,7 @@ def test_truncated_parameters_are_only_those_in_use():
 @pytest.mark.parametrize("rank", [2, 3])
 def test_extra_rank_changes_nothing_at_first_but_learns(rank):
     transform = MonarchTransform(30, rank=rank).double()
-    torch.testing.assert_close(
-        transform.matrix(), FourierTransform(30).double().matrix(), **TOLERANCE
-    )
+    assert_close(transform.matrix(), FourierTransform(30).double().matrix())
     transform(torch.randn(4, 30, dtype=torch.float64)).abs().square().sum().backward()
     assert transform.factors[0].grad[1:].abs().max() > 0
 
@@ -119,7 +115,7 @@ def test_extra_rank_changes_nothing_at_first_but_learns(rank):
 def test_untrained_transforms_transfer_exactly(new, options):
     there = MonarchTransform(new, **options).double().matrix()
     moved = MonarchTransform(48, **options).double().resampled(new)
-    torch.testing.assert_close(moved.matrix(), there, **TOLERANCE)
+    assert_close(moved.matrix(), there)
 
 
 @pytest.mark.parametrize("centered", [False, True])
@@ -137,7 +133,7 @@ def test_a_learned_smooth_deviation_transfers_as_a_function(centered):
     for n in (20, 45, 64):
         moved = transform.resampled(n)
         expected = FourierTransform(n, 7, norm="forward", centered=centered).double().matrix()
-        torch.testing.assert_close(moved.matrix(), expected + rows(n), **TOLERANCE)
+        assert_close(moved.matrix(), expected + rows(n))
 
 
 def test_a_random_transform_is_interpolated_as_a_whole():

@@ -5,6 +5,7 @@ import torch
 from neuralop.layers.spectral_convolution import SpectralConv
 from neuralop.models import FNO as NeuralopFNO
 from neuralop.models import TFNO
+from tolerances import assert_close
 
 from monarch_sciml.layers import MonarchSpectralConv
 from monarch_sciml.models import FNO, densify, monarchize
@@ -42,7 +43,7 @@ def test_the_baseline_commutes_with_shifts_on_odd_grids(padding):
     network = FNO((15, 16), 3, 2, domain_padding=padding, **SIZES)
     layer = network.network.fno_blocks.convs[0]
     x = torch.randn(2, 6, 19 if padding else 15, 20 if padding else 16)
-    torch.testing.assert_close(layer(x.roll(4, 2)), layer(x).roll(4, 2), rtol=1e-4, atol=1e-5)
+    assert_close(layer(x.roll(4, 2)), layer(x).roll(4, 2), relative=0.0001)
 
 
 ON_EVEN_GRIDS = [
@@ -65,13 +66,11 @@ def test_the_baseline_of_an_even_grid_is_right_on_odd_ones(built_for, options, g
     x = torch.randn(2, 6, *(n + 2 * round(options.get("domain_padding", 0) * n) for n in grid))
     shifts = tuple(range(3, 3 + len(grid)))
     axes = tuple(range(2, 2 + len(grid)))
-    torch.testing.assert_close(
-        layer(x.roll(shifts, axes)), layer(x).roll(shifts, axes), rtol=1e-4, atol=1e-5
-    )
+    assert_close(layer(x.roll(shifts, axes)), layer(x).roll(shifts, axes), relative=0.0001)
     ours = densify(monarchize(network))
     assert ours.network.fno_blocks.convs[0].placement == "exact"
     fields = torch.randn(2, 3, *grid)
-    torch.testing.assert_close(network(fields), ours(fields), rtol=1e-4, atol=1e-5)
+    assert_close(network(fields), ours(fields), relative=0.0001)
     network(fields).square().mean().backward()
     assert all(p.grad is not None for p in network.parameters())
 
@@ -85,7 +84,7 @@ def test_untrained_monarch_no_equals_fno_on_every_grid(options, padding):
     share_weights(fourier, monarch)
     for grid in [(16, 16), (32, 32)]:
         x = torch.randn(2, 3, *grid)
-        torch.testing.assert_close(monarch(x), fourier(x), rtol=1e-5, atol=1e-5)
+        assert_close(monarch(x), fourier(x), relative=1e-05)
 
 
 def test_transforms_live_on_the_training_grid():
@@ -148,7 +147,7 @@ def test_factorised_weights_are_neuralops_for_every_transform(kind):
     assert all("analysis" in key or "synthesis" in key for key in loaded.missing_keys)
     for grid in [(16, 16), (32, 32)]:
         x = torch.randn(2, 3, *grid)
-        torch.testing.assert_close(monarch(x), theirs(x), rtol=1e-4, atol=1e-5)
+        assert_close(monarch(x), theirs(x), relative=0.0001)
 
 
 def test_tfno_has_a_tenth_of_the_spectral_parameters():
@@ -175,7 +174,7 @@ def test_factorised_weights_train_copy_and_convert(transform):
     for old, new in zip(network.network.fno_blocks.convs, converted.network.fno_blocks.convs):
         assert type(old.analysis[0]) is not type(new.analysis[0])
         assert new.weight.rank == old.weight.rank  # the factors are kept
-    torch.testing.assert_close(converted(x), network(x), rtol=1e-10, atol=1e-12)
+    assert_close(converted(x), network(x), relative=1e-10)
 
 
 ABLATIONS = [
@@ -202,7 +201,7 @@ def test_every_ablation_starts_as_the_fixed_network(options, init):
     assert {type(t).__name__ for t in layer.analysis} == {f"{names[init]}Transform"}
     for grid in [(16, 12), (32, 24)]:
         x = torch.randn(2, 2, *grid, dtype=torch.float64)
-        torch.testing.assert_close(network(x), fixed(x), rtol=1e-10, atol=1e-10)
+        assert_close(network(x), fixed(x), relative=1e-10)
 
 
 @pytest.mark.parametrize("padding", [None, 0.2, 0.125])
@@ -220,7 +219,7 @@ def test_wall_bases_with_and_without_padding_transfer_to_finer_grids(init, grid,
     fixed.load_state_dict(network.state_dict(), strict=False)
     for factor in (1, 2):
         x = torch.randn(2, 1, *(factor * n for n in grid))
-        torch.testing.assert_close(network(x), fixed(x), rtol=1e-4, atol=1e-5)
+        assert_close(network(x), fixed(x), relative=0.0001)
 
 
 def test_transfer_from_32_to_128_converges_where_the_field_is_resolved():
@@ -279,4 +278,4 @@ def test_double_precision_of_the_baseline_takes_a_conversion():
     with pytest.raises(TypeError, match=r"needs float32, got float64\. Convert .* densify"):
         network(x.double())
     double = densify(monarchize(network, grid_shape=(16, 16))).double()
-    torch.testing.assert_close(double(x.double()).float(), network(x), rtol=1e-5, atol=1e-5)
+    assert_close(double(x.double()).float(), network(x), relative=1e-05)
