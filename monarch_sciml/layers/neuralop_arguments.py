@@ -5,10 +5,13 @@ Letters: I and O channels in and out, d axes, n grid size, K_i kept modes.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from monarch_sciml._checks import message, positive_int
+
+_CALLERS = 8  # from the layer to the network: FNOBlocks, a list of layers, FNO, a partial class
 
 
 def home_grid(n_modes: Sequence[int], grid_shape: Sequence[int] | None) -> tuple[int, ...]:
@@ -52,6 +55,21 @@ def refuse(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     if value not in allowed:
         rule = f"`{name}` must be {allowed[0]!r} for MonarchSpectralConv"
         raise ValueError(message(rule, repr(value), "Use neuralop's SpectralConv for that."))
+
+
+def refuse_sphere() -> None:
+    """Raise ValueError when neuralop's SFNO is what builds the layer.
+
+    SFNO takes any `conv_module`, and would become an FNO on a plane with every point of latitude
+    and longitude alike.
+    """
+    frame = inspect.currentframe()
+    for _ in range(_CALLERS):
+        frame = None if frame is None else frame.f_back
+        if frame is not None and type(frame.f_locals.get("self")).__name__ == "SFNO":
+            rule = "`conv_module` must be neuralop's SphericalConv for an SFNO"
+            remedy = "Leave `conv_module` out, or use FNO for a field on a plane."
+            raise ValueError(message(rule, "MonarchSpectralConv", remedy))
 
 
 def check_modes(n_modes: Sequence[int], grid: Sequence[int]) -> None:

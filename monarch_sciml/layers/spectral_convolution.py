@@ -18,6 +18,7 @@ from monarch_sciml.layers.neuralop_arguments import (
     check_modes,
     home_grid,
     refuse,
+    refuse_sphere,
     scaling_factors,
     sizes,
 )
@@ -102,6 +103,9 @@ class MonarchSpectralConv(nn.Module):
 
     Notes
     -----
+    Under autocast the products at full size run in half precision, and the result is in single
+    precision, as that of neuralop's layer is (autocast computes the FFT so).
+
     Normalisation is neuralop's fft_norm="forward". On an output grid of another size every
     frequency keeps its place (neuralop 2.0.0 misplaces negative ones there, and all on odd sizes of
     any axis but the last and on the last axis of complex data). `layer.placement = "neuralop"`
@@ -149,6 +153,7 @@ class MonarchSpectralConv(nn.Module):
         per_axis: bool = False,
     ) -> None:
         super().__init__()
+        refuse_sphere()
         refuse("separable", separable, (False,))
         refuse("fno_block_precision", fno_block_precision, ("full",))
         one_of("transform", transform, get_args(TransformName))
@@ -355,6 +360,13 @@ class MonarchSpectralConv(nn.Module):
         target = self._output_grid(grid, output_shape)
         check_modes(self._n_modes, grid)
         check_modes(self._n_modes, target)
+        y = self._convolved(x, grid, target)
+        if y.dtype in (torch.bfloat16, torch.float16) and torch.is_autocast_enabled(x.device.type):
+            return y.float()
+        return y
+
+    def _convolved(self, x: Tensor, grid: Sequence[int], target: Sequence[int]) -> Tensor:
+        """Compute the convolution, once sizes are known to fit."""
         bias = None if self.bias is None else self.bias.flatten()
         if isinstance(self.analysis[0], PODTransform):
             return self._in_pod_basis(x, target, bias)

@@ -43,7 +43,9 @@ def mixing_weight(
     std = (2 / sum(channels)) ** 0.5
     dtype = torch.get_default_dtype() if real else torch.get_default_dtype().to_complex()
     kind = one_of(
-        "factorization", (factorization or "dense").lower(), ("dense", "tucker", "cp", "tt")
+        "factorization",
+        (factorization or "dense").lower().removeprefix("complex"),
+        ("dense", "tucker", "cp", "tt"),
     )
     if kind == "dense":
         weight = std * torch.randn(*n_modes, *channels, dtype=dtype)

@@ -11,6 +11,7 @@ from monarch_sciml.models.conversion.transformers_plugin import register_transfo
 from monarch_sciml.models.convert import densify, monarchize
 from monarch_sciml.models.fit_bases import fit_bases, needs_bases
 from monarch_sciml.models.language import GPT2
+from monarch_sciml.models.neuralop_models import register_with_neuralop
 from monarch_sciml.models.normalized import Normalized
 from monarch_sciml.models.operators.factorized_fno import FactorizedFNO
 from monarch_sciml.models.operators.fno import FNO
@@ -55,5 +56,6 @@ __all__ = [
     "monarchize",
     "needs_bases",
     "register_transformers",
+    "register_with_neuralop",
     "restore_conversion",
 ]

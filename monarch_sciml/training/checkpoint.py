@@ -62,6 +62,8 @@ def save_weights(model: nn.Module, path: str | Path, *, overwrite: bool = False)
     for name in pairs:
         tensors[name] = torch.view_as_real(tensors[name])
     about = {"format": "pt", "complex128": json.dumps(pairs), **structure_metadata(model)}
+    # one entry: safetensors writes several in an order of chance, and equal weights give equal files
+    metadata = {"complex128": json.dumps(pairs)} if pairs else {"format": "pt"}
     with whole_file(path, overwrite=overwrite) as part:
         part.touch()
         mode = part.stat().st_mode  # as the umask has it; safetensors makes files for one user

@@ -233,3 +233,11 @@ def test_files_of_a_checkpoint_have_the_rights_that_the_umask_leaves(tmp_path):
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "last").iterdir()}
     assert set(modes.values()) == {0o640} or os.name == "nt", modes
+
+
+def test_equal_weights_give_equal_files(tmp_path):
+    for model in (Weights(1), torch.nn.Linear(2, 3)):  # with complex numbers in double precision
+        files = [tmp_path / f"{type(model).__name__}-{i}.safetensors" for i in range(12)]
+        for file in files:
+            save_weights(model, file)
+        assert len({file.read_bytes() for file in files}) == 1
