@@ -62,13 +62,26 @@ def save_weights(model: nn.Module, path: str | Path, *, overwrite: bool = False)
     for name in pairs:
         tensors[name] = torch.view_as_real(tensors[name])
     about = {"format": "pt", "complex128": json.dumps(pairs), **structure_metadata(model)}
-    # one entry: safetensors writes several in an order of chance, and equal weights give equal files
-    metadata = {"complex128": json.dumps(pairs)} if pairs else {"format": "pt"}
     with whole_file(path, overwrite=overwrite) as part:
         part.touch()
         mode = part.stat().st_mode  # as the umask has it; safetensors makes files for one user
         save_file(tensors, part, metadata=about)
+        _sort_metadata(part)
         part.chmod(mode)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sort the entries of a file's metadata, which safetensors writes in an order of chance, so
+    that equal weights give equal files.
+    """
+    with path.open("rb+") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) <= size:  # spaces fill the header up
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 def load_weights(model: nn.Module, path: str | Path, *, adapt: bool = False) -> None:
