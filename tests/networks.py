@@ -54,9 +54,6 @@ OPERATORS = {
         GRID, patch_size=4, hidden_channels=8, n_layers=1, n_heads=2
     ),
     "tf-net": lambda: models.TFNet(GRID, 4, hidden_channels=2, n_levels=2),
-    "transformer": lambda: models.TransformerOperator(
-        GRID, patch_size=4, hidden_channels=4, n_layers=1, n_heads=2
-    ),
     "normalized": _normalized,
 }
 """Networks from field to field, by name."""
