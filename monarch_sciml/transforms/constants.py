@@ -24,12 +24,12 @@ def outside_of_traces() -> AbstractContextManager[None]:
 @contextmanager
 def _outside() -> Iterator[None]:
     tracing = torch._C._get_tracing_state()  # of torch.jit.trace
-    torch._C._set_tracing_state(None)
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
     try:
         with torch.inference_mode(False), torch._C.DisableTorchFunction(), _disable_current_modes():
             yield
     finally:
-        torch._C._set_tracing_state(tracing)
+        torch._C._set_tracing_state(tracing)  # type: ignore[attr-defined]
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -186,7 +186,7 @@ class FactorizedFNO(Network):
         modes = tuple(n_modes)
         check_modes(modes, self.max_n_modes)
         for block in self.spectral:
-            for conv, count in zip(block.convs, modes):
+            for conv, count in zip(block.convs, modes):  # type: ignore[arg-type]
                 conv.n_modes = count
         self._n_modes = modes
 

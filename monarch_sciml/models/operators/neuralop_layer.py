@@ -35,7 +35,8 @@ class SpectralConv(NeuralopSpectralConv):
 
         Half precision is transformed in single precision, as autocast does.
         """
-        if x.dtype in (torch.bfloat16, torch.float16) and self.bias.dtype == x.dtype:
+        half = x.dtype in (torch.bfloat16, torch.float16)
+        if half and self.bias is not None and self.bias.dtype == x.dtype:
             return self.forward(x.float(), output_shape).to(x.dtype)
         same = output_shape is None and self.resolution_scaling_factor is None
         odd = [axis for axis in range(2, x.ndim - 1) if same and x.shape[axis] % 2]
@@ -80,7 +81,7 @@ class GridEmbedding(GridEmbeddingND):
         )
 
     def _coordinates(self, sizes: tuple[int, ...]) -> list[Tensor]:
-        grids = regular_grid_nd(sizes, grid_boundaries=self.grid_boundaries)
+        grids = regular_grid_nd(list(sizes), grid_boundaries=self.grid_boundaries)
         return [grid[None, None] for grid in grids]
 
 
@@ -95,10 +96,11 @@ class DomainPadding(NeuralopDomainPadding):
 
     def __init__(self, fractions: list[float]) -> None:
         super().__init__(fractions)
+        self._fractions = fractions
 
     def pad(self, x: Tensor, verbose: bool = False) -> Tensor:
         """Map x (B, C, n_1, ..., n_d) to a field of n_i + 2 round(f_i n_i) points."""
-        margins = [round(f * int(n)) for f, n in zip(self.domain_padding, x.shape[2:])]
+        margins = [round(f * int(n)) for f, n in zip(self._fractions, x.shape[2:])]
         self._crop = tuple(slice(m, -m or None) for m in margins)
         # torch.nn.functional.pad counts from the last axis
         return torch.nn.functional.pad(x, [m for m in reversed(margins) for _ in range(2)])

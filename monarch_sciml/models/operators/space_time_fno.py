@@ -86,7 +86,7 @@ class SpaceTimeFNO(FNO):
         self.grid_shape = tuple(grid_shape)
         self.n_steps_out = n_steps_out
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         """Map x (B, in_channels, *grid) to (B, T C, *grid), steps-major.
 
         Raises
@@ -99,4 +99,4 @@ class SpaceTimeFNO(FNO):
         check_field(x, self, self.in_channels, len(self.grid_shape))
         repeated = x.unsqueeze(-1).expand(*x.shape, self.n_steps_out)  # (B, in, *grid, T)
         # (B, C, *grid, T) -> (B, T, C, *grid) -> (B, T C, *grid)
-        return super().forward(repeated).movedim(-1, 1).flatten(1, 2)
+        return super().forward(repeated, **kwargs).movedim(-1, 1).flatten(1, 2)
