@@ -9,7 +9,6 @@ started from.
 """
 
 import sys
-from pathlib import Path
 
 import matplotlib
 
@@ -18,7 +17,7 @@ import matplotlib.pyplot as plt
 import torch
 from tabulate import tabulate
 
-from monarch_sciml.commands.comparison.saved import load_model, load_run
+import monarch_sciml
 from monarch_sciml.solvers import Medium, WaveInMedium
 from monarch_sciml.transforms import CorrectedTransform
 
@@ -43,9 +42,8 @@ def spread(rows, modes):
 
 
 def main(run, figure):
-    recipe = load_run(Path(run))
-    network = load_model(recipe.network, Path(run)).double().requires_grad_(False)
-    file = recipe.data.source
+    loaded = monarch_sciml.load_run(run)
+    network, file = loaded.model.double().requires_grad_(False), loaded.data.source
     shape = file.grid_shape
     speed, modes = eigenfunctions(file.about["parameters"], shape)
     transforms = [
