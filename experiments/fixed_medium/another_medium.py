@@ -2,9 +2,9 @@
 
     python experiments/fixed_medium/another_medium.py data/wave_2d_elsewhere.h5 RUN [RUN ...]
 
-Every RUN is a run directory of wave_2d.yaml or wave_2d_medium.yaml. It is fine-tuned on the first 20
-samples of the file with Adam, 150 steps of all 20, cosine schedule: everything, or nothing but its
-learnable transforms. The rate, of 1e-3, 3e-3 and 1e-2, is the best one for the next 20 samples; the
+Every RUN is a run directory of wave_2d.yaml or wave_2d_medium.yaml. It is fine-tuned on the first
+20 samples of the file with Adam, 150 steps of all 20, cosine schedule: everything, or nothing but
+its learnable transforms. The rate, of 1e-3, 3e-3 and 1e-2, is the best one for the next 20 samples; the
 error is that of the last 280.
 """
 

@@ -14,7 +14,7 @@ from monarch_sciml._checks import message, positive_int, positive_number
 from monarch_sciml.data.fields.source import FieldLayout
 from monarch_sciml.data.generators.options import box_layout
 from monarch_sciml.data.generators.problem import Batch, FieldProblem
-from monarch_sciml.solvers.darcy_sources import DarcySources
+from monarch_sciml.solvers.darcy_sources import DEGREE, DarcySources
 from monarch_sciml.solvers.media import Medium
 
 N_WAVES = 3
@@ -69,7 +69,11 @@ class DarcySourcesProblem(FieldProblem):
     resolution: int = 65
 
     def __post_init__(self) -> None:
-        positive_int("grid", self.grid)
+        positive_int("grid", self.grid, minimum=2 * DEGREE + 1)
+        if self.grid % DEGREE != 1:
+            rule = f"`grid` must be one more than a multiple of {DEGREE}"
+            better = -(-(self.grid - 1) // DEGREE) * DEGREE + 1
+            raise ValueError(message(rule, self.grid, f"Take {better}."))
         positive_int("resolution", self.resolution, minimum=3)
         positive_int("n_wells", self.n_wells)
         for name in ("well_radius", "well_rate"):

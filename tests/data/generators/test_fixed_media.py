@@ -82,7 +82,7 @@ class TestDarcySources:
     @pytest.mark.parametrize(
         ("change", "match"),
         [
-            ({"grid": 18}, "one more than a multiple of 4"),
+            ({"grid": 18}, "`grid` must be one more than a multiple of 4, got 18. Take 21"),
             ({"grid": 9}, "must exceed `resolution`, 9"),
             ({"n_wells": 0}, "n_wells"),
             ({"well_radius": 0.0}, "well_radius"),
