@@ -1,5 +1,6 @@
 """One contract for every transform, over sizes even, odd, prime, power of two and 1."""
 
+import copy
 import itertools
 import warnings
 
@@ -202,3 +203,49 @@ def test_separable_follows_the_contract(shape):
         (transform(x).conj() * y).sum(), (x.conj() * transform.adjoint(y)).sum()
     )
     torch.testing.assert_close(transform.inverse(transform(x)), x)
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_habits_of_any_module(name):
+    """Training after inference mode, copies, meta, a forward before `.to`, half precision."""
+    torch.manual_seed(0)
+    transform = perturbed(FACTORIES[name](12))
+    x = input_like(transform)
+    with torch.inference_mode():
+        expected = transform(x).clone()
+    for y in (transform(x), transform.adjoint(input_like(transform, output=True))):
+        if y.requires_grad:
+            y.abs().sum().backward()
+    twin = copy.deepcopy(transform)
+    with torch.no_grad():
+        for parameter in transform.parameters():
+            parameter.zero_()
+    assert torch.equal(twin(x), expected)
+    single = x.to(torch.complex64 if x.is_complex() else torch.float32)
+    twin.float()(single)
+    assert_close(twin.bfloat16()(single).to(expected.dtype), expected, relative=0.05)
+    with torch.device("meta"):
+        empty = FACTORIES[name](12) if name != "resampled" else None
+    if empty is not None:
+        torch.manual_seed(0)
+        full = FACTORIES[name](12)
+        empty.to_empty(device="cpu").load_state_dict(full.state_dict())
+        assert torch.equal(empty(single), full(single))
+
+
+@pytest.mark.parametrize(
+    "name", ["monarch", "monarch-dct", "fourier-truncated", "dense", "resampled"]
+)
+def test_export_leaves_a_fresh_transform_as_it_was(name):
+    torch.manual_seed(0)
+    transform = perturbed(FACTORIES[name](12))
+    x = input_like(transform)
+    exported = torch.export.export(transform, (x,)).module()
+    assert_close(exported(x), transform(x))
+    assert type(transform.matrix().detach()) is torch.Tensor
+
+
+def test_a_real_transform_refuses_complex_numbers_on_its_grid():
+    for transform in (FourierTransform(8, real_input=True), MonarchTransform(8, real_input=True)):
+        with pytest.raises(TypeError, match=r"real_input=True needs real .*complex64\. Pass"):
+            transform(torch.zeros(8, dtype=torch.complex64))
