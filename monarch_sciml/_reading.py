@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from monarch_sciml._checks import existing_file, message
+from monarch_sciml._hdf5_inspection import look_through
+from monarch_sciml._inspection import call_apart
 
 FileKind = Literal[
     "hdf5", "matlab 7.3", "matlab 5", "npy", "npz", "torch", "netcdf 3", "zarr", "unknown"
@@ -101,10 +103,28 @@ def reading(path: Path) -> Iterator[None]:
         raise damaged(path, error) from error
 
 
+_NOT_MEANT = (
+    TypeError,
+    AttributeError,
+    LookupError,
+    NameError,
+    AssertionError,
+    ArithmeticError,
+    RecursionError,
+    StopIteration,
+)
+"""What Python raises in the middle of a reader: its text says nothing about the file."""
+
+
 def damaged(path: Path, error: Exception, what: str = "file") -> ValueError:
     """Return the error of a file that a library cannot read: cut off, or not what it seems."""
-    reason = " ".join(str(error).split())[:160].rstrip(".")
-    cause = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    cause = " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__
+    if isinstance(error, MemoryError):
+        cause = "sizes beyond the memory of this machine"
+    elif isinstance(error, _NOT_MEANT):
+        cause = "parts that do not fit together"
+    elif isinstance(error, OverflowError):
+        cause = f"a number out of range ({cause})"
     rule = f"{path} must be a complete {what}"
     return ValueError(message(rule, cause, "Copy, download or export it again."))
 
@@ -124,10 +144,28 @@ def open_hdf5(path: str | Path) -> Iterator[Any]:
 
     path = existing_file(path)
     try:
+        _inspect(path)
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError) as error:  # h5py, depending on where the damage is
+    except Exception as error:  # h5py raises many types, depending on where the damage is
+        if isinstance(error, ValueError | ImportError | IsADirectoryError):
+            raise
         raise damaged(path, error, "HDF5 file") from error
+
+
+_inspected: dict[Path, tuple[int, int]] = {}
+
+
+def _inspect(path: Path) -> None:
+    """Look through a file, once as long as it does not change; ValueError when it is unsafe."""
+    about = path.stat()
+    state = (about.st_size, about.st_mtime_ns)
+    if _inspected.get(path) == state:
+        return
+    if problem := call_apart(look_through, path):
+        rule = f"{path} must hold its own values"
+        raise ValueError(message(rule, problem, "Ask for a whole file, or export it again."))
+    _inspected[path] = state
 
 
 def load_npy(path: str | Path) -> np.ndarray:
@@ -143,5 +181,5 @@ def load_npy(path: str | Path) -> np.ndarray:
     path = existing_file(path)
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # of a damaged header also SyntaxError, TokenError, MemoryError
         raise damaged(path, error, ".npy file") from error

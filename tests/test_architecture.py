@@ -31,6 +31,8 @@ SHARED = {
     "_reading",
     "_moved",
     "_signals",
+    "_inspection",
+    "_hdf5_inspection",
 }  # for all; they import nothing of the package but each other
 MOST_FILES = 22  # in one folder: about twenty, and its facade
 ROOT_NAMES = {"__version__"}  # what may be imported from the package itself

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from monarch_sciml._checks import message
+from monarch_sciml._inspection import call_apart
 from monarch_sciml._reading import file_kind, open_hdf5, reading, start_of
 from monarch_sciml.data.hdf5 import Hdf5Arrays, by_matlab
 from monarch_sciml.data.reading import ArrayFile, Index, is_number_type
@@ -70,9 +71,7 @@ class Mat5Arrays(ArrayFile):
         return {**self.__dict__, "_kept": {}}
 
     def _found(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        from scipy.io import whosmat
-
-        for name, shape, matlab_class in whosmat(self.path):
+        for name, shape, matlab_class in call_apart(_listed, self.path):
             if matlab_class in _NUMBERS:
                 yield name, tuple(shape)
             elif matlab_class == "struct":
@@ -93,9 +92,19 @@ class Mat5Arrays(ArrayFile):
             return self._kept[name][index]
 
     def _load(self, name: str) -> np.ndarray:
-        from scipy.io import loadmat
+        return call_apart(_loaded, self.path, name)
 
-        return loadmat(self.path, variable_names=[name])[name]
+
+def _listed(path: Path) -> list[tuple[str, tuple[int, ...], str]]:
+    from scipy.io import whosmat
+
+    return whosmat(path)
+
+
+def _loaded(path: Path, name: str) -> np.ndarray:
+    from scipy.io import loadmat
+
+    return loadmat(path, variable_names=[name])[name]
 
 
 def _members(name: str, value: Any) -> Iterator[tuple[str, np.ndarray]]:

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from monarch_sciml._checks import message
 
-_MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def available_bytes() -> int | None:
-    """Return the bytes this process could still use: of the machine or of its container.
-
-    None where the system does not say (it is asked as Linux is).
-    """
-    limits = []
-    try:
-        for line in _MEMINFO.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                limits.append(1024 * int(line.split()[1]))
-        if (_CGROUP / "memory.max").exists():
-            limit = (_CGROUP / "memory.max").read_text().strip()
-            if limit != "max":
-                used = int((_CGROUP / "memory.current").read_text())
-                limits.append(max(0, int(limit) - used))
-    except (OSError, ValueError, IndexError):
-        return None
-    return min(limits, default=None)
+def available_bytes() -> int:
+    """Return the bytes this process could still use: of the machine or of its container."""
+    limits = [psutil.virtual_memory().available]
+    with suppress(OSError, ValueError):
+        limit = (_CGROUP / "memory.max").read_text().strip()
+        if limit != "max":
+            used = int((_CGROUP / "memory.current").read_text())
+            limits.append(max(0, int(limit) - used))
+    return min(limits)
 
 
 def check_memory(what: str, needed: int, *, remedy: str) -> None:
@@ -48,7 +41,7 @@ def check_memory(what: str, needed: int, *, remedy: str) -> None:
         When the system says that there is less.
     """
     free = available_bytes()
-    if free is not None and needed > free:
+    if needed > free:
         rule = f"{what} of {_size(needed)} must fit into memory"
         raise ValueError(message(rule, f"{_size(free)} free", remedy))
 

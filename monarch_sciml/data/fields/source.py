@@ -5,6 +5,7 @@ Shapes: N samples, T times, F fields, then the grid: (N, T, F, *grid).
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from monarch_sciml._checks import message, one_of
 from monarch_sciml._reading import reading
+from monarch_sciml.data.memory import check_memory
 
 GRID_AXES = ("x", "y", "z")
 BOUNDARIES = ("periodic", "dirichlet", "neumann", "wall", "open", "unknown")
@@ -176,6 +178,7 @@ class FieldSource(ABC):
         names = self.fields if fields is None else tuple(fields)
         for name in names:
             one_of("fields", name, self.fields)
+        self._check_memory(len(names), samples, times)
         with self._reading():
             loaded = list(self._load_all(names, samples, times))
         checked = [self._checked(*pair, samples) for pair in zip(names, loaded)]
@@ -185,6 +188,13 @@ class FieldSource(ABC):
     def _reading(self) -> AbstractContextManager[None]:
         """Turn an error of a file library into one line that names the file."""
         return reading(self.path)
+
+    def _check_memory(self, n_fields: int, samples: slice, times: slice) -> None:
+        """Refuse a window that will not fit into memory, before it is read."""
+        counts = (len(range(part.start, part.stop, part.step)) for part in (samples, times))
+        values = math.prod((n_fields, *counts, *self.grid_shape))
+        remedy = "Read fewer samples at once (in_memory: false), or check the sizes in the file."
+        check_memory(f"the fields of {self.path}", 4 * values, remedy=remedy)
 
     def _load_all(self, fields: Sequence[str], samples: slice, times: slice) -> Iterable[Tensor]:
         """Read fields one after the other; a format that stores them together reads them so."""

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from monarch_sciml._checks import existing_file, message, optional_package
+from monarch_sciml._inspection import call_apart
 
 LONGEST_END = 16384
 """Bytes that the end mark of a measurement has at most, with what follows it up to the next one."""
 FIRST_MEASUREMENT = 8 + 64 * 152  # bytes of the table of contents of a VD, VE or XA file
+
+LOOKED_THROUGH = 2**26
+"""Files of at most 64 MiB are read once in another process before they are read in this one."""
 
 
 def looks_like_twix(start: bytes) -> bool:
@@ -42,7 +46,7 @@ def measurements_of(path: Path) -> list[dict[str, Any]]:
         When twixtools is not installed, the file has no suffix, is of another kind, truncated or
         damaged, or holds no readouts.
     """
-    twixtools = optional_package("twixtools", "reading Siemens raw data", "scanners")
+    optional_package("twixtools", "reading Siemens raw data", "scanners")
     with existing_file(path).open("rb") as stream:
         start = stream.read(FIRST_MEASUREMENT)
     if not looks_like_twix(start):
@@ -52,18 +56,14 @@ def measurements_of(path: Path) -> list[dict[str, Any]]:
         rule = "a Siemens raw-data file must have a suffix"
         raise ValueError(message(rule, path.name, "Rename it to end in .dat."))
     _check_size(path, start)
-    said = io.StringIO()  # it prints, asked to be quiet or not
     try:
-        with contextlib.redirect_stdout(said), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # overflows, where counts are damaged
-            measurements = twixtools.read_twix(
-                str(path.resolve()),
-                parse_pmu=False,
-                parse_geometry=False,
-                verbose=False,
-                keep_syncdata=False,
-                keep_acqend=True,
-            )
+        if path.stat().st_size <= LOOKED_THROUGH:
+            call_apart(_look_through, path)
+        measurements = _read(path)
+    except ValueError as error:
+        if path.name in str(error):
+            raise
+        raise _damaged(path, error) from error
     except Exception as error:  # twixtools raises almost anything on a damaged file
         raise _damaged(path, error) from error
     for measurement in measurements:
@@ -72,6 +72,27 @@ def measurements_of(path: Path) -> list[dict[str, Any]]:
         rule = f"{path.name} must hold imaging readouts"
         raise ValueError(message(rule, "no readouts", "Export the scan again."))
     return measurements
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    import twixtools
+
+    said = io.StringIO()  # it prints, asked to be quiet or not
+    with contextlib.redirect_stdout(said), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # overflows, where counts are damaged
+        return twixtools.read_twix(
+            str(path.resolve()),
+            parse_pmu=False,
+            parse_geometry=False,
+            verbose=False,
+            keep_syncdata=False,
+            keep_acqend=True,
+        )
+
+
+def _look_through(path: Path) -> None:
+    """Read a file whose damage may crash twixtools or let it loop; called in another process."""
+    _read(path)
 
 
 def _take_end_mark(path: Path, measurement: dict[str, Any]) -> None:

@@ -265,7 +265,9 @@ class TestBadFiles:
     def test_missing_parts(self, written):
         with h5py.File(written, "r+") as file:
             del file["coordinates"]
-        with pytest.raises(ValueError, match=r"must be a complete (HDF5 )?file, got KeyError"):
+        with pytest.raises(
+            ValueError, match=r"must be a complete (HDF5 )?file, got parts that do not fit"
+        ):
             open_fields(written)
 
     def test_nan(self, written):

@@ -96,7 +96,7 @@ class TestBadFiles:
         path = save(tmp_path / "x.pt", x=torch.zeros(300, 4), y=torch.zeros(300, 4))
         path.write_bytes(path.read_bytes()[:2000])
         with pytest.raises(
-            ValueError, match=r"x\.pt must be a complete file, got Runtime"
+            ValueError, match=r"x\.pt must be a complete file, got Pytorch"
         ) as caught:
             open_fields(path)
         assert "\n" not in str(caught.value)

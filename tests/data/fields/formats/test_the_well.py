@@ -198,7 +198,7 @@ class TestBadFiles:
     def test_lacking_attributes_and_truncation(self, path):
         with h5py.File(path, "r+") as file:
             del file.attrs["n_trajectories"]
-        with pytest.raises(ValueError, match=r"must be a complete HDF5 file, got Key"):
+        with pytest.raises(ValueError, match=r"must be a complete HDF5 file, got parts that do"):
             open_fields(path)
         path.write_bytes(path.read_bytes()[:3000])
         with pytest.raises(ValueError, match=r"acoustic\.hdf5 must be a complete HDF5 file"):

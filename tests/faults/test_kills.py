@@ -1,0 +1,38 @@
+"""Killed at any moment, a command that is started again ends as one that never was.
+
+`make chaos` kills each command fifty times, `pytest` five times (MONARCH_KILLS of each command).
+"""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+N_KILLS = int(os.environ.get("MONARCH_KILLS", "5"))
+spec = importlib.util.spec_from_file_location("killing", Path(__file__).with_name("killing.py"))
+killing = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(killing)
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    # figures take most of the time, and are written as every other file is
+    for name in ("publish.gallery", "publish.metrics_figure", "publish.cost_figure"):
+        empty = dict if name.endswith("gallery") else type(None)
+        module = "monarch_sciml.commands.comparison"
+        monkeypatch.setattr(f"{module}.{name}", lambda *_, empty=empty, **__: empty())
+    killing.prepare(tmp_path)
+    return tmp_path
+
+
+def test_a_killed_command_ends_as_an_uninterrupted_one(scratch):
+    for name, chosen, kills, wrong in killing.campaign(scratch, (N_KILLS + 1) // 2):
+        sys.stdout.write(f"| {name} | {chosen} | {kills} | {len(wrong)} | {wrong[:3]}\n")
+        assert not wrong, (name, chosen, wrong)
+        assert kills or chosen == "random"
