@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart navier_stokes test lint docs clean
+.PHONY: quickstart navier_stokes test lint docs chaos fuzz clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +46,18 @@ test: lint
 docs: $(VENV)/.dev
 	$(BIN)/python docs/build_site.py
 	@echo "open build/site/index.html"
+
+# Kill generate, train, compare and reconstruct 208 times in all: see docs/trust.md.
+chaos: export OMP_NUM_THREADS = 1
+chaos: export MONARCH_KILLS = 52
+chaos: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -s tests/faults/test_kills.py
+
+# Read 50,000 damaged files of every format.
+fuzz: export OMP_NUM_THREADS = 1
+fuzz: export MONARCH_MUTANTS = 50000
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -s tests/faults/test_damaged_files.py
 
 clean:
 	rm -rf $(VENV) runs build

@@ -81,7 +81,7 @@ def whole_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     if path.exists() and not overwrite:
         rule = "the output file must not exist yet"
         raise FileExistsError(message(rule, str(path), "Remove it, or pass another name."))
-    part = path.with_name(f".{path.stem}.part{os.getpid()}-{_HOST}{path.suffix}")
+    part = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent)
@@ -98,6 +98,11 @@ def whole_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # on a disk that takes nothing it was never made
             part.unlink(missing_ok=True)
+
+
+def temporary_path(path: Path) -> Path:
+    """Return the hidden name beside `path` for what this process is writing."""
+    return path.with_name(f".{path.stem}.part{os.getpid()}-{_HOST}{path.suffix}")
 
 
 _HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"

@@ -46,7 +46,7 @@ def _look_at(group: Any, path: Path, found: list[str], seen: set[Any]) -> None:
         if not isinstance(link, h5py.HardLink):
             continue
         item = _read(lambda name=name: group[name])
-        key = None if item is None else _read(lambda item=item: h5py.h5o.get_info(item.id).addr)
+        key = None if item is None else _read(lambda item=item: hash(item))
         if item is None or key in seen:
             continue
         seen.add(key)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from monarch_sciml import __version__
 from monarch_sciml._checks import message
+from monarch_sciml._files import remove_leftovers, temporary_path
 from monarch_sciml.data.fields.formats.monarch_h5 import FORMAT, VERSION, plain_attributes
 from monarch_sciml.data.fields.source import GRID_AXES, FieldLayout
 from monarch_sciml.data.hdf5 import writable_hdf5
@@ -190,7 +191,8 @@ def _create(
     """Make a file with all its space claimed and no sample written; all of it or nothing."""
     import h5py
 
-    fresh = part.with_name(f"{part.name}.{os.getpid()}")
+    remove_leftovers(part.parent)
+    fresh = temporary_path(part)
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_layout(h5py.h5d.CONTIGUOUS)
     creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
