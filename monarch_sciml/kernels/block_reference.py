@@ -1,4 +1,4 @@
-"""The slow reference of the full two-factor Monarch transform; letters as in `blocks`."""
+"""The slow reference of the full two-factor Monarch transform. Letters as in `blocks`."""
 
 from __future__ import annotations
 

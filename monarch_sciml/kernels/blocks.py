@@ -1,12 +1,12 @@
-"""A full two-factor Monarch transform as two batched products on strided views, nothing permuted.
+"""A full two-factor Monarch transform as two batched products on strided views, without copies.
 
 Letters: n = N_1 N_2 grid size; grid index x = x_1 N_2 + x_2; mode k = k_1 + N_1 k_2; S slices, J
 columns of a slice.
 
 An analysis contracts x_1 for every x_2, then x_2 for every k_1; a synthesis contracts k_2 for every
-k_1, then k_1 for every x_2. With the transformed axis first, each digit of grid and modes is a view
-of the slice and the product writes where the next one reads. Slices are taken one by one, so that
-what lies between the products stays in the cache.
+k_1, then k_1 for every x_2. The transformed axis comes first, so that each digit of grid and modes
+is a view of the slice, and the first product writes where the second one reads. Slices are
+transformed one by one, so that the intermediate result between the two products stays in the cache.
 """
 
 from __future__ import annotations
@@ -37,17 +37,18 @@ def monarch_blocks(x: Tensor, first: Tensor, second: Tensor, *, synthesis: bool)
         N_2, N_2) [k_1, k_2, x_2]. Synthesis: (N_1, N_2, N_2) [k_1, x_2, k_2] and (N_2, N_1, N_1)
         [x_2, x_1, k_1].
     synthesis
-        From modes to the grid.
+        Whether the transform maps modes to the grid.
 
     Returns
     -------
-    (..., n), complex. A transposed input (its last two axes swapped) gives a transposed result, and
-    is the faster of the two.
+    (..., n), complex. A transposed input (its last two axes swapped) gives a transposed result and
+    is transformed faster.
 
     Notes
     -----
-    8 n (N_1 + N_2) operations a vector. The backward pass recomputes the one intermediate, so only
-    x is stored; asked for a graph, it differentiates `reference_monarch_blocks` instead.
+    The cost is 8 n (N_1 + N_2) operations for each vector. The backward pass recomputes the
+    intermediate result, so only x is stored. When gradients of higher order are needed, it
+    differentiates `reference_monarch_blocks` instead.
     """
     dtype = torch.promote_types(x.dtype, first.dtype)
     x, first, second = x.to(dtype), first.to(dtype), second.to(dtype)
@@ -72,30 +73,34 @@ class _Views:
         self.synthesis = synthesis
 
     def grid(self, x: Tensor) -> Tensor:
-        """(x_1 x_2, J) -> (x_2, x_1, J)."""
+        """View the grid (x_1 x_2, J) as (x_2, x_1, J)."""
         return x.view(self.n_1, self.n_2, -1).transpose(0, 1)
 
     def modes(self, z: Tensor) -> Tensor:
-        """(k_2 k_1, J) -> (k_1, k_2, J)."""
+        """View the modes (k_2 k_1, J) as (k_1, k_2, J)."""
         return z.view(self.n_2, self.n_1, -1).transpose(0, 1)
 
     def between(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(k_1 x_2, J) as the result of the first and the argument of the second product."""
+        """View the intermediate result (k_1 x_2, J) as the first product writes and the second
+        reads it.
+        """
         by_k = y.view(self.n_1, self.n_2, -1)  # (k_1, x_2, J)
         by_x = by_k.transpose(0, 1)  # (x_2, k_1, J)
         return (by_k, by_x) if self.synthesis else (by_x, by_k)
 
     def source(self, x: Tensor) -> Tensor:
-        """The argument of the first product."""
+        """View the slice as the argument of the first product."""
         return self.modes(x) if self.synthesis else self.grid(x)
 
     def result(self, y: Tensor) -> Tensor:
-        """The result of the second product."""
+        """View the slice as the result of the second product."""
         return self.grid(y) if self.synthesis else self.modes(y)
 
 
 class _MonarchBlocks(torch.autograd.Function):
-    """Along axis -2 of x (S, n, J); a transposed slice is turned round in the cache."""
+    """Apply the transform along axis -2 of x (S, n, J), copying a transposed slice within the
+    cache.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, first: Tensor, second: Tensor, synthesis: bool) -> Tensor:

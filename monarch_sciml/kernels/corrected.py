@@ -23,15 +23,15 @@ from monarch_sciml.monarch.contiguous import Blocks
 
 @dataclass(frozen=True)
 class CorrectedShape:
-    """What the convolution knows of its two corrected transforms beside their numbers.
+    """Describe the two corrected transforms of the convolution, apart from their learned numbers.
 
     Attributes
     ----------
     planes
-        Real and imaginary part of the fixed transform of every axis, (2, K_i, n_i) of the analysis,
-        then (2, K_i, m_i) of the transposed synthesis; modes ascending.
+        Real and imaginary parts of the fixed transform of every axis, with ascending modes: first
+        (2, K_i, n_i) for the analysis, then (2, K_i, m_i) for the transposed synthesis.
     analysis, synthesis
-        How the grid and the modes are cut, for either.
+        The blocks of the grid and of the modes for either transform.
     """
 
     planes: Sequence[Tensor]
@@ -40,10 +40,10 @@ class CorrectedShape:
 
 
 class CorrectedConvolution(torch.autograd.Function):
-    """y = Re((S_0 + ΔS) W (A_0 + ΔA) x) + b for real x.
+    """Compute y = Re((S_0 + ΔS) W (A_0 + ΔA) x) + b for real x.
 
-    Stored for the backward pass are x and the modes A x. What lies between the products of a
-    correction is made again there. Asked for a graph, the backward pass differentiates
+    The backward pass stores x and the modes A x, and recomputes the intermediate results of the
+    corrections. When gradients of higher order are needed, it differentiates
     `plain_corrected_convolution`.
     """
 

@@ -1,6 +1,4 @@
-"""Which path a kernel takes, when one with its own backward pass must step aside, and in which
-precision it works.
-"""
+"""Choose the path of a kernel: its own backward pass or operations of torch, Triton or not."""
 
 from __future__ import annotations
 
@@ -18,8 +16,8 @@ from monarch_sciml._checks import message
 
 
 def needs_plain_operations(*tensors: Tensor) -> bool:
-    """Whether a transform of torch.func, forward-mode autograd, a tracer or the compiler is at
-    work.
+    """Return whether torch.func, forward-mode autograd, a tracer or the compiler is at work. A
+    kernel with a backward pass of its own must then use plain operations.
     """
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return True
@@ -40,8 +38,8 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
 def with_graph(
     ctx: Any, inputs: Sequence[Tensor | None], gradient: Tensor
 ) -> tuple[Tensor | None, ...]:
-    """Differentiate `ctx.plain` of inputs, the arguments of a Function after its first, so that
-    gradients can be differentiated again.
+    """Differentiate `ctx.plain` so that its gradients can be differentiated again. The inputs are
+    the arguments of the Function after its first.
     """
     needs = ctx.needs_input_grad[1:]
     wanted = [value for value, need in zip(inputs, needs) if need and value is not None]
@@ -55,7 +53,7 @@ class use_triton(AbstractContextManager["use_triton"]):
     Parameters
     ----------
     enabled
-        Use them for data on a GPU wherever they take the shape and precision.
+        Whether to use the kernels for data on a GPU whose shape and precision they support.
 
     Raises
     ------
@@ -64,10 +62,10 @@ class use_triton(AbstractContextManager["use_triton"]):
 
     Notes
     -----
-    They are off at first, unless the environment variable MONARCH_SCIML_TRITON is "1" when the
-    package is imported: torch's own products (cuBLAS) are the default until the kernels have been
-    timed on a GPU. They are tested in Triton's interpreter and compiled for compute capabilities
-    8.0 and 9.0; no speed is claimed. Data on a CPU never take them, except under
+    The kernels are off at first, unless the environment variable MONARCH_SCIML_TRITON is "1" when
+    the package is imported: torch's own products (cuBLAS) are the default until the kernels have
+    been timed on a GPU. They are tested in Triton's interpreter and compiled for compute
+    capabilities 8.0 and 9.0; no speed is claimed. Data on a CPU never take them, except under
     TRITON_INTERPRET=1. The switch is one for all threads.
 
     Examples
@@ -92,7 +90,7 @@ class use_triton(AbstractContextManager["use_triton"]):
 
 
 def triton_enabled() -> bool:
-    """Whether the Triton kernels are switched on."""
+    """Return whether the Triton kernels are switched on."""
     return use_triton._enabled
 
 

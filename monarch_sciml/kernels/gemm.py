@@ -16,9 +16,10 @@ _WORTH_A_COPY = 1 << 19
 
 
 def inner_products(a: Tensor, b: Tensor) -> Tensor:
-    """Return a bᵀ, every row of a (m, k) with every row of b (n, k) -> (m, n), without autograd.
+    """Return a bᵀ (m, n), the inner products of the rows of a (m, k) and b (n, k), without
+    gradients.
 
-    Both may be transposed views.
+    Both operands may be transposed views.
 
     Notes
     -----
@@ -36,7 +37,9 @@ def inner_products(a: Tensor, b: Tensor) -> Tensor:
 
 @functools.cache
 def _has_onednn() -> bool:
-    """Whether torch's oneDNN product is there and right: it is not part of torch's public names."""
+    """Return whether torch's oneDNN product exists and is right: it is not part of torch's public
+    API.
+    """
     if not torch.backends.mkldnn.is_available():
         return False
     a, b = torch.arange(6.0).view(2, 3), torch.arange(12.0).view(3, 4).t()

@@ -30,8 +30,8 @@ def analyse(x: Tensor, matrices: Sequence[Tensor], *, sums: bool = False) -> lis
 
     Returns
     -------
-    The planes after each axis, (c, K_i ... K_d, R n_1 ... n_{i-1}) for i = d, ..., 1; with `sums`
-    followed by the sum of x over its last axis, (R n_1 ... n_{d-1},).
+    The planes after each axis, (c, K_i ... K_d, R n_1 ... n_{i-1}) for i = d, ..., 1. With `sums`,
+    the sum of x over its last axis, (R n_1 ... n_{d-1},), follows them.
     """
     *others, last = matrices
     modes, n = last.shape[1:]
@@ -100,17 +100,18 @@ def synthesise(
 
 
 def matrix_gradient(operand: Tensor, data: Tensor, matrix: Tensor) -> Tensor:
-    """Return the gradient (c, K, n) of a matrix from its operand (2K, ..) and the data it met."""
+    """Return the gradient (c, K, n) of a matrix from its operand (2K, ..) and its other operand."""
     n = matrix.shape[-1]
     product = inner_products(operand.to(data.dtype), data.reshape(-1, n).t())
     return product.to(matrix.dtype).view_as(matrix)
 
 
 class PlanesConvolution(torch.autograd.Function):
-    """y = Re(S W A x) + b for real x, with matrices shared by all channels.
+    """Compute y = Re(S W A x) + b for real x, with matrices shared by all channels.
 
-    What the backward pass needs on the kept modes and between the axes is stored, nothing of full
-    size but x itself. Asked for a graph, the backward pass differentiates `plain` instead.
+    The backward pass stores x, the kept modes and the intermediate results between the axes, so x
+    is the only tensor of full size. When gradients of higher order are needed, it differentiates
+    `plain` instead.
     """
 
     @staticmethod

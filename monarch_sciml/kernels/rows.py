@@ -17,7 +17,7 @@ Index = tuple[Tensor | None, Tensor | None]
 
 
 def monarch_planes(first: Tensor, second: Tensor, index: Index = (None, None)) -> Tensor:
-    """Multiply out F[j, (x_1, x_2)] = first[j, x_2] second[j, x_2, x_1]: no contraction.
+    """Multiply out F[j, (x_1, x_2)] = first[j, x_2] second[j, x_2, x_1], which sums over no index.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def monarch_planes(first: Tensor, second: Tensor, index: Index = (None, None)) -
     second
         Right factor (U, N_2, N_1, 2).
     index
-        Entries of the factors that each row takes.
+        For each factor the entry that every row takes.
 
     Returns
     -------
@@ -34,8 +34,9 @@ def monarch_planes(first: Tensor, second: Tensor, index: Index = (None, None)) -
 
     Notes
     -----
-    A dozen operations on small tensors, forward and backward, where plain autograd takes thirty: on
-    small grids they are what a learned transform costs over a fixed one.
+    Forward and backward pass together take a dozen operations on small tensors, where plain
+    autograd takes thirty. On small grids this is the extra cost of a learned transform over a fixed
+    one.
     """
     if needs_plain_operations(first, second):
         return reference_monarch_planes(first, second, index)
@@ -43,8 +44,8 @@ def monarch_planes(first: Tensor, second: Tensor, index: Index = (None, None)) -
 
 
 def reference_monarch_planes(first: Tensor, second: Tensor, index: Index = (None, None)) -> Tensor:
-    """Compute `monarch_planes` by differentiable operations of torch, real ones throughout: the
-    slow reference, and what is traced and exported.
+    """Compute `monarch_planes` by differentiable real operations of torch. This is the slow
+    reference, and the path that is traced and exported.
     """
     a, c = _picked(first, index[0]).unsqueeze(-2).unbind(-1)  # (J, N_2, 1) each
     b, d = _picked(second, index[1]).unbind(-1)  # (J, N_2, N_1) each

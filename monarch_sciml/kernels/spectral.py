@@ -85,7 +85,8 @@ def real_spectral_convolution(
     analysis
         Real and imaginary part of one matrix per axis, (2, K_i, n_i) or (I, 2, K_i, n_i).
     synthesis
-        The same of the transposed matrices, (2, K_i, m_i) or (O, 2, K_i, m_i).
+        Real and imaginary part of one transposed matrix per axis, (2, K_i, m_i) or (O, 2, K_i,
+        m_i).
     """
     dtype = analysis[0].dtype
     if torch.is_autocast_enabled(x.device.type):
@@ -187,9 +188,10 @@ def _real_products(
 
 
 def _mixed(z: Tensor, weight: Tensor) -> Tensor:
-    """Multiply planes (2, M, B, I) by complex weights (M, I, O): planes (2, M, B, O).
+    """Multiply planes (2, M, B, I) by complex weights (M, I, O) and return planes (2, M, B, O).
 
-    Traced and exported, it is made of real products: runtimes without complex numbers take them.
+    When traced or exported, it consists of real products, so that runtimes without complex numbers
+    can run it.
     """
     if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
         return torch.view_as_real(torch.bmm(torch.complex(*z.unbind()), weight)).movedim(-1, 0)
@@ -202,8 +204,8 @@ def _grouped(matrix: Tensor) -> Tensor:
 
 
 def _last_axis_to_modes(rows: Tensor, matrix: Tensor) -> Tensor:
-    """Real rows (G, S, n) -> planes (G, 2, K, S), real and imaginary rows (G, 2, K, n) in one
-    product.
+    """Transform real rows (G, S, n) to planes (G, 2, K, S) by one product with the real and
+    imaginary rows (G, 2, K, n) of the matrix.
     """
     stacked = matrix.flatten(1, 2)  # (G, 2K, n)
     product = stacked.to(rows.dtype) @ rows.mT
@@ -211,14 +213,16 @@ def _last_axis_to_modes(rows: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _modes_to_last_axis(planes: Tensor, matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """Planes (G, 2, K, S) -> real rows (G, S, m), the real part of the columns (G, 2, K, m) z."""
+    """Transform planes (G, 2, K, S) to real rows (G, S, m): the real part of the columns (G, 2, K,
+    m) times z.
+    """
     stacked = torch.cat([matrix[:, 0], -matrix[:, 1]], dim=-2)  # (G, 2K, m)
     return planes.flatten(1, 2).mT.to(dtype) @ stacked.to(dtype)
 
 
 def _contract(planes: Tensor, matrix: Tensor) -> Tensor:
-    """Planes (G, 2, ..., n) by (G, 2, K, n) -> (G, 2, ..., K): one real product, then the complex
-    combination.
+    """Contract planes (G, 2, ..., n) with a matrix (G, 2, K, n) to (G, 2, ..., K), by one real
+    product and the complex combination of its parts.
     """
     stacked = matrix.flatten(1, 2)  # (G, 2K, n)
     size = matrix.shape[-2]

@@ -8,7 +8,7 @@ from functools import lru_cache
 from monarch_sciml._checks import message, positive_int
 
 _LOPSIDED_RATIO = 16
-_warned: set[tuple[int, int]] = set()  # (n, order) that a warning was given for
+_warned: set[tuple[int, int]] = set()  # the (n, order) of the warnings given so far
 
 
 def factorize(n: int, order: int = 2) -> tuple[int, ...]:
@@ -22,7 +22,7 @@ def factorize(n: int, order: int = 2) -> tuple[int, ...]:
     n
         The size, at least 1.
     order
-        How many factors, at least 1.
+        Number of factors, at least 1.
 
     Returns
     -------
@@ -86,7 +86,9 @@ def warn_if_lopsided(n: int, sizes: tuple[int, ...]) -> None:
 
 
 def block_counts(n_blocks: int | tuple[int, int]) -> tuple[int, int]:
-    """Return (k, l); one int b stands for (b, b)."""
+    """Return the numbers of blocks (k, l) from such a pair or from one int b that stands for (b,
+    b).
+    """
     if not isinstance(n_blocks, (tuple, list)):
         count = positive_int("n_blocks", n_blocks)
         return count, count
@@ -97,7 +99,7 @@ def block_counts(n_blocks: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def square_block_counts(n_blocks: int | tuple[int, int], n: int) -> tuple[int, int]:
-    """Return (k, l) with k*l = n; one int k stands for (k, n/k)."""
+    """Return (k, l) with k*l = n from such a pair or from one int k that stands for (k, n/k)."""
     if isinstance(n_blocks, (tuple, list)):
         n_right, n_left = block_counts(n_blocks)
         if n_right * n_left != n:

@@ -36,7 +36,7 @@ class Blocks:
     Attributes
     ----------
     edges
-        For every axis the first point of each block, and after the last block the size n_i.
+        For every axis the first point of each block, followed by the size n_i.
     """
 
     edges: tuple[tuple[int, ...], ...]
@@ -65,7 +65,9 @@ class Blocks:
 
     @classmethod
     def equal(cls, sizes: Sequence[int], counts: Sequence[int]) -> Blocks:
-        """Cut each axis into blocks of nearly equal size, some empty where there are too many."""
+        """Cut each axis into blocks of nearly equal size; with more blocks than points some are
+        empty.
+        """
         return cls(tuple(tuple(j * n // b for j in range(b + 1)) for n, b in zip(sizes, counts)))
 
     @cached_property
@@ -95,7 +97,7 @@ class Blocks:
 
     @cached_property
     def is_regular(self) -> bool:
-        """Whether all blocks have one size."""
+        """Whether all blocks have the same size."""
         return all(n == b * w for n, b, w in zip(self.sizes, self.counts, self.widths))
 
     @cached_property
@@ -159,13 +161,13 @@ def multiply_contiguous(
     Parameters
     ----------
     x
-        Fields (..., n_1, ..., n_d), or (..., prod n_i).
+        Fields (..., n_1, ..., n_d) or flattened fields (..., prod n_i).
     left
         Factor (F, P, q, r), one slice per block of rows a and patch p.
     right
         Factor (P, F, r, s).
     columns, rows
-        How the d axes of x, and the e axes of the result, are cut.
+        The blocks of the d axes of x and of the e axes of the result.
 
     Returns
     -------
@@ -173,8 +175,8 @@ def multiply_contiguous(
 
     Notes
     -----
-    Costs r (F n + P K) multiplications a field, n and K all points and modes. Plain operations
-    of torch: gradients of any order, vmap and torch.compile work.
+    The cost is r (F n + P K) multiplications for each field, with n points and K modes in all. It
+    consists of plain operations of torch, so gradients of any order, vmap and torch.compile work.
     """
     check_contiguous(left, right, columns, rows)
     if x.ndim and x.shape[-1] == math.prod(columns.sizes) and len(columns.sizes) > 1:
@@ -221,12 +223,12 @@ def project_contiguous(
     dense
         Matrix A (..., prod K_i, prod n_i).
     columns, rows
-        How its columns (the grid) and its rows (the modes) are cut.
+        The blocks of its columns (the grid) and of its rows (the modes).
     rank
         Rank r of a slice.
     weights
-        Positive weights w (prod n_i,) of the columns, such as the root of a power spectrum; all
-        alike by default.
+        Positive weights w (prod n_i,) of the columns, such as the root of a power spectrum. By
+        default all columns weigh the same.
 
     Returns
     -------

@@ -35,7 +35,7 @@ def digit_reversal(sizes: Sequence[int]) -> Tensor:
     Raises
     ------
     TypeError, ValueError
-        When a size is no whole number or below 1, or there is none.
+        When `sizes` is empty, or a size is not a whole number or is below 1.
 
     Examples
     --------
@@ -78,7 +78,8 @@ def dft_factors(
     inverse
         Whether to build the inverse transform (positive exponent).
     centered
-        Whether indices count from n // 2: fftshift · transform · ifftshift, for odd n too.
+        Whether indices count from n // 2, as in fftshift · transform · ifftshift; this holds for
+        odd n too.
     norm
         "ortho", "forward" or "backward", with the meaning of torch.fft for either direction.
     n_blocks
@@ -89,7 +90,7 @@ def dft_factors(
     dtype
         Complex type of the factors; they are computed in complex128 and then rounded.
     device
-        Where the factors are put.
+        Device of the factors.
 
     Returns
     -------

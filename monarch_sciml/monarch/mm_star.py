@@ -16,7 +16,7 @@ from monarch_sciml.monarch.block_sizes import square_block_counts
 from monarch_sciml.monarch.product import to_dense
 
 _N_DRAWS = 8
-_PROMISING = 0.1  # residual of the first pass below which a second one is worth its while
+_PROMISING = 0.1  # the second pass is made when the residual of the first is below this
 
 
 class MMStarFactors(NamedTuple):
@@ -97,18 +97,19 @@ def recover_mm_star(
 
     Notes
     -----
-    Diagonalises 8 random combinations of the F(i, j) and keeps the best; does so again in the
-    basis found, where the blocks are well conditioned; then polishes by least squares. The
-    reference row and column (the "1" above) are those of the smallest condition numbers. O(n²k)
-    for the blocks and O(k³) a draw, in double precision whatever the input's. Random Gaussian
-    members come back to 5e-9 relative for n up to 256. Single-precision input often fails for
-    n > 64, because its rounding is amplified by the condition of the blocks (up to 1e8).
+    The function diagonalises 8 random combinations of the F(i, j) and keeps the best. It does so
+    again in the basis found, where the blocks are well conditioned, and then polishes the factors
+    by least squares. The reference row and column (the "1" above) are those of the smallest
+    condition numbers. The cost is O(n²k) for the blocks and O(k³) for each draw, always in double
+    precision. Random Gaussian members are recovered with a relative error of 5e-9 for n up to 256.
+    Single-precision input often fails for n > 64, because its rounding is amplified by the
+    condition of the blocks (up to 1e8).
 
     References
     ----------
-    Dao et al., "Monarch", ICML 2022, arXiv 2204.00595, Theorem 2 (7 in the appendix) and
-    Algorithm 2. Ours differs in the choice of the reference blocks, in diagonalising random
-    combinations instead of all F(i, j) at once, in the second pass and in the least squares.
+    Dao et al., "Monarch", ICML 2022, arXiv 2204.00595, Theorem 2 (7 in the appendix) and Algorithm
+    2. This function differs from the paper in the choice of the reference blocks, in diagonalising
+    random combinations instead of all F(i, j) at once, in the second pass and in the least squares.
 
     Examples
     --------
@@ -193,7 +194,7 @@ def _diagonalise(grid: Tensor, tolerance: float, seed: int) -> tuple[float, MMSt
 def _second_pass(
     grid: Tensor, factors: MMStarFactors, tolerance: float, seed: int
 ) -> MMStarFactors:
-    """Diagonalise again in the basis found: there the blocks are nearly diagonal."""
+    """Diagonalise again in the basis found, in which the blocks are nearly diagonal."""
     outer, _, inner = factors
     core = torch.linalg.solve(outer[:, None], grid.to(outer.dtype))  # (i, j, c, b)
     core = torch.linalg.solve(inner, core, left=False)  # (i, j, c, d)

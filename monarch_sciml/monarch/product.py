@@ -51,8 +51,8 @@ def multiply(
         "strided" for P L Pᵀ R, or "contiguous" for slices of neighbouring rows and columns, with
         the factors and the products of `multiply_contiguous`.
     blocks
-        How the columns and the rows of a contiguous matrix are cut; by default along one axis into
-        equal blocks.
+        The blocks of the columns and of the rows of a contiguous matrix. By default each is one
+        axis that is cut into equal blocks.
 
     Returns
     -------
@@ -66,9 +66,9 @@ def multiply(
 
     Notes
     -----
-    Costs k·q·p + l·s·r multiplications a vector. Real and complex tensors mix by the rules of
-    type promotion. Only plain tensor operations: gradients of any order, vmap and torch.compile
-    work. No precision is forced, so autocast acts as on torch.matmul.
+    The cost is k·q·p + l·s·r multiplications for each vector. Real and complex tensors mix by the
+    rules of type promotion. The product consists of plain tensor operations, so gradients of any
+    order, vmap and torch.compile work. No precision is forced, so autocast acts as on torch.matmul.
 
     References
     ----------
@@ -110,7 +110,7 @@ def _blockwise(x: Tensor, blocks: Tensor) -> Tensor:
 def block_diagonal(x: Tensor, blocks: Tensor) -> Tensor:
     """Multiply x (..., b*i) by the block-diagonal matrix of blocks (..., b, o, i).
 
-    Returns shape (..., b*o). ValueError when the last axis of `x` is not b*i.
+    The result has shape (..., b*o). ValueError is raised when the last axis of `x` is not b*i.
     """
     n_blocks, _, n_i = blocks.shape[-3:]
     if x.ndim == 0 or x.shape[-1] != n_blocks * n_i:
@@ -139,7 +139,8 @@ def to_dense(
     right
         Blocks of R, shape (..., k, q, p), with k·q = l·r.
     layout, blocks
-        As for `multiply`.
+        The arrangement of the matrix and the blocks of a contiguous one, with the meaning of the
+        arguments of `multiply`.
 
     Returns
     -------
@@ -203,13 +204,14 @@ def multiply_factors(x: Tensor, factors: Sequence[Tensor]) -> Tensor:
 
     Notes
     -----
-    Costs n·(N_1 + … + N_p) multiplications a vector. The order-2 case allows slices of any rank
-    (k·q = l·r with l the number of blocks of `left`); three or more factors have rank-1 slices.
+    The cost is n·(N_1 + … + N_p) multiplications for each vector. The order-2 case allows slices of
+    any rank (k·q = l·r with l the number of blocks of `left`); three or more factors have rank-1
+    slices.
 
     References
     ----------
-    Fu et al., "Monarch Mixer", 2023, arXiv 2310.12109, section 3 (order-p Monarch matrices; the
-    indices there are ours reversed).
+    Fu et al., "Monarch Mixer", 2023, arXiv 2310.12109, section 3 (order-p Monarch matrices, whose
+    indices are written there in reversed order).
     """
     if not factors:
         raise ValueError(message("`factors` must hold at least one tensor", 0, "Add a factor."))

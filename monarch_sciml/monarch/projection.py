@@ -42,15 +42,18 @@ def project(
         The pair (k, l): k blocks in `right` (k divides n_in), l blocks in `left` (l divides
         n_out); one int b stands for (b, b).
     rank
-        Singular triples kept per slice, at most min(n_out/l, n_in/k), where M equals `dense`.
+        Number of singular triples kept per slice, at most min(n_out/l, n_in/k). With that many, M
+        equals `dense`.
     layout
-        "strided" for P L Pᵀ R, or "contiguous" for slices of neighbouring rows and columns. Then k
-        and l need divide nothing, and may be tuples of blocks along the axes of `sizes`.
+        "strided" for P L Pᵀ R, or "contiguous" for slices of neighbouring rows and columns. For
+        "contiguous", k and l need not divide the sizes, and may be tuples with one number of blocks
+        for each axis of `sizes`.
     sizes
-        Grids ((n_1, ..., n_d), (K_1, ..., K_e)) that columns and rows of a contiguous matrix stand
-        for; one axis each by default.
+        The grids ((n_1, ..., n_d), (K_1, ..., K_e)) of the columns and of the rows of a contiguous
+        matrix. By default each has one axis.
     weights
-        Weights of the columns of a contiguous matrix, see `project_contiguous`.
+        Positive weights of the columns of a contiguous matrix; `project_contiguous` says how they
+        act.
 
     Returns
     -------
@@ -67,10 +70,10 @@ def project(
 
     Notes
     -----
-    The squared error is the sum of the discarded squared singular values of all slices. Costs k·l
-    SVDs of s x p matrices: O(n^2.5) for k = l = sqrt(n). The factors are not unique: only their
-    product is, and that only while the last singular value kept exceeds the first one dropped.
-    Differentiable where the singular values of each slice are distinct.
+    The squared error is the sum of the discarded squared singular values of all slices. The cost is
+    k·l SVDs of s x p matrices, O(n^2.5) for k = l = sqrt(n). The factors are not unique: only their
+    product is, and that only while the last singular value kept exceeds the first one dropped. The
+    result is differentiable where the singular values of each slice are distinct.
 
     References
     ----------

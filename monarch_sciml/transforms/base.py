@@ -1,4 +1,4 @@
-"""The one interface of every transform.
+"""The interface that all transforms share.
 
 Letters: n grid size, K = n_modes, C = n_copies (one matrix per channel).
 """
@@ -38,7 +38,9 @@ class Transform(nn.Module, ABC):
         return self
 
     def _prepare(self) -> None:
-        """Make what `matrix` needs and training does not change, ahead of any trace."""
+        """Compute, ahead of any trace, the constants that `matrix` needs and training does not
+        change.
+        """
 
     @property
     def n(self) -> int:
@@ -100,7 +102,7 @@ class Transform(nn.Module, ABC):
     def inverse(self, y: Tensor) -> Tensor:
         """Apply the inverse; when modes are left out, the Moore-Penrose inverse (zeros elsewhere).
 
-        Costs one dense factorisation of the matrix, O(n^3).
+        The cost is one dense factorisation of the matrix, O(n^3).
         """
         self._check(y, grid_side=self.kind.synthesis)
         return self._pseudo_inverse(y)
@@ -154,8 +156,8 @@ def oriented(rows: Tensor, kind: Kind) -> Tensor:
 def apply_matrix(matrix: Tensor, x: Tensor) -> Tensor:
     """Multiply along the last axis: x (..., n) or, for a matrix (C, K, n), x (..., C, n).
 
-    Returns (..., K). Real x times a complex matrix is one real product with the real and imaginary
-    columns side by side, at half the cost of a complex one.
+    The result is (..., K). The product of real x and a complex matrix is one real product with the
+    real and imaginary columns side by side, which costs half as much as a complex one.
     """
     if matrix.ndim == 3 and matrix.shape[0] > 1:
         # (C, K, n) with (..., C, n, 1) -> (..., C, K)

@@ -1,4 +1,4 @@
-"""The transforms a matrix can start from: modes kept, their scaling, their dense rows.
+"""The transforms a learnable matrix can start from, with their modes, scaling and dense rows.
 
 Letters: n grid size, K number of modes kept, k mode index, x grid index.
 """
@@ -28,8 +28,8 @@ NORMS = ("ortho", "forward", "backward")
 class Kind:
     """Describe one initial transform on one grid.
 
-    `family` is what it is (dft, dct, dst, hadamard, random); `synthesis` says that it maps modes
-    to the grid (idft, idct, idst) rather than the grid to modes.
+    `family` names the transform (dft, dct, dst, hadamard, random); `synthesis` says that it maps
+    modes to the grid (idft, idct, idst) rather than the grid to modes.
     """
 
     family: str
@@ -146,9 +146,9 @@ class Kind:
         return rows * self.row_scale[:, None]
 
     def on_grid(self, n: int) -> Kind:
-        """Return the same transform on a grid of n points, with the modes that it has room for.
+        """Return the same transform on a grid of n points, with as many of its modes as fit there.
 
-        A transform that keeps every mode keeps every mode there too.
+        A transform that keeps every mode of its grid keeps every mode of the other grid too.
         """
         largest = n // 2 + 1 if self.real_input else n
         return Kind.create(

@@ -1,4 +1,4 @@
-"""Constants of a module: exact, in the dtype and on the device asked for, never part of a trace."""
+"""Constants of a module that are exact in every dtype and outside of any trace."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from torch.utils._python_dispatch import _disable_current_modes
 def outside_of_traces() -> AbstractContextManager[None]:
     """Return a context in which tensors are made that outlive the call.
 
-    Without it, what is made during `torch.inference_mode` cannot be trained with afterwards, what
-    is made during `torch.export` is a FakeTensor without values, and what is made under
-    `torch.device("meta")` has none either. torch.compile needs no such context: it traces the
-    making of tensors as it does everything else.
+    Without it, a tensor made during `torch.inference_mode` cannot take part in later training, and
+    a tensor made during `torch.export` (a FakeTensor) or under `torch.device("meta")` has no
+    values. torch.compile needs no such context, because it traces the making of tensors as well.
     """
     return nullcontext() if torch.compiler.is_dynamo_compiling() else _outside()
 
@@ -46,8 +45,9 @@ class Constants:
     Parameters
     ----------
     source
-        The tensors, in float64, complex128 or integers, on the CPU; or a function that makes them,
-        which is called again for another precision or device, so that nothing is kept twice.
+        The tensors on the CPU, as float64, complex128 or integers, or a function that makes them.
+        The function is called again for another precision or device, so that nothing is stored
+        twice.
     """
 
     def __init__(self, source: Sequence[Tensor] | Callable[[], Sequence[Tensor]]) -> None:

@@ -1,4 +1,4 @@
-"""Turn a transform that stands on its own into another of the same function."""
+"""Turn a transform that is not inside of a layer into another that computes the same."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from monarch_sciml.transforms.named import (
 def learnable_transform(
     transform: FixedTransform, name: TransformName = "monarch", *, rank: int, order: int
 ) -> Transform:
-    """Return the learnable transform of a name that starts as a fixed one, in its dtype and on its
-    device.
+    """Return the learnable transform `name` that starts as a given fixed one. It has the dtype and
+    the device of the fixed transform.
     """
     new = TRANSFORMS[name].build(transform.kind, TransformOptions(rank=rank, order=order))
     like = transform.matrix().real
@@ -33,7 +33,8 @@ def learnable_transform(
 
 
 def fixed_or_dense_transform(transform: LearnableTransform) -> Transform:
-    """Return the fixed transform that a learnable one still is, or else a dense one equal to it.
+    """Return the fixed transform that a learnable one still equals, or else a dense one equal to
+    it.
 
     The product is computed in float64; a frozen transform stays frozen.
     """
@@ -58,12 +59,12 @@ def fixed_or_dense_transform(transform: LearnableTransform) -> Transform:
 
 
 def is_initial(transform: Transform) -> bool:
-    """Return whether a transform is the one it is named after: no deviation learned.
+    """Return whether a transform equals the one it is named after, with no deviation learned.
 
     Parameters
     ----------
     transform
-        Any transform; a fixed one always is.
+        Any transform. For a fixed one the answer is always true.
     """
     return not any(bool(parameter.any()) for parameter in transform.parameters())
 
@@ -74,9 +75,9 @@ def multiply_out(source: Transform, target: DenseTransform) -> None:
     Parameters
     ----------
     source
-        Transform of the same kind and size; its matrix is computed in float64.
+        Transform of the same kind and size, whose matrix is computed in float64.
     target
-        Changed in place.
+        The dense transform, which is changed in place.
     """
     exact = copy.deepcopy(source).cpu().double().matrix()
     start = copy.deepcopy(target).cpu().double().matrix()

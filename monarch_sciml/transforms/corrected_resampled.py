@@ -18,16 +18,17 @@ from monarch_sciml.transforms.basis import Kind
 from monarch_sciml.transforms.constants import Constants, outside_of_traces
 from monarch_sciml.transforms.corrected import CorrectedTransform, axes_of
 
-_POINTS = 4  # of the local polynomial
+_POINTS = 4  # that the local polynomial passes through
 
 
 class ResampledCorrection(CorrectedTransform):
-    """Carry a corrected transform to another grid: T_0 there, plus ΔT with R interpolated.
+    """Carry a corrected transform to another grid: the T_0 of that grid plus ΔT with R
+    interpolated.
 
-    The patches keep their place in the domain. Within each, the rows of R are divided by the middle
-    mode of their block (for a Fourier basis), interpolated by cubic polynomials and multiplied by
-    that mode again. Modes that both grids have are matched by frequency; new ones have no
-    correction. The parameters are those of the source, so gradients reach them.
+    The patches keep their place in the domain. Within each patch, the rows of R are divided by the
+    middle mode of their block (for a Fourier basis), interpolated by cubic polynomials and
+    multiplied by that mode again. Modes that both grids have are matched by frequency; new ones
+    have no correction. The parameters are those of the source, so gradients reach them.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ class ResampledCorrection(CorrectedTransform):
         self._planes.like(self.left)
 
     def _carry(self, source: CorrectedTransform, start: Any) -> None:
-        """Set T_0 and the blocks on the new grid, and what carries the factors there."""
+        """Set T_0 and the blocks on the new grid, and the weights that carry the factors there."""
         patches = Blocks.equal([t.n for t in axes_of(start)], source.patches.counts)
         old = source.mode_blocks
         offsets = [
@@ -72,7 +73,7 @@ class ResampledCorrection(CorrectedTransform):
 
     @property
     def left(self) -> Tensor:  # type: ignore[override]
-        """L of the source."""
+        """The factor L of the source."""
         return self.source.left
 
     def factors(self) -> tuple[Tensor, Tensor]:

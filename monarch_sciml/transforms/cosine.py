@@ -1,4 +1,4 @@
-"""The discrete cosine and sine transforms of type II: natural with Neumann and Dirichlet walls."""
+"""The discrete cosine and sine transforms of type II, for Neumann and for Dirichlet walls."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from monarch_sciml.transforms.fourier import FixedTransform
 class CosineTransform(FixedTransform):
     """The DCT-II along the last axis, y_k = s sum_x cos(pi k (2 x + 1) / (2 n)) x_x.
 
-    The grid is cell-centred and the field is continued evenly: zero-flux (Neumann) walls. Scaling
-    is that of scipy.fft.dct(type=2, norm=norm). Applied as a dense product of the kept rows, K n
-    multiplications.
+    The grid is cell-centred and the field is continued evenly, as behind zero-flux (Neumann) walls.
+    The scaling is that of scipy.fft.dct(type=2, norm=norm). The transform is a dense product with
+    the kept rows, which takes K n multiplications.
 
     Parameters
     ----------
     n, n_modes, norm, inverse
-        As for `FourierTransform`; the kept modes are 0 ... K - 1.
+        The arguments of `FourierTransform` with the same meaning. The kept modes are 0 ... K - 1.
     """
 
     _family = "dct"
@@ -31,8 +31,8 @@ class CosineTransform(FixedTransform):
 class SineTransform(CosineTransform):
     """The DST-II along the last axis, y_k = s sum_x sin(pi (k + 1) (2 x + 1) / (2 n)) x_x.
 
-    The grid is cell-centred and the field is continued oddly: zero-value (Dirichlet) walls.
-    Scaling is that of scipy.fft.dst(type=2, norm=norm).
+    The grid is cell-centred and the field is continued oddly, as behind zero-value (Dirichlet)
+    walls. The scaling is that of scipy.fft.dst(type=2, norm=norm).
     """
 
     _family = "dst"

@@ -40,7 +40,7 @@ class FixedTransform(Transform):
         return self.from_kind(self.kind.on_grid(n)).follow(self._like)
 
     def follow(self, reference: Tensor) -> FixedTransform:
-        """Return itself, in the precision and on the device of a tensor from here on."""
+        """Move the transform to the precision and the device of a tensor, and return it."""
         like = self._like
         if (like.dtype, like.device) != (reference.real.dtype, reference.device):
             self._like = like.to(reference.device, reference.real.dtype)
@@ -60,18 +60,18 @@ class FourierTransform(FixedTransform):
     Parameters
     ----------
     n
-        Grid points; any size.
+        Number of grid points, of any size.
     n_modes
-        Modes kept, the lowest frequencies in FFT order (ascending when centred): -(K // 2) ... ;
-        with `real_input` the non-negative frequencies 0 ... K - 1. All by default.
+        Number K of modes kept: those of the lowest frequencies, from -(K // 2) on, in FFT order
+        (ascending when centred), or with `real_input` the frequencies 0 ... K - 1. All by default.
     real_input
-        The grid side is real: half of the spectrum is kept (torch.fft.rfft).
+        Whether the grid side is real, so that half of the spectrum is kept (torch.fft.rfft).
     centered
-        fftshift . fft . ifftshift, the convention of MRI.
+        Whether the transform is fftshift . fft . ifftshift, the convention of MRI.
     norm
         "ortho", "forward" or "backward", with the meaning of torch.fft.
     inverse
-        Map modes to the grid instead (torch.fft.ifft; irfft for real_input).
+        Whether to map modes to the grid instead (torch.fft.ifft; irfft for real_input).
 
     Raises
     ------

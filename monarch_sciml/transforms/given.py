@@ -1,5 +1,5 @@
-"""Fixed transforms that are given by their rows: any basis, points that are not equally spaced, and
-the proper orthogonal decomposition of training data.
+"""Fixed transforms that are given by their rows: a basis of the user's, the DFT of points that are
+not equally spaced, and the proper orthogonal decomposition of training data.
 
 Letters: n grid points in all, n_i along each axis, K modes, S fields.
 """
@@ -18,23 +18,23 @@ from monarch_sciml.transforms.basis import Kind
 
 
 class GivenTransform(Transform):
-    """A fixed transform with rows of the user's, M = rows (its transpose for a synthesis).
+    """Transform by rows that the user gives, M = rows (the transpose for a synthesis).
 
     Parameters
     ----------
     rows
-        (K, n), real or complex, any numbers that are finite.
+        Rows (K, n) of finite real or complex numbers.
     inverse
-        Map modes to the grid, y = rows^T x, instead.
+        Whether to map modes to the grid instead, y = rows^T x.
 
     Raises
     ------
     ValueError
-        When the rows are no matrix or not finite.
+        When `rows` is not a matrix, or a number in it is not finite.
 
     Notes
     -----
-    The rows are a buffer and saved with the weights. A grid of other points needs rows of its own.
+    The rows are a buffer, which is saved with the weights. Another grid needs rows of its own.
     """
 
     values: Tensor
@@ -74,11 +74,11 @@ def nonuniform_fourier_transform(
     Parameters
     ----------
     points
-        Places t (n,) in units of the domain, equally spaced ones being x / n.
+        Positions t (n,) in units of the domain; equally spaced points have the positions x / n.
     n_modes
-        Modes of lowest frequency k, ascending from -(K // 2).
+        Number K of modes; the lowest frequencies k are kept, ascending from -(K // 2).
     inverse
-        Evaluate modes at the points instead, exp(2 pi i k t_x).
+        Whether to evaluate modes at the points instead, exp(2 pi i k t_x).
     """
     k = torch.arange(positive_int("n_modes", n_modes)) - n_modes // 2
     angle = 2 * math.pi * k.double()[:, None] * points.double()
@@ -99,7 +99,7 @@ class PODTransform(GivenTransform):
     n_modes
         Modes K.
     inverse
-        From modes to the grid.
+        Whether the transform maps modes to the grid.
 
     References
     ----------
@@ -112,7 +112,7 @@ class PODTransform(GivenTransform):
 
     @property
     def is_fitted(self) -> bool:
-        """Whether the basis is there."""
+        """Whether the transform has a basis."""
         return bool(self.values.any())
 
     def fit(self, basis: Tensor) -> None:

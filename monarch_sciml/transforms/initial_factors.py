@@ -1,4 +1,4 @@
-"""Initial factors of a Monarch transform, as the rows that its kept modes need.
+"""Initial factors of a Monarch transform, limited to the rows that its kept modes need.
 
 Letters: n = N_1 ... N_p grid size and its factorisation, K kept modes, r rank (terms), U_j
 distinct digit prefixes (k_1 .. k_j) among the kept modes, T_j = N_p ... N_{j+1}.
@@ -22,7 +22,7 @@ from monarch_sciml.transforms.basis import Kind
 
 @dataclass(frozen=True)
 class InitialFactors:
-    """Factors j = p .. 1 (leftmost first) of the rows of one initial transform.
+    """Hold the factors j = p .. 1 (leftmost first) of the rows of one initial transform.
 
     `factors[i]` (r, U_j, T_j, N_j) complex128 or float64; `index[i]` (K,) picks the U_j entry of
     each kept mode; `columns` (n,) is the position of each grid point in the factors' input order;
@@ -146,7 +146,7 @@ def _hadamard_factors(
 
 
 def _with_rank(factors: list[Tensor], rank: int) -> list[Tensor]:
-    """Append terms that add nothing yet until there are `rank` of them."""
+    """Append terms whose product is zero until there are `rank` of them."""
     missing = rank - factors[0].shape[0]
     if missing <= 0:
         return factors

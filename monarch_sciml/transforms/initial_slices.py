@@ -1,4 +1,4 @@
-"""Rows that the slices of a corrected transform start from: those of the fixed transform.
+"""Initial rows of the slices of a corrected transform, made from those of the fixed transform.
 
 Letters: d axes, n_i grid sizes, K_i modes, P patches of at most s points,
 F blocks of modes, r rank.
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from monarch_sciml.monarch.contiguous import Blocks
 
-_NEGLIGIBLE = 1e-8  # what is left of a row that depends on the rows before it
+_NEGLIGIBLE = 1e-8  # a row whose remainder is below this depends on the rows before it
 
 
 def initial_rows(rows: Sequence[Tensor], patches: Blocks, modes: Blocks, rank: int) -> Tensor:
@@ -26,9 +26,10 @@ def initial_rows(rows: Sequence[Tensor], patches: Blocks, modes: Blocks, rank: i
     rows
         Rows (K_i, n_i) of the fixed transform of every axis, float64 or complex128.
     patches, modes
-        How the grid and the modes are cut.
+        The blocks of the grid and of the modes.
     rank
-        Rows per slice: that of the middle mode of the block, then those of modes far from it.
+        Number of rows per slice. The first is that of the middle mode of the block, the others
+        those of modes far from it.
 
     Returns
     -------
@@ -48,7 +49,8 @@ def initial_rows(rows: Sequence[Tensor], patches: Blocks, modes: Blocks, rank: i
 
 
 def _spread_modes(modes: Blocks, rank: int) -> list[list[tuple[int, ...]]]:
-    """Return up to r modes of every block: the middle one, then each the farthest from all before.
+    """Return up to r modes of every block: the middle one, then repeatedly the one farthest from
+    all chosen before.
 
     Distances count in units of the extent of the block along each axis.
     """

@@ -1,4 +1,4 @@
-"""Transforms that learn, and what they are on another grid.
+"""Learnable transforms and their resampling to another grid.
 
 Letters: n and m grid sizes (old, new), K and J their modes, k mode.
 """
@@ -25,10 +25,11 @@ class LearnableTransform(Transform):
         return self.matrix() - self.initial_matrix()
 
     def resampled(self, n: int) -> Transform:
-        """Return the same transform on n points: initial transform there plus deviation.
+        """Return the same transform on n points: the initial transform of that grid plus the
+        deviation.
 
-        Shares the parameters with this transform, so gradients reach them. See
-        `ResampledTransform`.
+        It shares its parameters with this transform, so gradients reach them. `ResampledTransform`
+        says how the deviation is carried over.
         """
         return self if n == self.n else ResampledTransform(self, n)
 
@@ -36,11 +37,11 @@ class LearnableTransform(Transform):
 class ResampledTransform(Transform):
     """Carry a learned transform to a grid of m points over the same domain.
 
-    matrix = initial transform on the new grid + the learned deviation, interpolated along the grid
-    axis (trigonometrically; by cosines or sines for dct or dst) and rescaled as the initial
-    transform is. Modes that both grids have are matched by frequency; new ones have no deviation.
-    An untrained transform therefore transfers exactly. The parameters are those of the source, so
-    gradients reach them.
+    The matrix is the initial transform on the new grid plus the learned deviation, which is
+    interpolated along the grid axis (trigonometrically; by cosines or sines for dct or dst) and
+    rescaled as the initial transform is. Modes that both grids have are matched by frequency; new
+    ones have no deviation. An untrained transform therefore transfers exactly. The parameters are
+    those of the source, so gradients reach them.
 
     Parameters
     ----------
@@ -108,5 +109,5 @@ def _interpolation(old: Kind, new: Kind) -> Tensor:
 
 
 def leading(n_copies: int) -> tuple[int, ...]:
-    """Shape of the copies axis: none for one shared matrix."""
+    """Return the shape of the axis of copies, which is empty for one shared matrix."""
     return (n_copies,) if n_copies > 1 else ()

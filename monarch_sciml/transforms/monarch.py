@@ -1,7 +1,7 @@
-"""The learnable Monarch transform: starts as the transform it is named after, then learns.
+"""The learnable Monarch transform, which starts as the transform it is named after.
 
 Letters: n = N_1 ... N_p grid size, K = n_modes, C = n_copies, r = rank, U_j and T_j as in
-`_factors`.
+`initial_factors`.
 """
 
 from __future__ import annotations
@@ -27,32 +27,36 @@ class MonarchTransform(LearnableTransform):
     """A learnable product of block-diagonal factors along the last axis, M = P L P^T R.
 
     At initialisation it equals the transform it is named after, for every n. The input permutation
-    of the 4-step FFT is fixed; what is learned are the factors, about 2 n^1.5 numbers for all
-    modes and (n + K) sqrt(n) for K of them.
+    of the 4-step FFT is fixed; the factors are learned: about 2 n^1.5 numbers for all modes and (n
+    + K) sqrt(n) for K of them.
 
     Parameters
     ----------
     n
-        Grid points; any size. Sizes with two factors near sqrt(n) give the fewest parameters.
+        Number of grid points, of any size. Sizes with two factors near sqrt(n) give the fewest
+        parameters.
     n_modes
-        Modes kept, as for `FourierTransform` (dct, dst: 0 ... K - 1). All by default.
+        Number K of modes kept: for the DFT those that `FourierTransform` keeps, for dct and dst 0
+        ... K - 1. All by default.
     init
         "dft", "idft", "dct", "idct", "dst", "idst" (type II, scipy's scaling), "hadamard" (natural
         order, powers of two), or "random" (complex Gaussian factors, entries of the DFT's size); a
         leading "i" maps modes to the grid.
     real_input
-        The grid side is real; the modes of non-negative frequency are kept. See `Transform`.
+        Whether the grid side is real, so that only modes of non-negative frequency are kept.
     centered
-        fftshift . fft . ifftshift, the convention of MRI.
+        Whether the transform is fftshift . fft . ifftshift, the convention of MRI.
     norm
         "ortho", "forward" or "backward", with the meaning of torch.fft.
     n_blocks
-        Blocks of the right factor, or (k, l) with k l = n; the pair nearest sqrt(n) by default.
+        Number k of blocks of the right factor, or (k, l) with k l = n. By default the pair nearest
+        sqrt(n).
     rank
-        Terms in the sum over products of factors, at least. A cosine or sine transform is real and
-        needs two (2^(order - 1)), so a smaller rank is raised to that.
+        Least number of terms in the sum over products of factors. A cosine or sine transform needs
+        2^(order - 1) terms, because its factors are real; a smaller rank is raised to that.
     n_copies
-        One matrix per channel when above 1: x is then (..., n_copies, n).
+        Number of matrices. Above 1, each channel has a matrix of its own and x is (..., n_copies,
+        n).
     order
         Number of factors, 2 for M = P L P^T R.
 
@@ -147,7 +151,7 @@ class MonarchTransform(LearnableTransform):
         return self._initial.like(self._deviations()[0])
 
     def _deviations(self) -> list[Tensor]:
-        """The parameters, in single precision at least: no complex number is shorter."""
+        """Return the parameters in single precision at least, the shortest of complex numbers."""
         return [change.to(working_dtype(change.dtype)) for change in self.factors]
 
     def learned_factors(self) -> list[Tensor]:
@@ -164,7 +168,7 @@ class MonarchTransform(LearnableTransform):
         return [values[0] * scale, *values[1:]]
 
     def _rows(self, factors: list[Tensor]) -> Tensor:
-        """Multiply out to dense rows (C?, K, n): a broadcast product, no contraction."""
+        """Multiply out to dense rows (C?, K, n) by a broadcast product without a sum."""
         product = factors[0].flatten(-2)  # (C?, r, K, N_p)
         *index, columns = self._picked.like(factors[0])
         for factor, rows in zip(factors[1:], index[1:]):
@@ -186,20 +190,22 @@ class MonarchTransform(LearnableTransform):
     def row_factors(
         self, n_modes: int, *, ascending: bool
     ) -> tuple[Tensor, Tensor, tuple[Tensor | None, Tensor | None]] | None:
-        """Return what `kernels.monarch_planes` multiplies out to the rows of the lowest modes.
+        """Return the factors from which `kernels.monarch_planes` computes the rows of the lowest
+        modes.
 
         Parameters
         ----------
         n_modes
-            Rows wanted, J <= K.
+            Number J <= K of rows to compute.
         ascending
-            In the order of ascending frequency, the -(J // 2) ... first, instead of FFT order.
+            Whether the rows are in the order of ascending frequency, from -(J // 2) on, instead of
+            FFT order.
 
         Returns
         -------
-        Left factor (K, N_2, 2), right factor (U_1, N_2, N_1, 2) and for each the entries (J,) that
-        the rows take (None: all in order); None for a transform of another form than two complex
-        factors, one term and one copy.
+        The left factor (K, N_2, 2), the right factor (U_1, N_2, N_1, 2) and for each of them the
+        entries (J,) that the rows take (None stands for all in order). None when the transform does
+        not consist of two complex factors, one term and one copy.
         """
         if self.order != 2 or self.rank != 1 or self.kind.is_real or self.n_copies > 1:
             return None

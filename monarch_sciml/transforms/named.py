@@ -1,4 +1,4 @@
-"""The list of transforms that networks know by name: what each is, and what it starts from.
+"""The list of transforms that networks know by name.
 
 A new transform is one class, one entry here and its tests: layers, networks, conversions and the
 command line read this list.
@@ -33,16 +33,16 @@ ImageTransformName = Literal["fourier", "monarch", "dense", "corrected"]
 
 @dataclass(frozen=True)
 class TransformOptions:
-    """Hold what only some transforms take; each takes what it knows.
+    """Hold the arguments that only some transforms have; each transform reads its own.
 
     Attributes
     ----------
     n_copies
-        Matrices, one per channel, or 1 for all channels.
+        Number of matrices: one per channel, or 1 for all channels together.
     rank, order
-        Of a `MonarchTransform`; the rank also of a `CorrectedTransform`.
+        Rank and number of factors of a `MonarchTransform`. `CorrectedTransform` reads the rank too.
     grid_blocks, mode_blocks
-        Of a `CorrectedTransform`.
+        Numbers of patches and of blocks of modes of a `CorrectedTransform`.
     """
 
     n_copies: int = 1
@@ -59,12 +59,13 @@ class NamedTransform:
     Attributes
     ----------
     build
-        Makes the transform of one axis.
+        Function that makes the transform of one axis.
     family
-        What a fixed transform is: "dft", "dct" or "dst". None for a learnable one, which starts
-        from any of them.
+        Family of a fixed transform, "dft", "dct" or "dst". None for a learnable one, which can
+        start from any of them.
     over_grid
-        Makes one transform of several axes, where the whole grid can have one.
+        Function that makes one joint transform of several axes. None when there is no such
+        transform.
     real
         Whether the matrix is real whatever `init` is.
     """
@@ -103,10 +104,10 @@ def axis_kind(
     name
         One of `TRANSFORMS`.
     init
-        What a learnable transform starts from. A fixed one takes its direction alone from it:
-        "dft" for grid to modes, "idft" for modes to grid.
+        Name of the transform that a learnable one starts from. A fixed transform takes only its
+        direction from it: "dft" is from the grid to modes, "idft" from modes to the grid.
     n, n_modes, real_input, centered, norm
-        As for `FourierTransform`.
+        The arguments of `FourierTransform` with the same meaning.
     """
     one_of("transform", name, tuple(TRANSFORMS))
     family = TRANSFORMS[name].family
@@ -159,7 +160,7 @@ def _corrected(kind: Kind, options: TransformOptions) -> CorrectedTransform:
 
 
 def _pod(kinds: Sequence[Kind], _: TransformOptions) -> PODTransform:
-    """One basis of the whole grid, with as many modes as the axes have together."""
+    """Make one POD basis of the whole grid, with as many modes as the axes have together."""
     n_modes = math.prod(kind.n_modes for kind in kinds)
     grid = [kind.n for kind in kinds]
     return PODTransform(grid, n_modes, inverse=kinds[0].synthesis)

@@ -24,7 +24,7 @@ class SeparableTransform(nn.Module):
     Raises
     ------
     ValueError
-        When the list is empty, the numbers of copies differ, or another axis than the last is real.
+        When the list is empty, the numbers of copies differ, or an axis before the last is real.
 
     Examples
     --------
@@ -93,7 +93,9 @@ class SeparableTransform(nn.Module):
         return x
 
     def _order(self, *, to_modes_first_last: bool) -> range:
-        """Take the real axis first on the way to the modes and last on the way back."""
+        """Return the order of the axes: the real one first towards the modes and last towards the
+        grid.
+        """
         analysis = not self[len(self) - 1].kind.synthesis
         if analysis == to_modes_first_last:
             return range(len(self) - 1, -1, -1)

@@ -1,9 +1,9 @@
-"""A full two-factor Monarch transform as one Triton kernel, with factors in front and behind.
+"""A full two-factor Monarch transform as one Triton kernel, between two diagonal factors.
 
 Letters: n = N_1 N_2 grid size, J vectors of a slice; a and b are the digits of the input point
 a N_b + b, N_a and N_b their sizes.
 
-Both factors act in one launch. What lies between them never leaves the L2 cache: programs are
+Both factors act in one launch. Their intermediate result never leaves the L2 cache: programs are
 persistent and reuse their share of a scratch buffer. Nothing here has been timed on a GPU.
 """
 
@@ -40,12 +40,12 @@ def fused_monarch_blocks(
     Parameters
     ----------
     x
-        (..., n), complex64 or float32, any strides; expanded axes are read once per use, not
-        copied.
+        Vectors (..., n), complex64 or float32, with any strides. Expanded axes are read once per
+        use and not copied.
     first, second
         Blocks in the order in which they act, as for `monarch_blocks`; complex64 or float32.
     synthesis
-        From modes to the grid.
+        Whether the transform maps modes to the grid.
     before, after
         Coil maps, phase ramps, scales or masks, real or complex, that broadcast against x; its
         leading axes broadcast against theirs too, so that one image becomes the images of all
@@ -58,16 +58,16 @@ def fused_monarch_blocks(
     Raises
     ------
     TypeError
-        When a tensor is in another precision.
+        When a tensor is neither complex64 nor float32.
     ValueError
         When x lies on a device that Triton does not serve.
 
     Notes
     -----
-    8 n (N_1 + N_2) operations a vector; x is read and y written once. The gradient of x is the same
-    kernel with adjoint blocks and the factors exchanged and conjugated; those of blocks and factors
-    come from the reference, and so does everything when a graph is asked for. A centred transform
-    has its shifts in the blocks.
+    The cost is 8 n (N_1 + N_2) operations for each vector; x is read and y written once. The
+    gradient of x comes from the same kernel with adjoint blocks and with the factors exchanged and
+    conjugated. The gradients of blocks and factors come from the reference, as do all gradients
+    when those of higher order are needed. The blocks of a centred transform contain its shifts.
     """
     tensors = [x, first, second, *(t for t in (before, after) if t is not None)]
     for tensor in tensors:
@@ -134,7 +134,7 @@ class _FusedBlocks(torch.autograd.Function):
 def _differentiate(
     ctx: Any, inputs: Any, gradient: Tensor, wanted: Any, found: list[Tensor | None]
 ) -> None:
-    """Fill in the gradients wanted, from the reference."""
+    """Compute the gradients that are needed by means of the reference."""
     graph = torch.is_grad_enabled()
     if not graph:
         pairs = zip(inputs, wanted)
@@ -162,7 +162,7 @@ def transformed(
     Parameters
     ----------
     x, before, after
-        (..., n), broadcast against one another.
+        Tensors (..., n) that broadcast against one another.
     first, second
         Blocks (N_b, N_a, N_a) and (N_a, N_b, N_b) of M itself.
     """
@@ -206,7 +206,7 @@ def _run(
 
 
 def _kind(factor: Tensor | None, conj: bool) -> int:
-    """Return how the kernel reads a factor: not at all, real, complex, conjugated."""
+    """Return the code of a factor in the kernel: none, real, complex or conjugated."""
     if factor is None:
         return 0
     return 1 if not factor.is_complex() else 3 if conj else 2

@@ -1,4 +1,4 @@
-"""Replay a module as a CUDA graph: for sizes where launching takes longer than computing."""
+"""Replay a module as a CUDA graph, for sizes where launching takes longer than computing."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ def cuda_graphed(module: nn.Module, *inputs: Tensor, warmup: int = 3) -> nn.Modu
     Parameters
     ----------
     module
-        On a CUDA device. It is changed in place: its `forward` replays the graph.
+        A module on a CUDA device. It is changed in place: its `forward` replays the graph.
     inputs
-        Samples of its arguments. Later ones must have their shapes, dtypes, devices and
-        `requires_grad`; their values are copied into the recorded ones.
+        Samples of the arguments of the module. Later arguments must have the same shapes, dtypes,
+        devices and `requires_grad`; their values are copied into the recorded tensors.
     warmup
-        Runs before recording. Triton's autotuner and the caches of transforms fill in the first.
+        Number of runs before recording. The first run fills Triton's autotuner and the caches of
+        transforms.
 
     Returns
     -------

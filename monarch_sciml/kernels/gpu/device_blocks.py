@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def load_pair(
     real: Pointer, imag: Pointer, at: Block, keep: Block, COMPLEX: constexpr, CONJ: constexpr
 ) -> tuple[Block, Block]:
-    """Load real and imaginary parts; a real operand comes back as both."""
+    """Load real and imaginary parts; a real operand is returned twice."""
     re = tl.load(real + at, mask=keep, other=0.0)
     im = re
     if COMPLEX:
@@ -42,7 +42,9 @@ def complex_product(
     X_COMPLEX: constexpr, F_COMPLEX: constexpr, OUT_COMPLEX: constexpr,
     DTYPE: constexpr, UPCAST: constexpr, PRECISION: constexpr,
 ) -> tuple[Block, Block]:  # fmt: skip
-    """Add (a + ib)(c + id) to real and imaginary sums, leaving out what is known to be zero."""
+    """Add (a + ib)(c + id) to real and imaginary sums, leaving out the terms that are known to be
+    zero.
+    """
     real = multiply_add(a, c, real, DTYPE, UPCAST, PRECISION)
     if X_COMPLEX and F_COMPLEX:
         real = multiply_add(-b, d, real, DTYPE, UPCAST, PRECISION)
@@ -111,7 +113,8 @@ def monarch_kernel(
     BJ: constexpr, BG: constexpr, BK: constexpr, BO: constexpr,
     DTYPE: constexpr, UPCAST: constexpr, PRECISION: constexpr,
 ) -> None:  # fmt: skip
-    """Compute after (M (before x)) for tiles of BJ vectors, a cache holding what lies between.
+    """Compute after (M (before x)) for tiles of BJ vectors, with the intermediate result in a
+    cache.
 
     Input point a NB + b, output point a' + NA b'; the first factor (b, a', a) contracts a for every
     b, the second (a', b', b) contracts b for every a'. An analysis has NA = N_1 and NB = N_2, a

@@ -92,7 +92,7 @@ def analyse_kernel(
     BK1: constexpr, BK2: constexpr, BH: constexpr, BW: constexpr,
     DTYPE: constexpr, UPCAST: constexpr, PRECISION: constexpr,
 ) -> None:  # fmt: skip
-    """Both axes of one image, modes = A_1 x A_2^T; one program a row."""
+    """Transform both axes of one image, modes = A_1 x A_2^T, with one program for each row."""
     r = tl.program_id(0)
     x += (r // C).to(tl.int64) * x_b + (r % C).to(tl.int64) * x_c
     k1, k2 = tl.arange(0, BK1), tl.arange(0, BK2)
@@ -121,7 +121,7 @@ def synthesise_kernel(
     BK1: constexpr, BK2: constexpr, BH: constexpr, BW: constexpr,
     DTYPE: constexpr, UPCAST: constexpr, PRECISION: constexpr,
 ) -> None:  # fmt: skip
-    """BH lines of one image, y = Re(G_1^T modes G_2) + bias; y (R, H, W) is contiguous."""
+    """Compute BH lines of one image, y = Re(G_1^T modes G_2) + bias; y (R, H, W) is contiguous."""
     r = tl.program_id(0)
     h = tl.program_id(1) * BH + tl.arange(0, BH)
     k2 = tl.arange(0, BK2)

@@ -79,8 +79,8 @@ def runs_triton(x: Tensor) -> bool:
 def precision() -> Precision:
     """Return how products of single-precision numbers are formed.
 
-    By `torch.get_float32_matmul_precision`: "highest" is IEEE single precision (no tensor cores),
-    "high" three TF32 products (relative error about 1e-7), "medium" one (3e-4).
+    `torch.get_float32_matmul_precision` decides: "highest" is IEEE single precision (no tensor
+    cores), "high" three TF32 products (relative error about 1e-7), "medium" one (3e-4).
     """
     return _PRECISION[torch.get_float32_matmul_precision()]
 
@@ -112,9 +112,11 @@ def launch(name: str, grid: Grid, *arguments: Any, like: Tensor, **constants: An
     name
         "analyse", "synthesise", "last_gradient", "first_gradient", "product" or "monarch".
     grid
-        Programs along up to three axes, or a function of the constants that tells.
+        Numbers of programs along up to three axes, or a function of the constants that returns
+        them.
     arguments, constants
-        Arguments in order, and those known when the kernel is compiled, by name.
+        The positional arguments of the kernel, and the named ones that are known when it is
+        compiled.
 
     Notes
     -----
@@ -137,8 +139,8 @@ def _on(device: torch.device) -> AbstractContextManager[object]:
 
 @functools.cache
 def kernel(name: str, *, interpret: bool, scale: int) -> Any:
-    """Return a kernel to be launched as kernel[grid](...): interpreted, or tuned for data of
-    2^(scale - 1) to 2^scale elements.
+    """Return a kernel that is launched as kernel[grid](...). It is interpreted, or tuned for data
+    of 2^(scale - 1) to 2^scale elements.
     """
     if interpret:
         return decorated(interpret=True)[name]
@@ -157,7 +159,7 @@ def kernel(name: str, *, interpret: bool, scale: int) -> Any:
 
 @functools.cache
 def decorated(*, interpret: bool) -> dict[str, Any]:
-    """Return every kernel as Triton's own function, not tuned.
+    """Return every kernel as an untuned function of Triton.
 
     Notes
     -----

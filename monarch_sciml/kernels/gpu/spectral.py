@@ -33,7 +33,8 @@ _MOST_MODES = 64  # along an axis of two: more would not stay in registers
 
 
 def fits(x: Tensor, matrices: Sequence[Tensor]) -> bool:
-    """Return whether the kernels take such data: where they run, precision, axes, modes.
+    """Return whether the kernels support the data: their device, precision, number of axes and
+    modes.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def matrix_gradients(
     modes
         (c, B C, M).
     matrices, needs
-        Planes (c, K_i, n_i), and which gradients are wanted.
+        The planes (c, K_i, n_i), and for each matrix whether its gradient is needed.
     """
     channels, *grid = x.shape[1:]
     rows, kept = modes.shape[1], [matrix.shape[1] for matrix in matrices]
@@ -154,14 +155,14 @@ def product(
     Parameters
     ----------
     x, f, y
-        Pairs (G, J, K), (G, K, N) and, to be filled, (G, J, N), any strides; twice the same tensor
-        for real numbers.
+        Pairs of real and imaginary parts with any strides: (G, J, K), (G, K, N) and the result to
+        be filled, (G, J, N). Real numbers are given as a pair of one tensor with itself.
     dtype
-        That operands are rounded to.
+        Type to which the operands are rounded.
     real, conj
-        Keep the real part only; conjugate the result.
+        Whether to keep the real part only, and whether to conjugate the result.
     bias
-        To add to row j, entry j mod C of (C,).
+        Numbers (C,), of which entry j mod C is added to row j.
     """
     (groups, rows, depth), columns = x[0].shape, f[0].shape[-1]
     launch(
@@ -201,7 +202,7 @@ def weight_gradient(modes: Tensor, back: Tensor, weight: Tensor) -> Tensor:
 
 
 def _by_mode(modes: Tensor, channels: int) -> Tensor:
-    """(c, B C, M) -> (c, M, B, C), a view."""
+    """View modes (c, B C, M) as (c, M, B, C)."""
     return modes.unflatten(1, (-1, channels)).permute(0, 3, 1, 2)
 
 
@@ -214,10 +215,11 @@ def _image_constants(
 
 
 class FusedConvolution(torch.autograd.Function):
-    """y = Re(S W A x) + b for real x, with matrices shared by all channels.
+    """Compute y = Re(S W A x) + b for real x, with matrices shared by all channels.
 
     Input and kept modes are stored for the backward pass, which consists of the same kernels and
-    two more for the matrices. Asked for a graph, it differentiates `plain` instead.
+    two more for the matrices. When gradients of higher order are needed, it differentiates `plain`
+    instead.
     """
 
     @staticmethod
