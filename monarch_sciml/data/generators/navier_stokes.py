@@ -99,16 +99,19 @@ class NavierStokesProblem(FieldProblem):
 
     def solve(self, batch: Batch) -> Tensor:
         """Solve from random fields, in the dtype that is stored."""
-        fields = [
-            gaussian_random_field(
-                1, (self.grid,) * 2, alpha=ALPHA, tau=TAU, generator=generator, dtype=torch.float64
-            )
-            for generator in batch.generators()
-        ]
-        w0 = torch.cat([field.to(batch.dtype) for field in fields])
+        w0 = self.initial(batch)
         times = self.layout(1).times
         solver = self._solver(batch.dtype)
         w, _ = solver.solve(w0, dt=self.dt, record_times=times, progress=batch.advance)
         step = self.grid // divisor(self.resolution, self.grid)
         # (n, T, grid, grid) -> (n, T, 1, resolution, resolution)
         return w[:, :, None, ::step, ::step]
+
+    def initial(self, batch: Batch) -> Tensor:
+        """Draw the initial vorticity (n, grid, grid) of a batch, in the dtype that is stored."""
+        shape, field = (self.grid, self.grid), {"alpha": ALPHA, "tau": TAU, "dtype": torch.float64}
+        drawn = [
+            gaussian_random_field(1, shape, generator=generator, **field)
+            for generator in batch.generators()
+        ]
+        return torch.cat(drawn).to(batch.dtype)

@@ -8,7 +8,13 @@ from monarch_sciml.data.generators import PROBLEMS
 
 SMALL = {
     "navier_stokes": {"grid": 8, "t_end": 0.3, "n_times": 3, "dt": 0.05},
-    "burgers_periodic": {"grid": 64, "n_modes": 16, "dt": 0.05, "n_times": 3},
+    "burgers_periodic": {
+        "grid": 64,
+        "n_modes": 16,
+        "dt": 0.05,
+        "n_times": 3,
+        "viscosity": 0.1,
+    },
     "burgers_neumann": {
         "grid": 48,
         "n_modes": 12,

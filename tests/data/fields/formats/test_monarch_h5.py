@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader
 from monarch_sciml import __version__
 from monarch_sciml.data import FieldFile, FieldLayout, FieldWriter, describe_fields, open_fields
 from monarch_sciml.data.generators import generate_navier_stokes
-from monarch_sciml.data.generators import navier_stokes as generate_module
+from monarch_sciml.data.generators.navier_stokes import NavierStokesProblem
+from monarch_sciml.data.generators.problem import Batch
 from monarch_sciml.solvers import solve_navier_stokes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -298,7 +299,7 @@ class TestGenerate:
     def test_equals_the_solver(self, tmp_path):
         path = generate_navier_stokes(tmp_path / "ns.h5", batch_size=4, seed=3, **SMALL)
         file = FieldFile(path)
-        w0 = generate_module._initial_fields(3, range(6), 8, torch.float32)
+        w0 = NavierStokesProblem(grid=8).initial(Batch(range(6), 3, torch.float32, print))
         w, times = solve_navier_stokes(w0, viscosity=1e-3, t_end=0.3, n_record=3, dt=0.05)
         assert torch.allclose(file.read()[:, :, 0], w, atol=1e-6)
         assert file.layout.times == pytest.approx(times.tolist())
@@ -332,15 +333,15 @@ class TestGenerate:
 
     def test_interruption_changes_nothing(self, tmp_path, monkeypatch):
         whole = generate_navier_stokes(tmp_path / "whole.h5", batch_size=2, **SMALL)
-        draw, calls = generate_module._initial_fields, []
+        solve, calls = NavierStokesProblem.solve, []
 
         def interrupt(*arguments):
             calls.append(arguments)
             if len(calls) == 3:
                 raise KeyboardInterrupt
-            return draw(*arguments)
+            return solve(*arguments)
 
-        monkeypatch.setattr(generate_module, "_initial_fields", interrupt)
+        monkeypatch.setattr(NavierStokesProblem, "solve", interrupt)
         with pytest.raises(KeyboardInterrupt):
             generate_navier_stokes(tmp_path / "cut.h5", batch_size=2, **SMALL)
         assert not (tmp_path / "cut.h5").exists()
