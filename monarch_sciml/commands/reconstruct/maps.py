@@ -28,6 +28,9 @@ from monarch_sciml.physics.map_support import object_mask, unit_norm_maps
 HOLES_AT_MOST = 0.25
 """Share of the object without a coil map above which a reconstruction would show too little."""
 
+NOISY_ABOVE = 0.8
+"""Share of the object with a second map above which noise makes it, not the field of view."""
+
 
 @dataclass(frozen=True)
 class Maps:
@@ -182,7 +185,7 @@ def _notes(count: _Count, settings: Settings) -> list[str]:
             "lines, or compare with --coil_maps walsh"
         )
     share = count.seconds / max(count.pixels, 1)
-    if settings.n_maps == 1 and share > FOLDED_ABOVE:
+    if settings.n_maps == 1 and FOLDED_ABOVE < share < NOISY_ABOVE:
         notes.append(
             f"{100 * share:.0f} % of the object has a second coil map: the field of view may be "
             "smaller than the head; compare with --n_maps 2"

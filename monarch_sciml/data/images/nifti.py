@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def write_nifti(
     image: torch.Tensor,
     *,
     voxel_size: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    orientation: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write the magnitude of a volume as NIfTI-1, whole or not at all.
@@ -44,6 +46,9 @@ def write_nifti(
         (s, h, w), real or complex, any unit.
     voxel_size
         Distance of slices, rows and columns in mm, as in `scan.header["voxel_size"]`.
+    orientation
+        `positions` (s, 3) of the centres of the slices in mm and `directions` (3, 3) of rows,
+        columns and slices, as in `scan.header["orientation"]`; None for the axes of the matrix.
     overwrite
         Replace an existing file.
 
@@ -56,8 +61,9 @@ def write_nifti(
 
     Notes
     -----
-    The axes are those of the matrix, NOT of the patient: position and orientation of the slices
-    are not carried over from the scanner.
+    Without an `orientation` the axes are those of the matrix, NOT of the patient. With it the pixel
+    n // 2 of an axis lies at the stated centre of the slice, as the Fourier transform has it, and
+    the affine is that of the patient. That a scanner's signs are those of ISMRMRD is NOT checked.
     """
     nibabel = nifti_package()
     volume = magnitude_volume(image)
@@ -69,12 +75,31 @@ def write_nifti(
     scales = np.array([column, -row, distance])
     affine = np.diag([*scales, 1.0])
     affine[:3, 3] = -scales * (np.array(array.shape) - 1) / 2
+    if orientation is not None and len(orientation["positions"]) == len(volume):
+        affine = _patient_affine(orientation, array.shape, (column, row, distance))
     nifti = nibabel.Nifti1Image(array, affine)
     nifti.header.set_xyzt_units("mm")
     data = nifti.to_bytes()
     with whole_file(path, overwrite=overwrite) as part:
         packed = Path(path).suffix == ".gz"
         part.write_bytes(gzip.compress(data, mtime=0) if packed else data)
+
+
+def _patient_affine(
+    orientation: Mapping[str, Any], shape: Sequence[int], sizes: tuple[float, float, float]
+) -> np.ndarray:
+    """Return the affine from voxels (w, h, s) to the patient's right, front and head in mm."""
+    rows, columns, normal = np.array(orientation["directions"])
+    positions = np.array(orientation["positions"])
+    step = sizes[2] * normal
+    if len(positions) > 1:
+        step = (positions[-1] - positions[0]) / (len(positions) - 1)
+    axes = np.stack([sizes[0] * columns, sizes[1] * rows, step], axis=1)  # of (w, h, s)
+    affine = np.eye(4)
+    affine[:3, :3] = axes
+    affine[:3, 3] = positions[0] - axes[:, :2] @ np.array([shape[0] // 2, shape[1] // 2])
+    affine[:2] *= -1  # DICOM counts to the left and to the back
+    return affine
 
 
 def magnitude_volume(image: torch.Tensor) -> torch.Tensor:

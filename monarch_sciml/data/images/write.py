@@ -28,7 +28,7 @@ def write_image(
     | ending | content |
     |---|---|
     | .h5 | `reconstruction` float32 (s, h, w) alone, as fastMRI's submissions; with `scan` all of `write_fastmri`, complex images kept |
-    | .nii, .nii.gz | magnitude float32 with the voxel size of the scan (`write_nifti`) |
+    | .nii, .nii.gz | magnitude float32 with the voxel size and orientation of the scan (`write_nifti`) |
     | .cfl | complex64 with its .hdr, slices along BART's axis 13 |
     | .png | a montage of the magnitude in true proportions (`write_png`) |
 
@@ -72,7 +72,8 @@ def write_image(
         with whole_file(path, overwrite=overwrite) as part, writable_hdf5(part) as file:
             file["reconstruction"] = volume.numpy()
     else:
-        write_nifti(path, volume, voxel_size=size, overwrite=overwrite)
+        place = None if scan is None else scan.header.get("orientation")
+        write_nifti(path, volume, voxel_size=size, orientation=place, overwrite=overwrite)
 
 
 def image_ending(path: str | Path) -> str:

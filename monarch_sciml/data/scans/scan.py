@@ -58,8 +58,10 @@ class Scan:
         disk), `acquisition`, `contrasts` and `repetitions` (how many the file has), `reference`
         (the name of the target), `padding` (first and one past the last encoded column),
         `row_padding` (the same for rows), `voxel_size` (slice, row, column) in mm, `recon_matrix`
-        (h, w) that a scanner would crop the image to, `attributes`, and `notes`: a list of lines on
-        what looks wrong, such as a dead coil.
+        (h, w) that a scanner would crop the image to, `orientation` (`positions` of the slices
+        (s, 3) in mm and `directions` (3, 3) of rows, columns and slices, in DICOM's coordinates of
+        the patient), `attributes`, and `notes`: a list of lines on what looks wrong, such as a dead
+        coil.
     name
         Short name: the file name without its folder.
     path

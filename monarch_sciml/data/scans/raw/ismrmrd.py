@@ -35,7 +35,11 @@ from monarch_sciml.data.scans.raw.readouts import (
     Table,
     counts_readouts,
 )
-from monarch_sciml.data.scans.raw.slice_positions import slice_distance, sort_slices
+from monarch_sciml.data.scans.raw.slice_positions import (
+    orientation,
+    slice_distance,
+    sort_slices,
+)
 from monarch_sciml.data.scans.raw.to_scan import scan_of
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.slices import Slices
@@ -169,6 +173,7 @@ def _table(path: Path) -> Table:
     if space.ramps is not None:
         place_on_ramps(table, space.ramps)
     sort_slices(table, rising=False)
+    table.header["orientation"] = orientation(table, _directions(heads, imaging))
     if _center_unset(space):
         table.note("the header gives no centre line: lines are taken to be centred")
     return table
@@ -204,6 +209,15 @@ def _rows(heads: np.ndarray) -> np.ndarray:
     rows["kind"][_flag(heads, NOISE_FLAG)] = NOISE
     rows["reverse"] = _flag(heads, REVERSE_FLAG)
     return rows
+
+
+def _directions(heads: np.ndarray, imaging: np.ndarray) -> np.ndarray:
+    """Return the directions (3, 3) of readout, phase encode and slice; zeros where not stated."""
+    names = ("read_dir", "phase_dir", "slice_dir")
+    if not {*names} <= {*(heads.dtype.names or ())} or not imaging.any():
+        return np.zeros((3, 3))
+    first = heads[int(np.flatnonzero(imaging)[0])]
+    return np.array([first[name] for name in names], dtype=np.float64)
 
 
 def _flag(heads: np.ndarray, number: int) -> np.ndarray:

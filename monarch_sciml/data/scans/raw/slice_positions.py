@@ -10,6 +10,8 @@ from monarch_sciml.data.scans.raw.readouts import IMAGING, Table
 
 SAME_PLACE = 1e-3
 """Slices nearer to each other than this, in mm, are at one place."""
+NEARLY = 1e-2
+"""Deviation of the products of directions up to which they count as orthonormal."""
 
 
 def sort_slices(table: Table, *, rising: bool) -> None:
@@ -48,6 +50,29 @@ def slice_distance(table: Table) -> float | None:
     distances = np.linalg.norm(np.diff(ordered, axis=0), axis=1)
     distance = float(np.median(distances))
     return distance if distance > SAME_PLACE else None
+
+
+def orientation(table: Table, directions: np.ndarray) -> dict[str, list[list[float]]] | None:
+    """Return where slices lie in the patient; None where readouts do not say.
+
+    Parameters
+    ----------
+    table
+        The readouts, of slices in their final order.
+    directions
+        (3, 3), unit vectors of readout, phase encode and slice.
+
+    Returns
+    -------
+    dict or None
+        `positions` of the centre of each slice in mm, (s, 3), and `directions`, both in the
+        patient's coordinates of DICOM: to the left, to the back, to the head.
+    """
+    _, positions = _positions(table)
+    square = directions @ directions.T
+    if not np.allclose(square, np.eye(3), atol=NEARLY) or not len(positions):
+        return None
+    return {"positions": positions.tolist(), "directions": directions.tolist()}
 
 
 def _positions(table: Table) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from monarch_sciml.data.scans.raw.readouts import (
 )
 from monarch_sciml.data.scans.raw.sequence import read_sequence
 from monarch_sciml.data.scans.scan import Scan
-from monarch_sciml.data.scans.slices import Slices
+from monarch_sciml.data.scans.slices import Slices, resolve
 
 
 def scan_of(
@@ -93,6 +93,10 @@ def scan_of(
             name: int((table.rows["kind"] == kind).sum()) for kind, name in enumerate(KINDS)
         },
     }
+    place_of = table.header.get("orientation")
+    if place_of is not None:
+        kept = place_of["positions"][resolve(slices, len(place_of["positions"]))]
+        table.header["orientation"] = None if volume else place_of | {"positions": kept}
     return Scan(
         torch.from_numpy(placed.kspace),
         _shared(placed.mask),

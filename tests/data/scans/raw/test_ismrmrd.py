@@ -475,3 +475,20 @@ def test_calibration_must_fit():
     kspace = torch.ones(1, 2, 8, 8, dtype=torch.complex64)
     with pytest.raises(ValueError, match="`calibration_kspace` of scan must fit k-space"):
         Scan(kspace, calibration_kspace=kspace[:, :1]).validate()
+
+
+def test_where_slices_lie_in_the_patient(tmp_path, images):
+    acquisitions = list(lines(fourier(images)))
+    directions = ([0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0])
+    for acquisition in acquisitions:
+        head = acquisition.getHead()
+        head.position[:] = [1.0, 2.0, 6.0 * acquisition.idx.slice]
+        head.read_dir[:], head.phase_dir[:], head.slice_dir[:] = directions
+        acquisition.setHead(head)
+    path = write(tmp_path / "a.h5", header(H, W), acquisitions)
+    found = read_scan(path).header["orientation"]
+    assert found["positions"] == [[1.0, 2.0, 6.0 * i] for i in range(len(images))]
+    np.testing.assert_allclose(found["directions"], directions)
+    assert read_scan(path, slices=slice(1, 2)).header["orientation"]["positions"] == [[1.0, 2.0, 6]]
+    plain = write(tmp_path / "b.h5", header(H, W), lines(fourier(images)))
+    assert read_scan(plain).header["orientation"] is None
