@@ -5,6 +5,7 @@ from monarch_sciml.transforms.basis import Init, Norm
 from monarch_sciml.transforms.corrected import CorrectedTransform
 from monarch_sciml.transforms.cosine import CosineTransform, SineTransform
 from monarch_sciml.transforms.dense import DenseTransform
+from monarch_sciml.transforms.fit import fit_matrix, fit_transform
 from monarch_sciml.transforms.fourier import FixedTransform, FourierTransform
 from monarch_sciml.transforms.given import (
     GivenTransform,
@@ -32,6 +33,8 @@ __all__ = [
     "SeparableTransform",
     "SineTransform",
     "Transform",
+    "fit_matrix",
+    "fit_transform",
     "nonuniform_fourier_transform",
     "pod_basis",
 ]

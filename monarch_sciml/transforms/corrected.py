@@ -15,7 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
-from monarch_sciml.monarch.contiguous import Blocks, dense_contiguous, multiply_contiguous
+from monarch_sciml.monarch.contiguous import (
+    Blocks,
+    check_contiguous,
+    dense_contiguous,
+    multiply_contiguous,
+)
 from monarch_sciml.transforms.base import Transform
 from monarch_sciml.transforms.basis import Kind
 from monarch_sciml.transforms.constants import Constants, outside_of_traces, working_dtype
@@ -179,6 +184,32 @@ class CorrectedTransform(LearnableTransform):
         if not self._is_real:
             left, right = torch.view_as_complex(left), torch.view_as_complex(right)
         return left, right
+
+    @torch.no_grad()
+    def set_factors(self, left: Tensor, right: Tensor) -> None:
+        """Set ΔT to the contiguous Monarch matrix of two factors.
+
+        Each row of R is scaled to mean square 1, as at the start, and L takes the rest.
+
+        Parameters
+        ----------
+        left
+            (F, P, q, r), ascending modes.
+        right
+            (P, F, r, s).
+        """
+        check_contiguous(left, right, self.patches, self.mode_blocks)
+        (initial,) = self._initial.like(self.left)
+        points = (self.patches.index < math.prod(self.patches.sizes)).sum(-1)  # (P,)
+        size = right.abs().square().sum(-1).div(points[:, None, None]).sqrt()  # (P, F, r)
+        size = torch.where(size > 0, size, 1).to(right.real.dtype)
+        right = right / size[..., None]
+        left = left * size.transpose(0, 1)[:, :, None] / self._scale
+        if not self._is_real:
+            dtype = torch.promote_types(left.dtype, torch.complex64)
+            left, right = (torch.view_as_real(factor.to(dtype)) for factor in (left, right))
+        self.left.copy_(left)
+        self.right.copy_(right.to(initial) - initial)
 
     @property
     def _is_real(self) -> bool:

@@ -1,0 +1,141 @@
+"""Find a transform from pairs of what went in and what came out, in closed form.
+
+Letters: S samples, n entries of one input, m of one output, N grid points, K modes, r rank.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from monarch_sciml._checks import finite, message, positive_number
+from monarch_sciml.monarch.contiguous import project_contiguous
+from monarch_sciml.transforms.base import Transform
+from monarch_sciml.transforms.corrected import CorrectedTransform, axes_of, n_leading
+from monarch_sciml.transforms.separable import SeparableTransform
+
+
+def fit_matrix(
+    x: Tensor, y: Tensor, start: Transform | SeparableTransform, ridge: float = 1e-3
+) -> Tensor:
+    r"""Return the matrix that maps x to y best while it stays near a fixed transform.
+
+    .. math:: \min_T \sum_s \lVert y_s - T x_s \rVert^2 + λ \lVert T - T_0 \rVert_F^2, \qquad
+              λ = \text{ridge} \cdot \frac1n \sum_s \lVert x_s \rVert^2
+
+    Parameters
+    ----------
+    x
+        Inputs of the transform (S, ...), with the axes of the transform.
+    y
+        Outputs (S, ...).
+    start
+        The fixed transform T_0.
+    ridge
+        Dimensionless, in units of the mean eigenvalue of the inputs' covariance. Directions that no
+        sample shows keep T_0.
+
+    Returns
+    -------
+    (m, n), complex128 or float64. For a synthesis with `real_input` the output is Re(T x).
+
+    Raises
+    ------
+    ValueError
+        When sizes or numbers of samples differ, a value is not finite, or `ridge` is zero and there
+        are fewer samples than unknowns per row.
+    """
+    ridge = positive_number("ridge", ridge, or_zero=True)
+    matrix = start.matrix().detach()
+    matrix = matrix.to(torch.complex128 if matrix.is_complex() else torch.float64)
+    pairs = []
+    for name, values, size in (("x", x, matrix.shape[1]), ("y", y, matrix.shape[0])):
+        finite(name, values, remedy="Leave these samples out.")
+        flat = values.flatten(1)
+        if flat.shape[1] != size or len(values) != len(x):
+            rule = f"`{name}` must be ({len(x)} samples, {size} entries) for this transform"
+            raise ValueError(message(rule, tuple(values.shape), "Check the sizes."))
+        pairs.append(flat.to(torch.complex128 if flat.is_complex() else torch.float64))
+    inputs, outputs = pairs
+    kind = axes_of(start)[-1].kind
+    n_modes = matrix.shape[1]
+    as_real = kind.real_input and kind.synthesis  # y = Re(T x) is linear in the parts of x only
+    if as_real:
+        inputs = torch.cat([inputs.real, -inputs.imag], dim=1)
+        matrix = torch.cat([matrix.real, matrix.imag], dim=1)
+    dtype = torch.promote_types(torch.promote_types(inputs.dtype, outputs.dtype), matrix.dtype)
+    inputs, outputs, matrix = inputs.to(dtype), outputs.to(dtype), matrix.to(dtype)
+    unknowns = inputs.shape[1]
+    if ridge == 0 and len(inputs) < unknowns:
+        rule = f"`x` must hold {unknowns} samples or more where ridge is 0"
+        got = f"{len(inputs)}, {unknowns - len(inputs)} too few"
+        remedy = "Set `ridge` above 0, which keeps T_0 where no sample tells."
+        raise ValueError(message(rule, got, remedy))
+    covariance = inputs.mT @ inputs.conj()  # (n, n), sum of x x^H
+    covariance.diagonal().add_(ridge * covariance.diagonal().real.mean())
+    missing = outputs - inputs @ matrix.mT
+    # D C = sum of (y - T_0 x) x^H, C Hermitian
+    change = torch.linalg.solve(covariance.mH, (missing.mT @ inputs.conj()).mH).mH
+    fitted = matrix + change
+    return torch.complex(fitted[:, :n_modes], fitted[:, n_modes:]) if as_real else fitted
+
+
+@torch.no_grad()
+def fit_transform(
+    x: Tensor,
+    y: Tensor,
+    start: Transform | SeparableTransform,
+    rank: int = 2,
+    ridge: float = 1e-3,
+    **blocks: int | tuple[int, ...],
+) -> CorrectedTransform:
+    """Return the corrected transform nearest to the best linear map of x to y.
+
+    `fit_matrix` is projected to slices of rank r, with the root mean square of every entry of x as
+    its weight: the error of the outputs counts, not that of the matrix. It is a method of its own
+    and a start for training.
+
+    Parameters
+    ----------
+    x, y, start, ridge
+        As for `fit_matrix`.
+    rank
+        Rank of the slices.
+    **blocks
+        `grid_blocks` and `mode_blocks` of the `CorrectedTransform`.
+
+    Raises
+    ------
+    ValueError
+        As for `fit_matrix`, and when rank or blocks do not fit.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from monarch_sciml.transforms import FourierTransform
+    >>> x = torch.randn(100, 16, dtype=torch.complex64)
+    >>> delayed = torch.fft.fft(x.roll(1, -1), norm="ortho")
+    >>> transform = fit_transform(x, delayed, FourierTransform(16), rank=4, ridge=1e-6)
+    >>> bool((transform(x) - delayed).norm() < 0.2 * delayed.norm())
+    True
+    """
+    transform = CorrectedTransform(start, rank, **blocks)  # type: ignore[arg-type]
+    change = fit_matrix(x, y, start, ridge) - start.matrix().detach()
+    weights = x.flatten(1).abs().double().square().mean(0).sqrt()
+    weights = weights.clamp_min(1e-6 * weights.max())
+    synthesis = transform.kind.synthesis
+    rows = change.mT if synthesis else change  # (K, N)
+    for axis, part in enumerate(transform.axes):  # to ascending modes
+        rows = rows.unflatten(0, transform.mode_blocks.sizes)
+        rows = rows.roll(-n_leading(part), axis).flatten(0, transform.n_axes - 1)
+        if synthesis:
+            kept = weights.unflatten(0, transform.mode_blocks.sizes)
+            weights = kept.roll(-n_leading(part), axis).flatten()
+    cuts = transform.patches, transform.mode_blocks
+    if synthesis:
+        right, left = project_contiguous(rows.mT, *cuts[::-1], rank, weights)
+        left, right = left.mT, right.mT
+    else:
+        left, right = project_contiguous(rows, *cuts, rank, weights)
+    transform.set_factors(left, right)
+    return transform
