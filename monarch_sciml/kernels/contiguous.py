@@ -12,6 +12,7 @@ in the cache, and is made again in the backward pass.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -45,9 +46,9 @@ class BlockMatrix:
 
     def to_modes(self, x: Tensor) -> Tensor:
         """Transform fields (R, n_1, ..., n_d) to modes (2, K, R), real part first."""
-        z = self._empty_blocks(x.shape[0])
+        z, space = self._empty_blocks(x.shape[0]), _Space(self.rows)
         for some in self._chunks(x.shape[0]):
-            between = torch.bmm(self.rows, self._patches(x[some]).mT)
+            between = self._between(self._patches(x[some], space), space)
             z[..., some] = torch.bmm(self.columns, self._by_block(between))
         return self.joined(z)
 
@@ -56,9 +57,9 @@ class BlockMatrix:
 
         The imaginary part of the modes is that of their conjugates.
         """
-        blocks = self.cut(modes)
+        blocks, space = self.cut(modes), _Space(self.rows)
         for some in self._chunks(y.shape[0]):
-            self._add_patches(self._from_blocks(blocks[..., some]), y[some])
+            self._add_patches(self._from_blocks(blocks[..., some], space), y[some], space)
 
     def gradients(
         self, x: Tensor, modes: Tensor, y: Tensor | None = None, *, to_modes: bool = False
@@ -76,19 +77,19 @@ class BlockMatrix:
         to_modes
             Return `to_modes(x)` as well.
         """
-        blocks = self.cut(modes)
+        blocks, space = self.cut(modes), _Space(self.rows)
         z = self._empty_blocks(x.shape[0]) if to_modes else None
         grad_rows, grad_columns = torch.zeros_like(self.rows), torch.zeros_like(self.columns)
         for some in self._chunks(x.shape[0]):
-            patches = self._patches(x[some])  # (P, R, s)
-            between = self._by_block(torch.bmm(self.rows, patches.mT))  # (F, H, R)
+            patches = self._patches(x[some], space)  # (P, R, s)
+            between = self._by_block(self._between(patches, space))  # (F, H, R)
             if z is not None:
                 z[..., some] = torch.bmm(self.columns, between)
             grad_columns.baddbmm_(blocks[..., some], between.mT)
-            back = self._from_blocks(blocks[..., some])  # (P, J, R)
+            back = self._from_blocks(blocks[..., some], space)  # (P, J, R)
             grad_rows.baddbmm_(back, patches)
             if y is not None:
-                self._add_patches(back, y[some])
+                self._add_patches(back, y[some], space)
         return grad_rows, grad_columns, None if z is None else self.joined(z)
 
     def plain_to_modes(self, x: Tensor) -> Tensor:
@@ -131,12 +132,15 @@ class BlockMatrix:
         for j in range(count):
             yield slice(j * n_rows // count, (j + 1) * n_rows // count)
 
-    def _patches(self, x: Tensor) -> Tensor:
+    def _patches(self, x: Tensor, space: _Space) -> Tensor:
         """Cut fields (R, n_1, ..., n_d) into patches (P, R, s) in the precision of the matrix."""
         if self.patches.is_regular:
             n_patches, _, size = self.rows.shape
+            patches = space.take("patches", n_patches, x.shape[0], size)
             # (R, b_1, w_1, ..., b_d, w_d) -> (b_1 .. b_d, R, w_1 .. w_d)
-            return self._view(x).to(self.rows.dtype).reshape(n_patches, x.shape[0], size)
+            view = self._view(x)
+            patches.view(view.shape).copy_(view)
+            return patches
         return self.patches.split(x.to(self.rows.dtype)).transpose(0, 1)
 
     def _view(self, x: Tensor) -> Tensor:
@@ -146,9 +150,16 @@ class BlockMatrix:
         x = x.view(x.shape[0], *pairs)
         return x.permute(*range(1, 2 * dims, 2), 0, *range(2, 2 * dims + 1, 2))
 
-    def _add_patches(self, between: Tensor, y: Tensor) -> None:
+    def _between(self, patches: Tensor, space: _Space) -> Tensor:
+        """Return what lies between, (P, J, R), from patches (P, R, s)."""
+        out = space.take("between", *self.rows.shape[:2], patches.shape[1])
+        return torch.bmm(self.rows, patches.mT, out=out)
+
+    def _add_patches(self, between: Tensor, y: Tensor, space: _Space) -> None:
         """Add the patches that (P, J, R) makes to fields y (R, m_1, ..., m_d)."""
-        patches = torch.bmm(between.mT, self.rows).to(y.dtype)  # (P, R, s)
+        n_patches, _, size = self.rows.shape
+        out = space.take("patches", n_patches, y.shape[0], size)
+        patches = torch.bmm(between.mT, self.rows, out=out).to(y.dtype)  # (P, R, s)
         if self.patches.is_regular:
             view = self._view(y)
             view.add_(patches.view(view.shape))
@@ -160,11 +171,26 @@ class BlockMatrix:
         n_blocks, n_rows = self.columns.shape[0], between.shape[-1]
         return between.view(-1, n_blocks, n_rows).transpose(0, 1)
 
-    def _from_blocks(self, blocks: Tensor) -> Tensor:
+    def _from_blocks(self, blocks: Tensor, space: _Space) -> Tensor:
         """Return what lies between, (P, J, R), from modes (F, 2 q, R)."""
-        between = blocks.new_empty(*self.rows.shape[:2], blocks.shape[-1])
+        between = space.take("back", *self.rows.shape[:2], blocks.shape[-1])
         torch.bmm(self.columns.mT, blocks, out=self._by_block(between))
         return between
+
+
+class _Space:
+    """Memory that the slices of a pass use one after the other: new pages cost more than they."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        self._flat: dict[str, Tensor] = {}
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """Return a tensor of any content, in the place of the last one of this name."""
+        size = math.prod(shape)
+        if name not in self._flat or self._flat[name].numel() < size:
+            self._flat[name] = self._like.new_empty(size)
+        return self._flat[name][:size].view(shape)
 
 
 def block_matrices(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
