@@ -24,6 +24,9 @@ bench layer --output results/layer-3d --dims 3 --sizes "[32, 64]" --batch "[2]" 
     --candidates "$fast" --max_seconds 10
 bench transform --output results/transform --sizes "[128, 256, 320, 512]" --max_seconds 8
 bench model --output results/model --sizes "[64, 128]" --batch "[8, 16]" --max_seconds 10
+bench layer --output results/layer-2d-corrected --sizes "[32, 64, 128]" \
+    --candidates '["fixed Fourier", "Monarch", "corrected"]' --max_seconds 8
+bench model --output results/model-corrected --sizes "[32, 64, 128]" --batch "[8]" --max_seconds 8
 bench mri --output results/mri --max_seconds 8
 bench generate --output results/generate --sizes "[64]"
 bench load --output results/load --sizes "[64]"
