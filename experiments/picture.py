@@ -39,14 +39,15 @@ def main(folder: Path, output: Path) -> None:
     figure, axes = plt.subplots(
         1, 3, figsize=(10, 2.9), width_ratios=[3, 3, 2], layout="constrained"
     )
-    for axis, rows, title in zip(axes, (initial, learned), ("FFT", "learned")):
-        axis.imshow(rows, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
-        axis.set(title=f"{title}: real part of the rows", xlabel="grid point", ylabel="mode")
+    for axis, rows, title in zip(axes, (initial, learned), ("Fourier", "learned")):
+        axis.imshow(rows, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="none")
+        axis.yaxis.get_major_locator().set_params(integer=True)
+        axis.set(title=f"rows of the {title} transform", xlabel="grid point", ylabel="mode")
     bars, colours = axes[2], ("tab:grey", "tab:orange")
     bars.bar(names, [np.mean(e) for e in errors], color=colours, width=0.6)
     for position, values in enumerate(errors):
         bars.plot([position] * len(values), values, "k_", markersize=18)
-    bars.set(title="relative L2 error (lines: seeds)", ylim=(0, None))
+    bars.set(title="relative L2 error", ylim=(0, None))
     bars.spines[["top", "right"]].set_visible(False)
     figure.savefig(output, dpi=120)
 
