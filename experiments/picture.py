@@ -40,7 +40,8 @@ def main(folder: Path, output: Path) -> None:
         1, 3, figsize=(10, 2.9), width_ratios=[3, 3, 2], layout="constrained"
     )
     for axis, rows, title in zip(axes, (initial, learned), ("Fourier", "learned")):
-        axis.imshow(rows, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="none")
+        colours = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+        axis.imshow(rows, aspect="auto", interpolation="none", **colours)
         axis.yaxis.get_major_locator().set_params(integer=True)
         axis.set(title=f"rows of the {title} transform", xlabel="grid point", ylabel="mode")
     bars, colours = axes[2], ("tab:grey", "tab:orange")

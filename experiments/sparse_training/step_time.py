@@ -1,4 +1,4 @@
-"""Time a training step (forward, backward, Adam) of one GPT-2 block, dense and structured, by width.
+"""Time a training step (forward, backward, Adam) of one GPT-2 block, dense and structured.
 
 python experiments/sparse_training/step_time.py
 
