@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Errors are one line on stderr that names the rule, the value and the remedy.
     """
-    given = [_LONG.get(word, word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    words = sys.argv[1:] if arguments is None else arguments
+    given = [_installed_config(_LONG.get(word, word)) for word in words]
     try:
         parser = build_parser()
         configuration = parser.parse_args(given)
@@ -58,6 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(summary)
         return _fail(_explained(error), 1)
     return _say(text) if text else 0
+
+
+def _installed_config(word: str) -> str:
+    """Return the path of a configuration that is installed with the package.
+
+    `--config configs/mri/msense.yaml` works in any folder: where there is no such file, the one
+    that the package brings along is meant.
+    """
+    option, _, path = word.rpartition("=")
+    installed = Path(__file__).parent / path
+    if not path.startswith("configs/") or Path(path).exists() or not installed.is_file():
+        return word
+    return f"{option}={installed}" if option else str(installed)
 
 
 def _say(text: str) -> int:

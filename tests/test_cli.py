@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from monarch_sciml import cli
 from monarch_sciml.cli import main
 from monarch_sciml.data.scans.formats.fastmri import read_fastmri
 
@@ -410,3 +411,20 @@ def test_a_reader_that_stops_reading(here):
         command = [sys.executable, "-m", "monarch_sciml", "info", "ns.h5"]
         done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, cwd=here, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_configurations_of_the_package_are_found_in_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "package" / "cli.py"))
+    installed = tmp_path / "package" / "configs" / "mri" / "a.yaml"
+    installed.parent.mkdir(parents=True)
+    installed.write_text("")
+    found = cli._installed_config
+    assert found("configs/mri/a.yaml") == str(installed)
+    assert found("--config=configs/mri/a.yaml") == f"--config={installed}"
+    for other in ("configs/mri/b.yaml", "train", "--config", "--rate=3"):
+        assert found(other) == other
+    own = tmp_path / "configs" / "mri" / "a.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("")
+    assert found("configs/mri/a.yaml") == "configs/mri/a.yaml"
