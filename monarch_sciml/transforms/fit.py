@@ -131,11 +131,11 @@ def fit_transform(
         if synthesis:
             kept = weights.unflatten(0, transform.mode_blocks.sizes)
             weights = kept.roll(-n_leading(part), axis).flatten()
-    patches, blocks = transform.patches, transform.mode_blocks
+    patches, modes = transform.patches, transform.mode_blocks
     if synthesis:  # of the transposed matrix, whose columns are the modes
-        right, left = project_contiguous(rows.mT, blocks, patches, rank, weights)
+        right, left = project_contiguous(rows.mT, modes, patches, rank, weights)
         left, right = left.mT, right.mT
     else:
-        left, right = project_contiguous(rows, patches, blocks, rank, weights)
+        left, right = project_contiguous(rows, patches, modes, rank, weights)
     transform.set_factors(left, right)
     return transform
