@@ -92,7 +92,7 @@ def _kind_of_zip(path: Path) -> FileKind:
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turn whatever a file library raises on a bad file into one line that names the file."""
-    if not is_zarr(path):
+    if not path.is_file() and not is_zarr(path):  # one look at the disk for a file
         existing_file(path)
     try:
         yield

@@ -148,6 +148,7 @@ def _fields(path: Path, axes: Axes | None, variable: str | None) -> dict[str, An
         "size": _size(found.pop("size_bytes")),
         "reading": _reading(found.pop("reading", None)),
         "fields": ", ".join(found.pop("fields")),
+        "inputs": ", ".join(found.pop("inputs", ())) or None,
         "samples": found.pop("n_samples"),
         "frames": found.pop("n_times"),
         "time": _range(found.pop("time_range")),

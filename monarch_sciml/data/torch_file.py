@@ -75,9 +75,8 @@ class TorchArrays(ArrayFile):
 
     def window(self, name: str, index: Index = ()) -> np.ndarray:
         """Read part of an array."""
-        with reading(self.path):
-            part = self._values[name][index]
-            return (part.float() if part.dtype in _SHORT else part.resolve_conj()).numpy()
+        part = self._values[name][index]
+        return (part.float() if part.dtype in _SHORT else part.resolve_conj()).numpy()
 
 
 def _load(path: Path) -> Any:

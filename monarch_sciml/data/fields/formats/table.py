@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class StoredField:
         kept = (axis for axis in self.axes if axis != "1")
         return tuple(next(components) if axis == "channel" else slice(None) for axis in kept)
 
-    @property
+    @cached_property
     def kept(self) -> tuple[str, ...]:
         """The axes of one component."""
         return tuple(axis for axis in self.axes if axis not in ("1", "channel"))
@@ -126,12 +127,13 @@ class TableFields(FieldSource):
 
     def _full(self, name: str, window: np.ndarray, samples: slice, times: slice) -> Tensor:
         """Put the axes of one component in order and repeat what it lacks: (N, T, *grid)."""
-        stored, layout = self._table[name], self.layout
+        kept, layout = self._table[name].kept, self.layout
         order = ("sample", "time", *layout.axes)
-        window = window.transpose([stored.kept.index(a) for a in order if a in stored.kept])
-        lacking = tuple(place for place, axis in enumerate(order) if axis not in stored.kept)
-        window = np.expand_dims(window, lacking)
-        turned = tuple(order.index(axis) for axis in self._flipped if axis in stored.kept)
+        if kept != order:
+            window = window.transpose([kept.index(axis) for axis in order if axis in kept])
+            lacking = tuple(place for place, axis in enumerate(order) if axis not in kept)
+            window = np.expand_dims(window, lacking)
+        turned = tuple(order.index(axis) for axis in self._flipped if axis in kept)
         if turned:
             window = np.flip(window, turned).copy()
         counts = [len(range(part.start, part.stop, part.step)) for part in (samples, times)]
