@@ -81,7 +81,8 @@ def call_apart(function: Callable[..., Any], path: Path, *arguments: Any) -> Any
     if not _helpers:
         _helpers.append(_Helper())
     try:
-        _helpers[0].connection.send((function, path, arguments))
+        # the other process may be in another folder
+        _helpers[0].connection.send((function, path.absolute(), arguments))
         error, result = _helpers[0].connection.recv()
     except (EOFError, OSError):
         ended = _helpers.pop().end()

@@ -158,6 +158,7 @@ _inspected: dict[Path, tuple[int, int]] = {}
 
 def _inspect(path: Path) -> None:
     """Look through a file, once as long as it does not change; ValueError when it is unsafe."""
+    path = path.absolute()
     about = path.stat()
     state = (about.st_size, about.st_mtime_ns)
     if _inspected.get(path) == state:

@@ -68,7 +68,7 @@ def test_the_command_in_four_lines(tmp_path, monkeypatch, capsys):
     np.save("x.npy", noise(N, X))
     np.save("y.npy", noise(N, X).astype(np.float32))
     assert main(["pack", "x.npy", "y.npy", "--axes", "sample,x", "--output", "set.h5"]) == 0
-    assert re.search(r"fields +x, y\n.*samples +6\n", capsys.readouterr().out)
+    assert re.search(r"fields +x, y\ninputs +x\nsamples +6\n", capsys.readouterr().out)
     assert torch.equal(open_fields("set.h5").read()[:, 0, 0], torch.from_numpy(np.load("x.npy")))
     pack(["x.npy", "y.npy"], "two.h5")  # a pair by its names
     each = '{x: "sample,x", y: "x,sample"}'
