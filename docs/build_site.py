@@ -19,7 +19,7 @@ SUFFIXES = {".md", ".png", ".csv", ".yaml", ".sh", ".py", ".json", ".cff", ".svg
 """What pages show or link to."""
 
 FIRST = ("README.md", "choosing_a_transform.md", "python.md", "command_line.md", "own_data.md",
-         "reading_results.md", "package.md")  # fmt: skip
+         "reading_results.md", "trust.md", "package.md")  # fmt: skip
 """Pages of docs/ in the order in which a newcomer needs them; the others follow by name."""
 
 
