@@ -49,8 +49,7 @@ def pack_arrays(
 
     Returns
     -------
-    str
-        What `info` says of the file.
+    What `info` says of the file.
 
     Raises
     ------

@@ -58,8 +58,7 @@ def write_report(
 
     Returns
     -------
-    Path
-        `path`.
+    `path`.
 
     Raises
     ------

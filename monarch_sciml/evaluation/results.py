@@ -29,8 +29,7 @@ def count_parameters(model: nn.Module) -> int:
 
     Returns
     -------
-    int
-        Number of real degrees of freedom that training may change.
+    Number of real degrees of freedom that training may change.
 
     Examples
     --------

@@ -41,8 +41,7 @@ def sample_rows(
 
     Returns
     -------
-    list
-        V rows; none where there are no metrics.
+    V rows; none where there are no metrics.
 
     Examples
     --------

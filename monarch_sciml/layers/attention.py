@@ -18,22 +18,22 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
 class UnpackedAttention(nn.Module):
-    """Compute what an nn.MultiheadAttention computes, by four linear layers that can be replaced.
+    """Compute the function of an nn.MultiheadAttention by four linear layers that can be replaced.
 
     nn.MultiheadAttention holds three of its matrices in one parameter and multiplies by all four
-    itself; no layer inside of it can be exchanged. Here they are `q_proj`, `k_proj`, `v_proj` and
-    `out_proj`, of any class that maps the last axis. Attributes that other code reads
-    (`in_proj_weight`, `batch_first`, …) are kept.
+    itself, so no layer inside of it can be replaced. Here the matrices are the layers `q_proj`,
+    `k_proj`, `v_proj` and `out_proj`, of any class that maps the last axis. Attributes that other
+    code reads (`in_proj_weight`, `batch_first`, …) are kept.
 
     Parameters
     ----------
     attention
-        The attention to take weights, options and training mode from; it is left as it is.
+        The attention whose weights, options and training mode are copied. It is not changed.
 
     Raises
     ------
     ValueError
-        When it has `add_bias_kv` or `add_zero_attn`.
+        When the attention was made with `add_bias_kv` or `add_zero_attn`.
     """
 
     _qkv_same_embed_dim = False  # keeps nn.TransformerEncoderLayer off its fused path
@@ -72,7 +72,9 @@ class UnpackedAttention(nn.Module):
         self.train(attention.training)
 
     def packed(self) -> nn.MultiheadAttention:
-        """Return the nn.MultiheadAttention of the same function; all projections are nn.Linear."""
+        """Return an nn.MultiheadAttention of the same function. All projections must be
+        nn.Linear.
+        """
         weight = self.out_proj.weight
         bias = self.q_proj.bias is not None
         attention = nn.MultiheadAttention(
@@ -98,7 +100,7 @@ class UnpackedAttention(nn.Module):
 
     @property
     def in_proj_weight(self) -> Tensor:
-        """Return the matrices of query, key and value, (3 E, E): computed, for code that reads."""
+        """Compute the matrices of query, key and value, (3 E, E), for code that reads them."""
         weights = [layer.weight for layer in (self.q_proj, self.k_proj, self.v_proj)]
         return torch.cat([w.as_subclass(Tensor) for w in weights]).as_subclass(ComputedWeight)
 
@@ -119,7 +121,7 @@ class UnpackedAttention(nn.Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend; arguments and results are those of nn.MultiheadAttention."""
+        """Attend, with the arguments and the results of nn.MultiheadAttention."""
         batched = query.ndim == 3
         if not batched:
             query, key, value = (x.unsqueeze(0) for x in (query, key, value))
@@ -150,7 +152,7 @@ class UnpackedAttention(nn.Module):
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """Return a layer with copies of these."""
+    """Return an nn.Linear with copies of this weight and bias."""
     n_out, n_in = weight.shape
     layer = nn.Linear(n_in, n_out, bias is not None, device=weight.device, dtype=weight.dtype)
     with torch.no_grad():
@@ -163,7 +165,7 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 def _mask(
     q: Tensor, k: Tensor, padding: Tensor | None, mask: Tensor | None, *, is_causal: bool
 ) -> Tensor | None:
-    """Return what is added to the scores, broadcastable to (B, H, L, S), or None."""
+    """Return the mask to add to the scores, broadcastable to (B, H, L, S), or None."""
     if mask is None and is_causal:
         rule = "`attn_mask` must be given when `is_causal` is true"
         raise ValueError(message(rule, None, "Pass the causal mask, as nn.MultiheadAttention."))
@@ -179,7 +181,7 @@ def _mask(
 
 
 def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a mask of True for "not to be seen" as minus infinity; a mask of numbers itself."""
+    """Return a mask that is added: a Boolean one becomes minus infinity where it is True."""
     if mask.dtype == torch.bool:
         return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, float("-inf"))
     return mask.to(dtype)

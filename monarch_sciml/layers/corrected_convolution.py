@@ -41,16 +41,16 @@ def corrected_convolution(
     Parameters
     ----------
     x
-        Field (B, I, n_1, ..., n_d), real or complex; the result is real when it is.
+        Field (B, I, n_1, ..., n_d), real or complex. The result of a real field is real.
     weight
         Mixing matrices of ascending modes, (K_1, ..., K_d, I, O).
     analysis, synthesis
-        From the grid to the modes, and from there to the output grid.
+        Transforms from the grid to the modes, and from the modes to the output grid.
     bias
         One number per output channel, (O,).
     placed
-        Read and write the frequencies of the fixed transforms where neuralop does, see
-        `place_as_neuralop`.
+        Whether the fixed transforms read and write frequencies where neuralop does
+        (`place_as_neuralop`).
 
     Returns
     -------
@@ -95,7 +95,7 @@ class Fixed:
         placed: bool,
         real: bool,
     ) -> Fixed:
-        """Take the planes of two transforms, where `placed` as neuralop places frequencies."""
+        """Take the planes of two transforms, shifted as neuralop places frequencies if `placed`."""
         if not placed:
             return cls(analysis.planes(), synthesis.planes())
         rows = [torch.complex(*planes) for planes in analysis.planes()]
@@ -149,7 +149,7 @@ def _plain_products(
     fixed: Fixed,
     bias: Tensor | None,
 ) -> Tensor:
-    """Multiply axis by axis and in blocks: complex fields and real bases."""
+    """Multiply axis by axis and in blocks, for complex fields and for real bases."""
     dims = analysis.n_axes
     z = _along_axes([_joined(planes) for planes in fixed.rows], x) + analysis.correction(x)
     dtype = torch.promote_types(z.dtype, weight.dtype)
@@ -177,7 +177,7 @@ def _along_axes(matrices: list[Tensor], x: Tensor) -> Tensor:
 
 
 def _dense_pays(transform: CorrectedTransform) -> bool:
-    """Whether one dense product is faster than the fixed transform and the blocks."""
+    """Return whether one dense product is faster than the fixed transform and the blocks."""
     patches, blocks = transform.patches, transform.mode_blocks
     n, modes = math.prod(patches.sizes), math.prod(blocks.sizes)
     between = patches.n_blocks * blocks.n_blocks * transform.rank

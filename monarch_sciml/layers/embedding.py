@@ -1,6 +1,6 @@
 """An embedding whose table is the Monarch matrix of a linear layer that it is tied to.
 
-Letters: N tokens, E embedding size; k, l, p, s, t as in layers/linear.py.
+Letters: N tokens, E embedding size; k, l, p, s, t have the meaning they have in layers/linear.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from monarch_sciml.layers.structured_linear import ComputedWeight
 
 
 class MonarchEmbedding(nn.Module):
-    """Look rows of a Monarch matrix up, without forming it: a tied embedding.
+    """Look up rows of a Monarch matrix without forming it, for an embedding that is tied to a
+    layer.
 
     The layer owns no matrix. It shares `left` and `right` with the linear layer that maps an
     embedding to the scores of all words, so that both stay tied while they are trained.
@@ -21,9 +22,9 @@ class MonarchEmbedding(nn.Module):
     Parameters
     ----------
     linear
-        The layer from E features to the words; its factors are shared.
+        The layer that maps E features to the scores of the words. Its factors are shared.
     padding_idx
-        Row whose gradient is left out, as for nn.Embedding.
+        Row whose gradient is left out, as in nn.Embedding.
 
     Attributes
     ----------
@@ -60,7 +61,7 @@ class MonarchEmbedding(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """Return the table, shape (words, E): computed, read-only."""
+        """Compute the table, shape (words, E), which cannot be written."""
         rows = self._rows(torch.arange(self.num_embeddings, device=self.left.device))
         return rows.as_subclass(ComputedWeight)
 

@@ -22,7 +22,7 @@ Order = Literal["strided", "contiguous"]
 
 
 class MonarchLinear(StructuredLinear):
-    r"""Apply y = M x + b with a Monarch matrix M: a drop-in for nn.Linear.
+    r"""Apply y = M x + b with a Monarch matrix M, in place of nn.Linear.
 
     .. math:: M = P L P^T R, \qquad R: k \text{ blocks of } lt \times p, \quad
               L: l \text{ blocks of } s \times kt
@@ -43,14 +43,15 @@ class MonarchLinear(StructuredLinear):
         padded: the input with zeros up to n_in = k·ceil(in_features/k), and the output, of n_out =
         l·ceil(out_features/l) entries, is cropped. One block is a low-rank matrix.
     rank
-        Rank of every slice, at most min(n_out/l, n_in/k), where M is any dense matrix. None takes
-        the largest that holds at most half of the dense parameters, or 1 where none does.
+        Rank of every slice, at most min(n_out/l, n_in/k); with that rank M can be any dense matrix.
+        None takes the largest rank with at most half of the dense parameters, and at least 1.
     order
         "strided" is the paper's order, where slice j holds the outputs j, j + l, …. "contiguous"
-        leaves out the last permutation: slices are the blocks of M in natural order. The latter is
-        a little faster; for weights that are learned from scratch the two differ by a permutation.
+        leaves out the last permutation, so that slices are the blocks of M in natural order.
+        "contiguous" is a little faster; for weights that are learned from scratch the two differ by
+        a permutation.
     device, dtype
-        Where the parameters live and their precision, as for nn.Linear.
+        Device and precision of the parameters, as in nn.Linear.
 
     Attributes
     ----------
@@ -64,7 +65,7 @@ class MonarchLinear(StructuredLinear):
     Raises
     ------
     TypeError, ValueError
-        When a size, `n_blocks` or `rank` is no positive whole number, or `rank` is too large.
+        When a size, `n_blocks` or `rank` is not a positive whole number, or `rank` is too large.
 
     Warns
     -----
@@ -73,21 +74,22 @@ class MonarchLinear(StructuredLinear):
 
     Notes
     -----
-    Holds and multiplies t·(l·n_in + k·n_out) numbers instead of n_in·n_out.
+    The layer stores and multiplies t·(l·n_in + k·n_out) numbers instead of n_in·n_out.
 
     The factors are uniform with variances 1/p (right) and p/(3·in_features·t) (left), so that
     every entry of M has nn.Linear's variance 1/(3·in_features); two factors each initialised like
     nn.Linear would give a third of it or less. Dense entries of one slice are not independent.
 
     On a CPU a batch of 16 to 256 vectors is multiplied as columns (factor times vectors), so that
-    the gradients of the factors come out in the layout of the factors; torch would copy them, as
-    large as the layer, out of any other. Larger batches are rows, unless `order` is "contiguous"
-    and the precision single or double.
+    the gradients of the factors come out in the layout of the factors; from any other layout torch
+    would copy them, which takes as much memory as the layer. Larger batches are multiplied as rows,
+    unless `order` is "contiguous" and the precision single or double.
 
     References
     ----------
-    Dao et al., "Monarch", ICML 2022, arXiv 2204.00595, section 3.1; the initialisation is ours.
-    Learning rates: Qiu et al., "Compute Better Spent", ICML 2024, arXiv 2406.06248, section 3.
+    Dao et al., "Monarch", ICML 2022, arXiv 2204.00595, section 3.1. The initialisation is not from
+    the paper. Learning rates: Qiu et al., "Compute Better Spent", ICML 2024, arXiv 2406.06248,
+    section 3.
 
     Examples
     --------
@@ -134,7 +136,7 @@ class MonarchLinear(StructuredLinear):
     def options_for(
         cls, in_features: int, out_features: int, share: float, **given: Any
     ) -> dict[str, Any] | None:
-        """Return `n_blocks` and the largest `rank` that fits; see `StructuredLinear`."""
+        """Return `n_blocks` and the largest `rank` that fits (`StructuredLinear.options_for`)."""
         n_blocks = given.get("n_blocks", 4)
         n_right, n_left = block_counts(n_blocks)
         n_p, n_s = -(-in_features // n_right), -(-out_features // n_left)
@@ -179,7 +181,7 @@ class MonarchLinear(StructuredLinear):
         return y.permute(axes).flatten(1)[:, : self.out_features]
 
     def _as_columns(self, x: Tensor) -> bool:
-        """Whether the vectors x (N, n_in) are multiplied as columns, which is a matter of speed."""
+        """Return whether it is faster to multiply the vectors x (N, n_in) as columns."""
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return False
         many = self.order == "contiguous" and x.dtype in (torch.float32, torch.float64)
@@ -196,8 +198,9 @@ class MonarchLinear(StructuredLinear):
     def fit(self, weight: Tensor, second_moments: Tensor | None) -> None:
         """Set the Monarch matrix nearest to `weight`.
 
-        Without moments, or with those of x², by Theorem 1 of the paper: globally optimal. With
-        E[x xᵀ] `left` is then solved for by least squares: optimal for the `right` found.
+        Without moments, or with those of x², this is Theorem 1 of the paper, which is globally
+        optimal. With E[x xᵀ], a least-squares fit then replaces `left`, which is optimal for the
+        `right` found.
         """
         n_right, _, n_p = self.right.shape
         n_left, n_s, _ = self.left.shape

@@ -1,4 +1,4 @@
-"""Structured layers that a Monarch layer is compared with, and the list of all structures.
+"""Other structured layers to compare a Monarch layer with, and the list of all structures.
 
 Letters: N vectors; k, l blocks along input and output; p, s sizes of such a block; t terms.
 """
@@ -18,17 +18,17 @@ from monarch_sciml.monarch.block_sizes import block_counts
 
 
 class BlockDiagonalLinear(StructuredLinear):
-    """Apply y = M x + b with a block-diagonal M: groups that never mix.
+    """Apply y = M x + b with a block-diagonal M, whose groups of features never mix.
 
     Parameters
     ----------
     in_features, out_features, bias
-        Sizes and bias, as for nn.Linear.
+        Sizes of input and output, and whether to add a bias, as in nn.Linear.
     n_blocks
         Number of blocks, which hold one n_blocks-th of the dense parameters. Sizes that it does not
         divide are padded.
     device, dtype
-        Where the parameters live and their precision.
+        Device and precision of the parameters.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class BlockDiagonalLinear(StructuredLinear):
     def options_for(
         cls, in_features: int, out_features: int, share: float, **given: Any
     ) -> dict[str, Any] | None:
-        """Return the smallest number of blocks that fits; see `StructuredLinear`."""
+        """Return the smallest number of blocks that fits (`StructuredLinear.options_for`)."""
         n = given.get("n_blocks") or next(
             (
                 n
@@ -116,18 +116,20 @@ class KroneckerLinear(StructuredLinear):
     Parameters
     ----------
     in_features, out_features, bias
-        Sizes and bias, as for nn.Linear.
+        Sizes of input and output, and whether to add a bias, as in nn.Linear.
     n_blocks
-        Sizes (k, l) of A, or one number for both. Sizes that they do not divide are padded.
+        Sizes (k, l) of each A_i, or one number for both. Sizes of the layer that are not multiples
+        of them are padded.
     rank
-        Terms t, at most min(k l, s p), where M is any matrix. None takes as many as half of the
-        dense parameters hold.
+        Number of terms t, at most min(k l, s p); with that many M can be any matrix. None takes the
+        largest number with at most half of the dense parameters.
     device, dtype
-        Where the parameters live and their precision.
+        Device and precision of the parameters.
 
     Notes
     -----
-    Costs t·(k·p·s + k·l·s) multiplications a vector: with many terms more than the dense product.
+    The cost is t·(k·p·s + k·l·s) multiplications for each vector, which with many terms exceeds
+    that of the dense product.
 
     References
     ----------
@@ -174,7 +176,9 @@ class KroneckerLinear(StructuredLinear):
     def options_for(
         cls, in_features: int, out_features: int, share: float, **given: Any
     ) -> dict[str, Any] | None:
-        """Return `n_blocks` and the most terms that fit; see `StructuredLinear`."""
+        """Return `n_blocks` and the largest number of terms that fits
+        (`StructuredLinear.options_for`).
+        """
         n_blocks = given.get("n_blocks", 4)
         n_k, n_l = block_counts(n_blocks)
         n_p, n_s = -(-in_features // n_k), -(-out_features // n_l)
@@ -245,17 +249,17 @@ class ButterflyLinear(StructuredLinear):
     Parameters
     ----------
     in_features, out_features, bias
-        Sizes and bias, as for nn.Linear. The input is padded to the power of two that holds both
-        sizes.
+        Sizes of input and output, and whether to add a bias, as in nn.Linear. The input is padded
+        to the least power of two that is no less than both sizes.
     n_butterflies
-        How many butterflies are multiplied.
+        Number of butterflies that are multiplied.
     device, dtype
-        Where the parameters live and their precision.
+        Device and precision of the parameters.
 
     Notes
     -----
-    Holds 2 n log2(n) numbers a butterfly. No nearest butterfly is known in closed form, so a dense
-    layer cannot be projected.
+    Each butterfly holds 2 n log2(n) numbers. The nearest butterfly is not known in closed form, so
+    a dense layer cannot be projected.
 
     References
     ----------
@@ -292,7 +296,7 @@ class ButterflyLinear(StructuredLinear):
     def options_for(
         cls, in_features: int, out_features: int, share: float, **given: Any
     ) -> dict[str, Any] | None:
-        """Return the most butterflies that fit; see `StructuredLinear`."""
+        """Return the largest number of butterflies that fits (`StructuredLinear.options_for`)."""
         log_n = _log2(in_features, out_features)
         one = log_n * 2 ** (log_n + 1)
         count = given.get("n_butterflies") or int(share * in_features * out_features / one)
@@ -336,7 +340,7 @@ class ButterflyLinear(StructuredLinear):
         return self.product(torch.eye(self.in_features).to(self.twiddle)).mT
 
     def fit(self, weight: Tensor, second_moments: Tensor | None) -> None:
-        """Refuse: there is no closed form."""
+        """Raise an error, because the nearest butterfly has no closed form."""
         rule = "a dense layer can be projected to 'monarch', 'low_rank', 'block_diagonal' or"
         rule += " 'kronecker'"
         raise ValueError(message(rule, "'butterfly'", "Start it at random: start='random'."))
@@ -379,7 +383,7 @@ def structured_options(
 
     Returns
     -------
-    Keyword arguments for the class, or None where the layer is too small for that.
+    Keyword arguments for the class, or None when the layer is too small for that share.
     """
     kind = STRUCTURES[one_of("structure", structure, STRUCTURES)]
     if structure == "low_rank":

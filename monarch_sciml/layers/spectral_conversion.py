@@ -1,5 +1,5 @@
-"""Turn one spectral convolution into another of the same function: neuralop's or a fixed one into
-a learnable one, and a learned Monarch one into a fixed or a dense one.
+"""Turn one spectral convolution into another of the same function: a neuralop layer or one with a
+fixed basis into a learnable one, and a learned Monarch one into a fixed or a dense one.
 
 Letters: d axes, K_i kept modes, I and O channels in and out.
 """
@@ -27,7 +27,7 @@ from monarch_sciml.transforms.named import FIXED_NAMES, TransformName
 
 
 def has_fixed_basis(layer: MonarchSpectralConv) -> bool:
-    """Return whether nothing but the weights of a layer is learned."""
+    """Return whether the basis of a layer is fixed, so that only its weights are learned."""
     return all(isinstance(transform, FixedTransform) for transform in _transforms(layer))
 
 
@@ -43,7 +43,7 @@ def learnable_from_fixed(
     transform: TransformName = "monarch",
     **options: Any,
 ) -> MonarchSpectralConv:
-    """Return the layer with learnable transforms that start out as its fixed ones.
+    """Return a layer whose learnable transforms start as the fixed ones of a given layer.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def learnable_from_fixed(
         Layer with a fixed basis. Its weight and bias become those of the new layer: the same
         parameters, not copies.
     grid_shape
-        Grid of the transforms; that of the layer by default.
+        Grid of the transforms. By default the grid of the layer.
     transform
         "monarch", "dense" or "corrected".
     options
@@ -63,11 +63,11 @@ def learnable_from_fixed(
 
 
 def fixed_or_dense(layer: MonarchSpectralConv) -> MonarchSpectralConv:
-    """Return a layer without Monarch transforms and of the same function.
+    """Return a layer of the same function without Monarch transforms.
 
-    The basis is the fixed one that the layer started from where no transform has left it, and
-    dense otherwise: every matrix multiplied out (in float64) into a `DenseTransform`. Weight and
-    bias become those of the new layer: the same parameters, not copies.
+    While no transform has changed, the basis is the fixed one that the layer started from.
+    Otherwise it is dense: every matrix is multiplied out (in float64) into a `DenseTransform`.
+    Weight and bias become those of the new layer: the same parameters, not copies.
     """
     transforms = _transforms(layer)
     start = transforms[0].kind.family
@@ -97,8 +97,9 @@ def learnable_from_neuralop(
         A `neuralop.layers.spectral_convolution.SpectralConv`. Factorised weights are multiplied
         out; those of a separable layer become diagonal mixing matrices.
     grid_shape
-        Grid of the transforms; see `MonarchSpectralConv`. Modes of the last axis that it has no
-        room for, kept in the weights by `max_n_modes` and not in use, are left out.
+        Grid of the transforms, with the meaning and the default it has in `MonarchSpectralConv`.
+        Weights of unused modes of the last axis (kept by `max_n_modes`) are left out when the grid
+        is too small for them.
     options
         `transform`, `per_channel`, `transform_rank` and the other options of the transforms, as
         for `MonarchSpectralConv`.
@@ -106,8 +107,8 @@ def learnable_from_neuralop(
     Raises
     ------
     ValueError
-        When `fno_block_precision` is not "full", or the layer does something else than
-        neuralop 2.0.0 (or a repaired version of it) does: both layers are run on one small odd
+        When `fno_block_precision` is not "full", or the layer computes something else than neuralop
+        2.0.0 or a repaired version of it. This is tested by running both layers on one small odd
         grid.
     """
     source: Any = layer
@@ -188,7 +189,7 @@ def _with_basis(
 
 
 def _both_signs(n_modes: int) -> int:
-    """Return the modes of both signs of which n_modes are not negative."""
+    """Return the number of modes of both signs of which n_modes are not negative."""
     return max(2 * (n_modes - 1), 1)
 
 

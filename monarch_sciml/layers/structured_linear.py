@@ -1,4 +1,4 @@
-"""What every linear layer with a structured weight matrix shares.
+"""The base class of all linear layers with a structured weight matrix.
 
 Letters: N vectors, n_in and n_out sizes of input and output.
 """
@@ -17,7 +17,7 @@ from monarch_sciml._checks import finite, message, positive_int
 
 
 class ComputedWeight(Tensor):
-    """A weight matrix that is computed from factors: to be read, never written in place.
+    """A weight matrix that is computed from factors and can be read but not written in place.
 
     Every operation returns plain tensors. One that writes raises TypeError, because the write would
     be lost; `.data` and `.detach()` keep the protection.
@@ -55,8 +55,8 @@ _WRITES = ("__setitem__", "__set__")
 class StructuredLinear(nn.Module, ABC):
     """Apply y = M x + b with a structured matrix M that is multiplied without being formed.
 
-    A subclass says how M is held (`product`, `dense_weight`), how it starts (`reset_factors`) and
-    how a dense matrix is approximated (`fit`).
+    A subclass defines how M is stored and multiplied (`product`, `dense_weight`), its initial value
+    (`reset_factors`) and the approximation of a dense matrix (`fit`).
 
     Parameters
     ----------
@@ -66,21 +66,22 @@ class StructuredLinear(nn.Module, ABC):
     Attributes
     ----------
     channel_axis
-        Axis of the input that is multiplied: -1 as in nn.Linear; -1 - d in place of a convolution
-        of size 1 over d axes.
+        Axis of the input that is multiplied: -1 as in nn.Linear, or -1 - d when the layer replaces
+        a convolution of size 1 over d axes.
     origin
-        Class name of the dense layer that this one replaced; `densify` builds it again.
+        Class name of the dense layer that this one replaced, which `densify` restores.
     projection_error
         Relative error ||W - M|| / ||W|| of the projection that made the layer, in the norm that was
         minimised; None for a layer that was not projected.
     learning_rate_factors
-        Name of a factor and what to multiply the learning rate of a dense layer by. A step of Adam
-        moves every entry by the same amount, so a factor with fan-in f moves the output f / n_in
-        times as far as the dense matrix does. The default n_in / f makes up for it (Qiu et al.,
-        2024). The training loop applies them on request; `factor_rates` lists them.
+        For the name of each factor the number by which to multiply the learning rate of a dense
+        layer. A step of Adam moves every entry by the same amount, so a factor with fan-in f moves
+        the output f / n_in times as far as the dense matrix does. The default n_in / f compensates
+        for that (Qiu et al., 2024). The training loop applies them on request; `factor_rates` lists
+        them.
     guide, guide_share
-        A dense matrix W that takes part for a while and its share α: the layer is then (1 - α) M x
-        + α W x. None and 0 without; see `add_guide`.
+        A dense matrix W that takes part in the first part of the training (`add_guide`), and its
+        share α: the layer computes (1 - α) M x + α W x. None and 0 when there is no guide.
     """
 
     bias: nn.Parameter | None
@@ -104,7 +105,8 @@ class StructuredLinear(nn.Module, ABC):
     ) -> dict[str, Any] | None:
         """Return the arguments whose matrix holds at most `share` of the n_in n_out numbers.
 
-        `given` holds arguments that are chosen already. None where not even the smallest fits.
+        `given` holds arguments that are chosen already. The result is None when not even the
+        smallest matrix fits.
         """
 
     @abstractmethod
@@ -121,27 +123,29 @@ class StructuredLinear(nn.Module, ABC):
 
     @abstractmethod
     def reset_factors(self) -> None:
-        """Draw factors whose product has the variance of nn.Linear, 1 / (3 n_in) an entry."""
+        """Draw factors so that each entry of M has the variance of nn.Linear, 1 / (3 n_in)."""
 
     @abstractmethod
     def fit(self, weight: Tensor, second_moments: Tensor | None) -> None:
-        """Set the factors nearest to `weight` (n_out, n_in), weighted by E[x xᵀ] where given."""
+        """Set the factors nearest to `weight` (n_out, n_in), in the norm of E[x xᵀ] if it is
+        given.
+        """
 
     def factors(self) -> dict[str, nn.Parameter]:
         """Return the parameters that make M, by name."""
         return {k: p for k, p in self.named_parameters(recurse=False) if k not in ("bias", "guide")}
 
     def matrix(self) -> Tensor:
-        """Return the matrix of the whole layer: M, or its mixture with the guide."""
+        """Return the matrix of the whole layer, which is M or its mixture with the guide."""
         if self.guide is None:
             return self.dense_weight()
         return torch.lerp(self.dense_weight(), self.guide, self.guide_share)
 
     def add_guide(self) -> None:
-        """Add a dense matrix that starts as M and has the whole output at first.
+        """Add a dense matrix that starts as M and with a share of 1 in the output.
 
-        Self-guided training: the dense matrix learns quickly while the factors find their way, and
-        hands over as `guide_share` falls to 0; then `remove_guide`.
+        This is self-guided training: the dense matrix learns quickly at first, and the factors take
+        over as the training loop lowers `guide_share` to 0. Call `remove_guide` then.
 
         References
         ----------
@@ -152,12 +156,12 @@ class StructuredLinear(nn.Module, ABC):
         self.guide_share = 1.0
 
     def remove_guide(self) -> None:
-        """Take the dense matrix out; the layer is M again."""
+        """Remove the dense matrix, so that the layer is M again."""
         self.guide, self.guide_share = None, 0.0
 
     @property
     def n_weights(self) -> int:
-        """Count the numbers that hold M, the bias left out."""
+        """Count the parameters of M, without the bias."""
         return sum(factor.numel() for factor in self.factors().values())
 
     def scale(self, ratio: float) -> None:
@@ -169,12 +173,12 @@ class StructuredLinear(nn.Module, ABC):
 
     @property
     def in_channels(self) -> int:
-        """Return n_in by the name that convolutions have for it."""
+        """Return n_in under the name that it has in convolutions."""
         return self.in_features
 
     @property
     def out_channels(self) -> int:
-        """Return n_out by the name that convolutions have for it."""
+        """Return n_out under the name that it has in convolutions."""
         return self.out_features
 
     def reset_parameters(self) -> None:
@@ -194,12 +198,12 @@ class StructuredLinear(nn.Module, ABC):
 
         Returns
         -------
-        Output, of the shape of x with n_out entries there.
+        The output, with the shape of x but n_out entries along that axis.
 
         Raises
         ------
         ValueError
-            When x has not n_in entries along that axis.
+            When x does not have n_in entries along that axis.
         """
         axis = self.channel_axis
         if x.ndim < -axis or x.shape[axis] != self.in_features:
@@ -218,7 +222,7 @@ class StructuredLinear(nn.Module, ABC):
 
     @property
     def weight(self) -> Tensor:
-        """Return M, shape (n_out, n_in): computed at every call, differentiable, read-only."""
+        """Compute M, shape (n_out, n_in): differentiable, and it cannot be written in place."""
         matrix = self.matrix().as_subclass(ComputedWeight)
         if all(getattr(p, _LOADED, False) for p in self.factors().values()):
             setattr(matrix, _LOADED, True)
@@ -248,7 +252,7 @@ class StructuredLinear(nn.Module, ABC):
         Parameters
         ----------
         linear
-            The dense layer; it is left as it is. Bias, dtype and device are taken over.
+            The dense layer, which is not changed. Bias, dtype and device are taken from it.
         *args, **options
             Arguments of the constructor that follow `bias`.
         second_moments
@@ -330,7 +334,7 @@ def factor_rates(model: nn.Module) -> list[tuple[nn.Parameter, float]]:
 
     Returns
     -------
-    Pairs of a parameter and what to multiply the learning rate of a dense layer by.
+    Pairs of a parameter and the number by which to multiply the learning rate of a dense layer.
 
     Examples
     --------
@@ -351,7 +355,7 @@ def factor_rates(model: nn.Module) -> list[tuple[nn.Parameter, float]]:
 
 
 def column_scale(second_moments: Tensor | None, weight: Tensor) -> Tensor:
-    """Return the root mean square of every input (n_in,), ones without moments, never zero."""
+    """Return the root mean square of every input (n_in,), never zero; ones without moments."""
     if second_moments is None:
         return weight.new_ones(weight.shape[1])
     squares = second_moments if second_moments.ndim == 1 else second_moments.diagonal()

@@ -24,8 +24,7 @@ def boundary_rmse(prediction: Tensor, target: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor
-        Errors (B,), in the unit of the fields.
+    Errors (B,), in the unit of the fields.
 
     Raises
     ------
@@ -69,9 +68,8 @@ def boundary_profile(
 
     Returns
     -------
-    Tensor
-        Errors (B, D), averaged over times and fields, in the unit of the fields; D is half the
-        number of points (rounded up) of the shortest of the axes.
+    Errors (B, D), averaged over times and fields, in the unit of the fields; D is half the number
+    of points (rounded up) of the shortest of the axes.
 
     Raises
     ------

@@ -31,8 +31,7 @@ def relative_l2(prediction: Tensor, target: Tensor, *, check: bool = True) -> Te
 
     Returns
     -------
-    Tensor
-        Errors (B,), dimensionless; their mean is the paper's figure.
+    Errors (B,), dimensionless; their mean is the paper's figure.
 
     Raises
     ------
@@ -70,8 +69,7 @@ def relative_l2_over_time(prediction: Tensor, target: Tensor, *, check: bool = T
 
     Returns
     -------
-    Tensor
-        Errors (B, T), dimensionless.
+    Errors (B, T), dimensionless.
 
     Raises
     ------
@@ -92,8 +90,7 @@ def rmse(prediction: Tensor, target: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor
-        Errors (B,), in the unit of the fields.
+    Errors (B,), in the unit of the fields.
 
     Raises
     ------
@@ -120,8 +117,7 @@ def nrmse(prediction: Tensor, target: Tensor, *, check: bool = True) -> Tensor:
 
     Returns
     -------
-    Tensor
-        Errors (B,), dimensionless.
+    Errors (B,), dimensionless.
 
     Raises
     ------
@@ -151,8 +147,7 @@ def vrmse(prediction: Tensor, target: Tensor, *, eps: float = 1e-7) -> Tensor:
 
     Returns
     -------
-    Tensor
-        Errors (B,), dimensionless.
+    Errors (B,), dimensionless.
 
     Raises
     ------
@@ -182,8 +177,7 @@ def max_error(prediction: Tensor, target: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor
-        Errors (B,), in the unit of the fields.
+    Errors (B,), in the unit of the fields.
 
     Raises
     ------

@@ -31,9 +31,8 @@ def image_statistics(
 
     Returns
     -------
-    dict
-        (B,) float64 each: `squared_error` (sum of squared differences), `squared_target`,
-        `n_pixels`, `ssim` (of the slice, dimensionless), `max` (of the target slice).
+    (B,) float64 each: `squared_error` (sum of squared differences), `squared_target`, `n_pixels`,
+    `ssim` (of the slice, dimensionless), `max` (of the target slice).
 
     Raises
     ------
@@ -82,9 +81,8 @@ def volume_metrics(
 
     Returns
     -------
-    dict
-        (V,) each: `volume` (the ids, ascending), `nmse` and `ssim` (dimensionless), `psnr` (dB).
-        The figure of a data set is the mean over volumes, not over slices.
+    (V,) each: `volume` (the ids, ascending), `nmse` and `ssim` (dimensionless), `psnr` (dB). The
+    figure of a data set is the mean over volumes, not over slices.
 
     Raises
     ------
@@ -126,8 +124,7 @@ def nmse(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
     Returns
     -------
-    torch.Tensor
-        () float64, dimensionless, 0 for a perfect prediction.
+    () float64, dimensionless, 0 for a perfect prediction.
 
     Raises
     ------
@@ -158,8 +155,7 @@ def psnr(
 
     Returns
     -------
-    torch.Tensor
-        () float64, in dB; infinite for a perfect prediction.
+    () float64, in dB; infinite for a perfect prediction.
 
     Raises
     ------
@@ -188,8 +184,7 @@ def ssim(
 
     Returns
     -------
-    torch.Tensor
-        () float64, dimensionless, 1 for a perfect prediction.
+    () float64, dimensionless, 1 for a perfect prediction.
 
     Raises
     ------
@@ -218,8 +213,7 @@ def psnr_skm_tea(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor
 
     Returns
     -------
-    torch.Tensor
-        () float64, in dB; infinite for a perfect prediction.
+    () float64, in dB; infinite for a perfect prediction.
 
     Raises
     ------

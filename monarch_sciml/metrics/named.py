@@ -46,10 +46,9 @@ def field_metrics(prediction: Tensor, target: Tensor, names: Iterable[str]) -> d
 
     Returns
     -------
-    dict
-        Each (B,). `fourier_rmse` gives `fourier_rmse_low`, `_middle` and `_high`, without the bands
-        that a coarse grid does not have. Where a field of the target is zero everywhere at some
-        time, `nrmse` is not finite.
+    Each (B,). `fourier_rmse` gives `fourier_rmse_low`, `_middle` and `_high`, without the bands
+    that a coarse grid does not have. Where a field of the target is zero everywhere at some time,
+    `nrmse` is not finite.
 
     Raises
     ------

@@ -34,9 +34,8 @@ def fourier_rmse(prediction: Tensor, target: Tensor, *, bands: tuple[int, int] =
 
     Returns
     -------
-    Tensor
-        Errors (B, 3) of the bands, averaged over times and fields, in the unit of the fields. A
-        band without shells (the high one on 16 points) is NaN.
+    Errors (B, 3) of the bands, averaged over times and fields, in the unit of the fields. A band
+    without shells (the high one on 16 points) is NaN.
 
     Raises
     ------
@@ -94,9 +93,8 @@ def energy_spectrum(field: Tensor, *, domain_extent: Sequence[float] | None = No
 
     Returns
     -------
-    Tensor
-        Spectrum (B, T, F, n_shells), squared unit of the field, κ = 0, 1, ... up to the corner of
-        the grid. It sums to half the mean of |u|² (Parseval).
+    Spectrum (B, T, F, n_shells), squared unit of the field, κ = 0, 1, ... up to the corner of the
+    grid. It sums to half the mean of |u|² (Parseval).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Make any model Monarch, and multiply it out again: sparse training in either direction."""
+"""Convert a model to Monarch matrices and back, for sparse training in either direction."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def monarchize(
     inplace: bool = False,
     optimizer: Optimizer | None = None,
 ) -> nn.Module:
-    """Replace spectral convolutions and transforms, on request linear layers, by Monarch ones.
+    """Replace spectral convolutions, transforms and, on request, linear layers by Monarch ones.
 
     A spectral convolution becomes a learnable `MonarchSpectralConv`, and a fixed transform (as in
     SENSE, VarNet and MoDL) a learnable transform, with the same function at that moment;
@@ -75,37 +75,41 @@ def monarchize(
     Parameters
     ----------
     model
-        Any module, also a layer itself. Converted are neuralop's SpectralConv (dense or
-        factorised weights, as in FNO, TFNO and UNO), `MonarchSpectralConv` with a fixed basis
+        Any module, which can be a single layer. These are converted: neuralop's SpectralConv (dense
+        or factorised weights, as in FNO, TFNO and UNO), `MonarchSpectralConv` with a fixed basis
         ("fourier", "cosine", "sine"), `FourierTransform`, `CosineTransform` and `SineTransform`
-        outside of it, and nn.Linear itself. Left as they are: layers that are learnable Monarch or
-        dense transforms already, subclasses of nn.Linear, everything else.
+        outside of a spectral convolution, and nn.Linear itself. All other modules are left as they
+        are, among them learnable Monarch or dense transforms and subclasses of nn.Linear.
     spectral
-        Convert the spectral convolutions and transforms.
+        Whether to convert the spectral convolutions and transforms.
     linear
-        Convert dense layers as well: nn.Linear, the Conv1D of `transformers`, convolutions of size
-        1 (the channel MLPs of an FNO), and the projections of nn.MultiheadAttention.
+        Whether to convert dense layers as well: nn.Linear, the Conv1D of `transformers`,
+        convolutions of size 1 (the channel MLPs of an FNO), and the projections of
+        nn.MultiheadAttention.
     grid_shape
-        Grid on which the learned transforms live, the one the layers see: after domain padding.
-        Give the grid you train on. By default the layer's own, or for a layer of neuralop's the
-        smallest power of two with four points per mode.
+        Grid of the learned transforms: the training grid as the layers see it, after domain
+        padding. By default it is the grid of the layer, or for a layer of neuralop the smallest
+        power of two with four points per mode.
     per_channel, transform_rank, transform_order
-        Of the learned transforms; see `MonarchSpectralConv`. A transform outside of one stays on
-        its grid and is one for all channels.
+        Options of the learned transforms, as in `MonarchSpectralConv`. A transform outside of a
+        spectral convolution stays on its grid and serves all channels.
     transform
-        What the transforms become: "monarch", "dense", or "corrected", which keeps them and adds a
-        learned correction, in a spectral convolution over the whole grid.
+        Kind of the new transforms: "monarch", "dense", or "corrected". The last keeps the fixed
+        transforms and adds a learned correction, which in a spectral convolution covers the whole
+        grid.
     structure, parameters, n_blocks, rank, order, include, exclude, min_features, start, faster_at
-        Which dense layers are converted, and to what; see `LinearConversion`. By default all but
-        heads and tied layers, to Monarch matrices of 4 blocks with half of the parameters.
+        The attributes of `LinearConversion`, which say which dense layers are converted and to
+        what. By default all but heads and tied layers become Monarch matrices of 4 blocks with half
+        of the parameters.
     calibration
-        Inputs of the model, a batch each (a tensor, a tuple of arguments or a mapping). The
-        projection then minimises the error of every layer's output on them, not of its matrix.
+        Batches of inputs of the model (each a tensor, a tuple of arguments or a mapping). With them
+        the projection minimises the error of the output of every layer instead of the error of its
+        matrix.
     inplace
         Change `model` rather than a copy of it. A model that is a layer itself is never changed.
     optimizer
-        The optimiser of `model`, with inplace=True: its groups get the new parameters, and its
-        moments are projected; a warning names layers whose state starts afresh.
+        The optimiser of `model`, to be given with inplace=True. Its groups get the new parameters
+        and its moments are projected; a warning names the layers whose state starts from zero.
 
     Returns
     -------
@@ -204,27 +208,29 @@ def monarchize(
 def densify(
     model: nn.Module, inplace: bool = False, optimizer: Optimizer | None = None
 ) -> nn.Module:
-    """Multiply every Monarch layer of a model out: the same function without Monarch matrices.
+    """Replace every Monarch layer of a model by a dense or fixed layer of the same function.
 
-    The end of the paper's sparse-to-dense schedule: train Monarch, multiply out, go on dense.
+    This is the switch in the paper's sparse-to-dense schedule, which trains Monarch matrices first
+    and continues with the dense matrices they multiply out to.
 
     Parameters
     ----------
     model
-        Any module, also a layer itself. A structured linear layer becomes the dense layer that it
-        came from, nn.Linear if none; weights that were tied are tied again. A
-        `MonarchSpectralConv` with Monarch transforms becomes one with transform="dense", or,
-        while no transform has moved, with the fixed "fourier", "cosine" or "sine" basis; a
-        `MonarchTransform` outside of one becomes a `DenseTransform` or a fixed one likewise. Layers
-        with dense or fixed transforms are left as they are.
+        Any module, which can be a single layer. A structured linear layer becomes a dense layer of
+        the class that it replaced, or nn.Linear if it replaced none; weights that were tied are
+        tied again. A `MonarchSpectralConv` with Monarch transforms becomes one with
+        transform="dense", or, while no transform has moved, with the fixed "fourier", "cosine" or
+        "sine" basis; a `MonarchTransform` outside of one becomes a `DenseTransform` or a fixed one
+        likewise. Layers with dense or fixed transforms are left as they are.
     inplace
         Change `model` rather than a copy of it. A model that is a layer itself is never changed.
     optimizer
-        The optimiser of `model`, with inplace=True: its state goes over to the dense weights.
+        The optimiser of `model`, to be given with inplace=True. Its state is carried over to the
+        dense weights.
 
     Returns
     -------
-    The model, or the layer that takes its place, with the same function on every grid.
+    The model, or the layer that replaces it, with the same function on every grid.
 
     Raises
     ------
@@ -285,7 +291,7 @@ def _own(model: nn.Module, inplace: bool, optimizer: Optimizer | None) -> nn.Mod
 def _spectral_pairs(
     model: nn.Module, replacement: Callable[[nn.Module], nn.Module | None]
 ) -> Pairs:
-    """Return every spectral module for which `replacement` returns another, with that."""
+    """Return pairs of a spectral module and its replacement, for all modules that have one."""
     pairs: Pairs = {}
     layers = (module for module in model.modules() if isinstance(module, MonarchSpectralConv))
     inside = {part for layer in layers for part in layer.modules() if part is not layer}
@@ -335,7 +341,7 @@ def _put(
 def _nothing(
     model: nn.Module, plan: Sequence[PlannedLayer], *, spectral: bool, linear: bool
 ) -> str:
-    """Say why nothing can be converted."""
+    """Return the reason why nothing can be converted."""
     wanted = []
     if spectral:
         wanted.append("neuralop's SpectralConv, a FixedTransform")

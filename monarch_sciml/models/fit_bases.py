@@ -1,4 +1,4 @@
-"""Give networks the bases that they take from training data: transform="pod".
+"""Fit the POD bases of networks with transform="pod" to training data.
 
 Letters: S fields, n_i grid sizes, K modes, n points in all.
 """
@@ -23,10 +23,10 @@ def fit_bases(model: nn.Module, fields: Tensor) -> None:
     Parameters
     ----------
     model
-        Any network; without POD transforms nothing is done.
+        Any network. One without POD transforms is left as it is.
     fields
-        (S, n_1, ..., n_d), inputs and targets of comparable size. Where a layer sees a padded grid,
-        they are padded with zeros on both sides alike.
+        Inputs and targets (S, n_1, ..., n_d) of comparable size. For a layer on a padded grid they
+        are padded with equally many zeros on both sides.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def _transforms(model: nn.Module) -> list[PODTransform]:
 
 
 def _padded(fields: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """Pad fields with zeros to a larger grid, on both sides alike."""
+    """Pad fields to a larger grid with equally many zeros on both sides."""
     sizes = tuple(fields.shape[1:])
     missing = [m - n for n, m in zip(sizes, grid)]
     if len(sizes) != len(grid) or any(gap < 0 or gap % 2 for gap in missing):

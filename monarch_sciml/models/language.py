@@ -11,22 +11,22 @@ from monarch_sciml.models.network import Network
 
 
 class GPT2(Network):
-    """Predict the next token of a text: GPT2LMHeadModel of transformers, with random weights.
+    """Predict the next token of a text by GPT2LMHeadModel of transformers, with random weights.
 
     Parameters
     ----------
     grid_shape
-        The longest context, (T,) tokens.
+        Length of the longest context, (T,), in tokens.
     in_channels
-        Size of the vocabulary; 256 for bytes.
+        Size of the vocabulary, which is 256 for bytes.
     out_channels
-        The same; data describe their output so.
+        Size of the vocabulary again, because a data module states the channels of its targets too.
     hidden_channels, n_layers, n_heads
-        Width, blocks, and attention heads of each.
+        Width, number of blocks, and number of attention heads in each block.
     mlp_ratio
         Hidden width of the two-layer network of a block, in units of `hidden_channels`.
     dropout
-        Probability of dropping a number, everywhere GPT-2 does.
+        Probability of dropout at every place where GPT-2 has it.
 
     Raises
     ------
@@ -82,7 +82,7 @@ class GPT2(Network):
         Raises
         ------
         ValueError
-            When the context is longer than the network's.
+            When there are more tokens than the longest context of the network.
         """
         if tokens.shape[-1] > self.grid_shape[0]:
             rule = f"a context must have at most {self.grid_shape[0]} tokens"

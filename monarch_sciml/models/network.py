@@ -1,4 +1,4 @@
-"""What every network does alike: weights that load anywhere, and a folder that can be shared."""
+"""The base class of all networks, which saves and loads weights and arguments."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ class Network(
     tags=["scientific-machine-learning", "monarch-matrices"],
     model_card_template=_CARD,
 ):
-    """A network whose weights load strictly, from any file, and that is saved with its arguments.
+    """Save a network with the arguments of its constructor and load its weights strictly.
 
     `save_pretrained(folder)` writes the weights as safetensors, the arguments of the constructor
     and a model card; `from_pretrained(folder)` builds the network again. Both are those of
     huggingface_hub's mixin. `save_pretrained(..., model_card_kwargs={"training_data": text,
     "results": text})` fills in the card.
 
-    The state dict holds tensors only. What neuralop 2.0 adds to it, an entry `_metadata` with the
-    arguments of its constructor, is left out, and accepted in checkpoints that have it.
+    The state dict holds tensors only. The entry `_metadata`, in which neuralop 2.0 stores the
+    arguments of its constructor, is left out, but checkpoints that have it can be loaded.
     """
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Network(
         Parameters
         ----------
         save_folder
-            Made where it is missing.
+            Folder for the files, which is made when it is missing.
         save_name
             The files are `{save_name}_state_dict.pt` and `{save_name}_metadata.pkl`, both of which
             `torch.load(..., weights_only=True)` reads.
@@ -125,7 +125,7 @@ class Network(
     def _load_as_safetensor(
         cls, model: Any, model_file: str, map_location: str, strict: bool
     ) -> Any:
-        """Load every weight, whatever `strict` says: a network is never left half untrained."""
+        """Load every weight even when `strict` is false, so that no weight is left untrained."""
         return super()._load_as_safetensor(model, model_file, map_location, strict=True)
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:

@@ -13,7 +13,9 @@ from monarch_sciml.models.network import Network
 
 
 def _encoded(network: nn.Module) -> dict[str, Any]:
-    """Return class and arguments of a network, for the configuration of the one around it."""
+    """Return class and arguments of a network, for the configuration of the network that wraps
+    it.
+    """
     config = getattr(network, "_hub_mixin_config", None)
     return {"class": type(network).__name__, **(config if isinstance(config, dict) else {})}
 
@@ -37,16 +39,17 @@ class Normalized(
 
     .. math:: y = \mu_y + \sigma_y N\!\left(\frac{x - \mu_x}{\sigma_x}\right)
 
-    with one mean and one standard deviation a field. Input and output stay in their own units, so
-    losses, metrics and roll-outs mean what they mean without it. The statistics are buffers: they
-    are saved with the weights, and not trained.
+    with one mean and one standard deviation for each field. Input and output stay in their own
+    units, so losses, metrics and roll-outs keep their meaning. The statistics are buffers, which
+    are saved with the weights and not trained.
 
     Parameters
     ----------
     network
-        Maps (B, C_in, *grid) to (B, C_out, *grid).
+        Network that maps (B, C_in, *grid) to (B, C_out, *grid).
     input_mean, input_std, target_mean, target_std
-        One number a field, of any shape with F numbers, in the unit of the field; stds above 0.
+        One number for each field, in its unit: tensors of any shape with F numbers. The standard
+        deviations are above 0.
 
     Raises
     ------
@@ -101,14 +104,14 @@ class Normalized(
         Raises
         ------
         ValueError
-            When the channels are no whole number of steps.
+            When the number of channels is not a multiple of the number of fields.
         """
         y = self.network((x - _spread(self.input_mean, x)) / _spread(self.input_std, x))
         return y * _spread(self.target_std, y) + _spread(self.target_mean, y)
 
 
 def _spread(numbers: Tensor, x: Tensor) -> Tensor:
-    """Repeat one number a field, (F,), over the steps of x: (C, 1, ..., 1), C = steps times F."""
+    """Repeat one number per field, (F,), over the steps of x: (C, 1, ..., 1), C = steps times F."""
     steps, rest = divmod(int(x.shape[1]), len(numbers))
     if rest or not steps:
         rule = f"`x` must have a multiple of {len(numbers)} channels, one for each field and step"

@@ -1,4 +1,4 @@
-"""A network with structured matrices in place of dense ones, as one class for a configuration."""
+"""A class for configurations that gives a network structured matrices instead of dense ones."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class StructuredNetwork(nn.Module):
     Parameters
     ----------
     grid_shape, in_channels, out_channels
-        Sizes of the data, for the network inside.
+        Sizes of the data, which are passed to the wrapped network.
     network
         The class of the dense network and its options.
     structure, parameters, n_blocks, rank, order, include, exclude, min_features
-        Which layers are converted, and to what; see `LinearConversion`. The names begin with those
-        of the network inside.
+        The attributes of `LinearConversion`, which say which layers are converted and to what.
+        Patterns match the names of layers within the wrapped network.
 
     Raises
     ------
@@ -74,20 +74,21 @@ class StructuredNetwork(nn.Module):
         self.network = self._converted(self._build(), start="random")
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Return what the network inside returns."""
+        """Return the result of the wrapped network."""
         return self.network(*inputs)
 
     def dense_network(self) -> nn.Module:
-        """Return a dense network as it would be without the conversion, with new weights."""
+        """Return the wrapped network as it is without the conversion, with new weights."""
         return self._build()
 
     def project(self, dense: nn.Module) -> None:
-        """Take the weights of a dense network, its matrices projected to the nearest structured.
+        """Take the weights of a dense network and project its matrices to the nearest structured
+        ones.
 
         Parameters
         ----------
         dense
-            A trained `dense_network()`; it is left as it is.
+            A trained `dense_network()`, which is not changed.
         """
         self.network = self._converted(dense, start="project")
 

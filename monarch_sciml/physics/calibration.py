@@ -1,4 +1,4 @@
-"""The parts of ESPIRiT: calibration block, row space, local matrices, their leading eigenvectors.
+"""The steps of ESPIRiT: calibration block, row space, local matrices and their eigenvectors.
 
 Shapes: B slices; C coils; H, W rows and columns; k kernel side; K = C k^2; P patches; M map sets;
 R rows of one chunk.
@@ -38,7 +38,7 @@ def central_region(
 ) -> Region:
     """Return the centre of axes (..., H, W), its point n // 2 at the point N // 2.
 
-    With an `offset` in samples it lies so far from there, but never over the edge.
+    An `offset` in samples moves the centre, but never over the edge.
     """
     rows, columns = (
         slice(first, first + n)
@@ -51,9 +51,9 @@ def central_region(
 
 
 def peak_offset(kspace: torch.Tensor) -> tuple[int, int]:
-    """Return how many rows and columns the peak of k-space (..., C, H, W) lies off the centre.
+    """Return the offset of the peak of k-space (..., C, H, W) from the centre in rows and columns.
 
-    All leading axes count together; see `peak_of_energy`.
+    The energy is summed over all leading axes before `peak_of_energy` looks for the peak.
     """
     height, width = kspace.shape[-2:]
     return peak_of_energy(kspace.abs().square().reshape(-1, height, width).sum(0))
@@ -69,11 +69,11 @@ def peak_of_energy(energy: torch.Tensor) -> tuple[int, int]:
 
     Returns
     -------
-    tuple
-        Offsets in samples, positive towards higher indices; (0, 0) where both are within
-        `PEAK_TOLERANCE`, where the centre was not sampled (the peak may be there), where nothing
-        stands out, as in noise, and beyond the central half of k-space. The peak is that of the
-        energy averaged over 5 x 5 neighbours, so that a single bad sample is none.
+    Offsets in samples, positive towards higher indices; They are (0, 0) when both are within
+    `PEAK_TOLERANCE`, when the centre was not sampled (the peak may be there), when there is no
+    clear peak, as in noise, or when the peak lies outside the central half of k-space. The peak is
+    that of the energy averaged over 5 x 5 neighbours, so that a single bad sample does not count as
+    one.
     """
     height, width = energy.shape
     if not float(energy[height // 2, width // 2]) > 0:
@@ -92,9 +92,9 @@ def peak_of_energy(energy: torch.Tensor) -> tuple[int, int]:
 def calibration_region(slices: torch.Tensor, calibration: int) -> Region:
     """Return rows and columns of the fully sampled block that calibrates slices (B, C, H, W).
 
-    It is the largest within `calibration` samples a side around the peak of k-space; around the
-    centre where no more is sampled at the peak (`peak_offset`). As in BART's ecalib it may reach
-    further to one side where the samples do.
+    It is the largest block of at most `calibration` samples a side around the peak of k-space
+    (`peak_offset`), or around the centre if the block there is as large. As in BART's ecalib, the
+    block may extend further to one side if that side is sampled further.
     """
     sampled = (slices != 0).any(dim=1).all(dim=0)  # (H, W); a dead coil is zero everywhere
     limits = (min(calibration, sampled.shape[0]), min(calibration, sampled.shape[1]))
@@ -106,7 +106,7 @@ def calibration_region(slices: torch.Tensor, calibration: int) -> Region:
 
 
 def _block_at(sampled: torch.Tensor, limits: tuple[int, int], offset: tuple[int, int]) -> Region:
-    """Return the largest fully sampled block that has its own centre at a place."""
+    """Return the largest fully sampled block with its centre at a given place."""
     window = central_region(sampled.shape, limits, offset)
     size = calibration_size(sampled[window])
     rows, columns = (
@@ -142,7 +142,8 @@ def _length(part: slice) -> int:
 def calibration_block(
     slices: torch.Tensor, calibration: int, kernel: int
 ) -> tuple[torch.Tensor, Region]:
-    """Return the fully sampled centre (B, C, h, w), complex128, of slices (B, C, H, W), its place.
+    """Return the fully sampled centre (B, C, h, w), complex128, of slices (B, C, H, W) and its
+    place.
 
     Raises
     ------
@@ -224,16 +225,16 @@ def leading_vectors(
     Parameters
     ----------
     matrices
-        (B, R, W, C, C), Hermitian.
+        Hermitian matrices (B, R, W, C, C).
     reference
-        (B, C), complex; sum_c conj(p_c) s_c of each vector s becomes real and positive.
+        Complex phase reference p (B, C). The sum over c of conj(p_c) s_c becomes real and positive
+        for each vector s.
     n_maps
-        Number M of vectors, the largest eigenvalue first.
+        Number M of vectors. Those of the largest eigenvalues are returned, the largest first.
 
     Returns
     -------
-    tuple
-        (B, R, W, M) real and (B, R, W, C, M) complex, of unit norm.
+    (B, R, W, M) real and (B, R, W, C, M) complex, of unit norm.
     """
     values, vectors = torch.linalg.eigh(matrices)
     vectors = vectors[..., -n_maps:].flip(-1)  # (B, R, W, C, M)

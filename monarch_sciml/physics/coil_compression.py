@@ -1,4 +1,4 @@
-"""Fewer, virtual coils: the principal components of the measured ones.
+"""Coil compression: virtual coils as principal components of the measured ones.
 
 Shapes: B leading (batch) axes, any number; C coils; V virtual coils; H, W rows and columns.
 """
@@ -25,15 +25,14 @@ def coil_compression(
     n_virtual
         Number V of virtual coils.
     calibration
-        Largest side of the central block of k-space that is looked at, in samples; None for all
-        samples.
+        Largest side, in samples, of the central block of k-space from which the matrix is computed;
+        None for all samples.
 
     Returns
     -------
-    torch.Tensor
-        (V, C), complex, dimensionless; its rows are orthonormal, in the order of falling energy,
-        the largest entry of each real and positive. With V above C (or more than there are coils
-        with a signal) the rows that are left over are zero.
+    (V, C), complex, dimensionless; its rows are orthonormal, in the order of falling energy, the
+    largest entry of each real and positive. If V exceeds the number of coils with a signal, the
+    remaining rows are zero.
 
     Raises
     ------
@@ -44,9 +43,9 @@ def coil_compression(
 
     Notes
     -----
-    Apply it with `compress_coils`, to k-space and to coil maps alike: the maps of the virtual
-    coils are U^H S. Coils are taken to be of equal and uncorrelated noise; whiten them first where
-    they are not. Computed in double precision; O(C^2 H W).
+    Apply it with `compress_coils`, to k-space and to coil maps alike: the maps of the virtual coils
+    are U^H S. The noise of the coils is assumed to be equal and uncorrelated; whiten k-space first
+    if it is not. The matrix is computed in double precision at a cost of O(C^2 H W).
 
     References
     ----------
@@ -88,15 +87,14 @@ def coil_components(samples: torch.Tensor, n_components: int) -> torch.Tensor:
     Parameters
     ----------
     samples
-        (B, C, N), complex, N samples of every coil, any unit.
+        Complex samples (B, C, N), N of every coil, in any unit.
     n_components
         Number V of components.
 
     Returns
     -------
-    torch.Tensor
-        (B, V, C), orthonormal rows of falling energy, the largest entry of each real and positive;
-        zero for components without energy.
+    (B, V, C), orthonormal rows of falling energy, the largest entry of each real and positive; zero
+    for components without energy.
     """
     n_slices, n_coils = samples.shape[:2]
     values, vectors = torch.linalg.eigh(samples @ samples.mH)  # ascending
@@ -118,13 +116,12 @@ def compress_coils(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     x
         (..., C, H, W), complex, any unit.
     matrix
-        (V, C), complex, of `coil_compression`; its conjugate transpose (C, V) takes virtual coils
-        back to real ones.
+        Complex matrix (V, C) from `coil_compression`. Its conjugate transpose (C, V) maps virtual
+        coils back to real ones.
 
     Returns
     -------
-    torch.Tensor
-        (..., V, H, W), complex, unit of `x`.
+    (..., V, H, W), complex, unit of `x`.
 
     Raises
     ------

@@ -30,7 +30,7 @@ def conjugate_gradients(
     Parameters
     ----------
     operator
-        Maps (..., H, W) to the same shape.
+        Function that maps (..., H, W) to the same shape.
     b
         Right-hand side (..., H, W), complex.
     n_iterations
@@ -44,13 +44,12 @@ def conjugate_gradients(
 
     Returns
     -------
-    Tensor
-        (..., H, W).
+    (..., H, W).
 
     Notes
     -----
-    Squares of numbers are added up: a residual below 3e-16 in single precision counts as
-    zero, and b must stay below 1e19. Scale b where it may not.
+    The squares of numbers are summed, so in single precision a residual below 3e-16 counts as zero
+    and b must stay below 1e19. Scale b if it can exceed that.
 
     Under torch.compile, torch.export and torch.jit.trace all `n_iterations` are made.
 
@@ -97,18 +96,18 @@ def solve_regularized(
 ) -> Tensor:
     """Return x = (N + w)^{-1} b with gradients to b, w and everything learned in N.
 
-    They follow from the equation itself, dx = (N + w)^{-1} (db - dN x - dw x): the backward pass
-    solves the same system once more, and no iteration is stored. They are as exact as the solution,
-    and can be taken once (no double backward).
+    The gradients follow from the equation itself, dx = (N + w)^{-1} (db - dN x - dw x): the
+    backward pass solves the same system once more, and no iteration is stored. They are as exact as
+    the solution. Second derivatives are not available.
 
     Parameters
     ----------
     normal
-        N, Hermitian and positive semi-definite, on (..., H, W).
+        The operator N on (..., H, W), Hermitian and positive semi-definite.
     b
         Right-hand side (..., H, W), complex.
     weight
-        w, real, positive, ().
+        The weight w, a real and positive scalar tensor.
     start
         First guess (..., H, W); no gradient flows to it.
     n_iterations, tolerance, dims
@@ -116,8 +115,7 @@ def solve_regularized(
 
     Returns
     -------
-    Tensor
-        (..., H, W).
+    (..., H, W).
     """
 
     def operator(x: Tensor) -> Tensor:
@@ -141,12 +139,12 @@ def solve_regularized(
     x = inverse(b.detach(), start.detach())
     if not torch.is_grad_enabled():
         return x
-    # zero up to the tolerance; what it depends on is what x depends on
+    # zero up to the tolerance, but it depends on all that x depends on
     return x + _Inverse.apply(b - operator(x), inverse)
 
 
 class _Inverse(torch.autograd.Function):
-    """Zero in the forward pass; the derivative is that of (N + w)^{-1} r."""
+    """Return zero in the forward pass, with the derivative of (N + w)^{-1} r."""
 
     @staticmethod
     def forward(
@@ -164,7 +162,7 @@ class _Inverse(torch.autograd.Function):
 
 
 def _traced() -> bool:
-    """Whether the numbers are not there to look at: every iteration is then made."""
+    """Return whether a tracer hides the values of tensors, so that every iteration is made."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 

@@ -69,31 +69,30 @@ def espirit(
         (..., C, H, W), complex centred k-space, any unit; zero where it was not sampled. Slices
         along the leading axes are calibrated independently.
     calibration
-        Largest side of the block that is used, in samples; where less of it is fully sampled, what
-        there is (24 x 10 where 10 lines are). It lies around the centre of k-space, or around its
-        peak where that is more than 3 samples away.
+        Largest side of the calibration block, in samples. If fewer lines are fully sampled, the
+        block is smaller (24 x 10 for 10 lines). It lies around the centre of k-space, or around its
+        peak if that is more than 3 samples away.
     kernel
         Side k of the patches, in samples.
     threshold
-        Singular values of A below `threshold` times the largest are left out of V. BART states the
-        square of it, 0.001 by default, which is ours; sigpy takes 0.02 (and `crop` 0.95).
+        Singular values of A below `threshold` times the largest are left out of V. BART states its
+        square, with the same default (0.001); sigpy takes 0.02 (and `crop` 0.95).
     crop
         Maps are zero where the eigenvalue is not above `crop` (0.8 as in BART).
     n_maps
         Number of map sets (eigenvectors) returned. Two describe a field of view that is smaller
         than the object, where each pixel of the fold-over sees two places (soft SENSE).
     virtual_coils
-        Compress the calibration data to this many coils first (`coil_compression`) and expand the
-        maps afterwards; None, or as many coils as there are or more, for no compression.
+        Number of virtual coils to which the calibration data are compressed first
+        (`coil_compression`); the maps are expanded afterwards. With None, or at least as many as
+        there are coils, nothing is compressed.
     return_eigenvalues
-        Return the eigenvalues as well.
+        Whether to return the eigenvalues as well.
 
     Returns
     -------
-    torch.Tensor
-        (..., C, H, W) for one set, otherwise (..., M, C, H, W); complex maps of unit norm over the
-        coils, or zero. With `return_eigenvalues` also (..., H, W) or (..., M, H, W), between 0
-        and 1.
+    (..., C, H, W) for one set, otherwise (..., M, C, H, W); complex maps of unit norm over the
+    coils, or zero. With `return_eigenvalues` also (..., H, W) or (..., M, H, W), between 0 and 1.
 
     Raises
     ------
@@ -103,15 +102,15 @@ def espirit(
 
     Notes
     -----
-    Phase: at each pixel, sum_c conj(p_c) s_c is real and positive, with p the first principal
-    component of the calibration data, its largest entry real and positive. It is BART's choice, and
-    smooth where a reference coil would be blind.
-    G is evaluated from its (2k - 1)^2 lags, C^2 small matrix products instead of an FFT a kernel;
-    cost O(HW C^3), in chunks of 64 MiB whatever the size. One slice of 230 x 180 on one core takes
-    0.2 s with 8 coils, 0.7 s with 16 and 2.5 s with 32 (BART's ecalib 0.3, 1.2 and 6.3 s), and
-    0.4 s with 32 compressed to 12, whose maps agree with those of all 32 to 0.998. The row
-    space is found in double precision whatever the precision of the data. A dead coil (zeros only)
-    gets a map of zero and leaves the others as they are.
+    The phase is BART's choice: at each pixel, sum_c conj(p_c) s_c is real and positive, with p the
+    first principal component of the calibration data, whose largest entry is real and positive. It
+    is smooth also where a single reference coil has no signal. G is evaluated from its (2k - 1)^2
+    lags by C^2 small matrix products instead of an FFT for each kernel. The cost is O(HW C^3), in
+    chunks of 64 MiB whatever the size. One slice of 230 x 180 on one core takes 0.2 s with 8 coils,
+    0.7 s with 16 and 2.5 s with 32 (BART's ecalib 0.3, 1.2 and 6.3 s), and 0.4 s with 32 compressed
+    to 12, whose maps agree with those of all 32 to 0.998. The row space is found in double
+    precision whatever the precision of the data. A dead coil (zeros only) gets a map of zero and
+    leaves the others as they are.
 
     References
     ----------
@@ -183,14 +182,13 @@ def estimate_coil_maps(
     calibration, kernel, threshold, crop, n_maps, virtual_coils
         The arguments of `espirit`.
     chunk_size
-        Slices calibrated at once; it bounds the memory and does not change the result as long as
-        all slices have the same samples and the peak of k-space in the same place.
+        Number of slices calibrated at once. It bounds the memory and does not change the result as
+        long as all slices have the same samples and the peak of k-space in the same place.
 
     Returns
     -------
-    torch.Tensor
-        (S, C, H, W), or (S, M, C, H, W) for several map sets; complex maps of unit norm over the
-        coils, or zero. An empty slice, as there is at the end of some volumes, gets maps of zero.
+    (S, C, H, W), or (S, M, C, H, W) for several map sets; complex maps of unit norm over the coils,
+    or zero. An empty slice, as there is at the end of some volumes, gets maps of zero.
 
     Raises
     ------

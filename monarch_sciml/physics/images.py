@@ -23,8 +23,7 @@ def fft2c(x: torch.Tensor) -> torch.Tensor:
 
     Returns
     -------
-    torch.Tensor
-        (..., H, W), complex k-space in the unit of `x`; F is unitary, so its norm is that of `x`.
+    (..., H, W), complex k-space in the unit of `x`; F is unitary, so its norm is that of `x`.
 
     Notes
     -----
@@ -50,8 +49,7 @@ def ifft2c(x: torch.Tensor) -> torch.Tensor:
 
     Returns
     -------
-    torch.Tensor
-        (..., H, W), complex image in the unit of `x`.
+    (..., H, W), complex image in the unit of `x`.
     """
     shifted = torch.fft.ifftshift(x, dim=_AXES)
     return torch.fft.fftshift(torch.fft.ifft2(shifted, norm="ortho"), dim=_AXES)
@@ -69,9 +67,8 @@ def combine(coil_images: torch.Tensor, coil_maps: torch.Tensor) -> torch.Tensor:
 
     Returns
     -------
-    torch.Tensor
-        (..., H, W), complex image in the unit of `coil_images`; it equals x when the coil images
-        are S_c x and sum_c |S_c|^2 = 1.
+    (..., H, W), complex image in the unit of `coil_images`; it equals x when the coil images are
+    S_c x and sum_c |S_c|^2 = 1.
     """
     return (coil_maps.conj() * coil_images).sum(dim=-3)
 
@@ -84,12 +81,11 @@ def rss(images: torch.Tensor, dim: int = -3) -> torch.Tensor:
     images
         (..., C, H, W) by default, real or complex coil images, any unit.
     dim
-        The coil axis, which the result lacks.
+        The coil axis, which the result does not have.
 
     Returns
     -------
-    torch.Tensor
-        (..., H, W), real magnitude in the unit of `images`.
+    (..., H, W), real magnitude in the unit of `images`.
     """
     return torch.linalg.vector_norm(images, dim=dim)
 
@@ -106,15 +102,14 @@ def combine_map_sets(images: torch.Tensor) -> torch.Tensor:
 
     Returns
     -------
-    torch.Tensor
-        (..., H, W), complex image in the unit of `images`: the root of the sum of squares with the
-        phase of the first set; for M = 1 that image itself.
+    (..., H, W), complex image in the unit of `images`: the root of the sum of squares with the
+    phase of the first set; for M = 1 that image itself.
 
     Notes
     -----
     Where an object does not fit into the field of view, two places of it fall on one pixel; the
-    second set holds what the first cannot explain, in the fold-over as well as near tissue edges.
-    Its gradient is finite where all images are zero.
+    second set holds the signal that the first cannot explain, in the fold-over as well as near
+    tissue edges. Its gradient is finite where all images are zero.
     """
     first = images.select(-3, 0)
     if images.shape[-3] == 1:
@@ -144,8 +139,7 @@ def center_crop(x: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
 
     Returns
     -------
-    torch.Tensor
-        (..., h, w), a view of `x`.
+    (..., h, w), a view of `x`.
 
     Raises
     ------

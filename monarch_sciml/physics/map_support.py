@@ -1,4 +1,4 @@
-"""Where coil maps are and of what norm: what decides which image a reconstruction can show.
+"""The support and the norm of coil maps, and the mask of the object.
 
 Letters: s slices, M map sets, C coils, H, W rows and columns; ... any leading axes.
 """
@@ -21,12 +21,11 @@ _NOTHING = 1e-6
 
 
 def map_norm(maps: torch.Tensor) -> torch.Tensor:
-    """Return the norm over the coils, the largest of the map sets, of maps (..., M, C, H, W).
+    """Return the norm of maps (..., M, C, H, W) over the coils, the largest of all map sets.
 
     Returns
     -------
-    torch.Tensor
-        (..., H, W), real; exactly zero where the maps are next to nothing.
+    (..., H, W), real; exactly zero where the maps are negligible.
     """
     norm = torch.linalg.vector_norm(maps, dim=-3).amax(dim=-3)  # (..., M, H, W) -> (..., H, W)
     largest = norm.amax(dim=(-2, -1), keepdim=True)
@@ -48,9 +47,8 @@ def unit_norm_maps(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | Non
 
     Returns
     -------
-    tuple
-        The maps, zero where they were, and n (..., H, W); the maps as they are and None where
-        their norm was one (or zero) already.
+    The maps, which are zero where they were zero before, and n (..., H, W). If the norm is one (or
+    zero) everywhere already, the unchanged maps and None.
     """
     norm = map_norm(maps)
     lit = norm > 0
@@ -63,9 +61,9 @@ def unit_norm_maps(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | Non
 def object_mask(kspace: torch.Tensor) -> torch.Tensor:
     """Return where the object is, from the centre of k-space (..., C, H, W): (..., H, W) bool.
 
-    The centre, at most 32 samples a side under a Hann window, gives an image without noise to
-    speak of; the object is where its root of the sum of squares exceeds a tenth of the largest.
-    k-space must be sampled there.
+    The centre, at most 32 samples a side under a Hann window, gives an image with negligible noise.
+    The object is where the root of its sum of squares exceeds a tenth of the maximum. The centre of
+    k-space must be sampled.
     """
     size = (min(LOW_RESOLUTION, kspace.shape[-2]), min(LOW_RESOLUTION, kspace.shape[-1]))
     low, centre = torch.zeros_like(kspace), (..., *central_region(kspace.shape, size))

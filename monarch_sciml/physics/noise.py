@@ -1,4 +1,4 @@
-"""How noisy k-space is.
+"""The noise level of k-space.
 
 Letters: s slices, C coils, H, W rows and columns.
 """
@@ -22,18 +22,18 @@ def noise_level(kspace: torch.Tensor) -> float | None:
     .. math:: \sigma / q_{0.95}\left(\sqrt{\sum_c |F^{-1} y_c|^2}\right), \qquad
               \sigma^2 = \mathrm{median}\, |y|^2 / \ln 2
 
-    the median over the samples in the corners of k-space that are not zero.
+    where the median is over the non-zero samples in the corners of k-space.
 
     Parameters
     ----------
     kspace
-        (s, C, H, W), complex, any unit, undersampled or not; the middle slice is looked at.
+        Complex k-space (s, C, H, W) in any unit, undersampled or not. Only the middle slice is
+        used.
 
     Returns
     -------
-    float or None
-        Standard deviation of the complex noise over the 95th percentile of the zero-filled image;
-        None where no corner was sampled.
+    Standard deviation of the complex noise over the 95th percentile of the zero-filled image; None
+    where no corner was sampled.
     """
     middle = kspace[len(kspace) // 2]
     height, width = (max(1, n // _CORNER) for n in middle.shape[-2:])

@@ -32,7 +32,7 @@ _AXES = (-2, -1)
 
 
 class LinearTransform(Protocol):
-    """What `SenseOperator` needs of a transform: it acts on the last two axes."""
+    """The interface that `SenseOperator` needs: a transform of the last two axes."""
 
     def forward(self, x: torch.Tensor, /) -> torch.Tensor:
         """Return the transform of `x` (..., H, W), of the same shape."""
@@ -44,10 +44,11 @@ class LinearTransform(Protocol):
 
 
 def with_map_sets(masked_kspace: torch.Tensor, coil_maps: torch.Tensor) -> torch.Tensor:
-    """Return maps with an axis of sets (..., M, C, H, W), of M = 1 where they have none.
+    """Return maps with an axis of map sets (..., M, C, H, W), adding one of M = 1 if there is none.
 
-    Networks take both forms: the maps of a sample are (C, H, W), or (M, C, H, W) where `n_maps`
-    was above one. One axis more than k-space (..., C, H, W) means sets.
+    Networks accept both forms: the maps of a sample are (C, H, W), or (M, C, H, W) if they were
+    estimated with `n_maps` above one. Maps with one axis more than k-space (..., C, H, W) have
+    several sets.
 
     Examples
     --------
@@ -74,12 +75,13 @@ class SenseOperator(nn.Module):
     coil_maps
         (..., C, H, W), complex coil sensitivities S, dimensionless.
     transform
-        A pair of `.forward` and `.adjoint` on the last two axes that takes the place of F;
-        None for the centred orthonormal FFT (`fft2c`). The parameters of a module are those of the
+        Object with `.forward` and `.adjoint` on the last two axes that replaces F; None for the
+        centred orthonormal FFT (`fft2c`). If it is a module, its parameters are parameters of the
         operator too, so that an optimiser finds them and `.to` moves them.
     map_sets
-        The maps are (..., M, C, H, W) and images (..., M, H, W); k-space and mask have no such
-        axis. `combine_map_sets` makes one image of the M.
+        Whether there are several map sets: maps are then (..., M, C, H, W) and images (..., M, H,
+        W), while k-space and mask have no axis of sets. `combine_map_sets` combines the M images to
+        one.
 
     Raises
     ------
@@ -90,15 +92,11 @@ class SenseOperator(nn.Module):
 
     Notes
     -----
-    With the FFT no data are shifted: for c = N // 2 and r_n = exp(2 pi i n c / N),
-    F = exp(-2 pi i c^2 / N) r_k FFT r_n exactly, so the ramps are folded into maps and mask once.
-    `normal` needs no ramps at all (a circular convolution commutes with shifts), and leaves out
-    the FFT along an axis along which the mask is constant, for example the readout.
-    Mask and maps move with the module. They are parameters where an `nn.Parameter` is given, and
-    data otherwise, which the state dict leaves out. What is folded is kept for later calls, unless
-    mask or maps are learned.
-    Nothing is checked of the maps' normalisation; A^H A has norm at most 1 when
-    sum_c |S_c|^2 <= 1 everywhere and M is 0 or 1.
+    With the FFT no data are shifted: for c = N // 2 and r_n = exp(2 pi i n c / N), F = exp(-2 pi i
+    c^2 / N) r_k FFT r_n exactly, so the ramps are folded into maps and mask once. `normal` needs no
+    ramps at all (a circular convolution commutes with shifts), and leaves out the FFT along an axis
+    along which the mask is constant, for example the readout. Mask and maps move with the module. x
+    at most 1 when sum_c |S_c|^2 <= 1 everywhere and M is 0 or 1.
 
     References
     ----------
@@ -165,8 +163,7 @@ class SenseOperator(nn.Module):
 
         Returns
         -------
-        torch.Tensor
-            (..., C, H, W), complex k-space in the unit of `x`, zero where the mask is.
+        (..., C, H, W), complex k-space in the unit of `x`, zero where the mask is.
         """
         self._check_image(x)
         if self.transform is not None:
@@ -180,12 +177,11 @@ class SenseOperator(nn.Module):
         Parameters
         ----------
         y
-            (..., C, H, W), complex k-space, any unit; what lies outside the mask is ignored.
+            (..., C, H, W), complex k-space, any unit; samples outside the mask are ignored.
 
         Returns
         -------
-        torch.Tensor
-            (..., H, W), complex image in the unit of `y`.
+        (..., H, W), complex image in the unit of `y`.
         """
         self._check_kspace(y)
         if self.transform is not None:
@@ -204,8 +200,7 @@ class SenseOperator(nn.Module):
 
         Returns
         -------
-        torch.Tensor
-            (..., H, W), complex image in the unit of `x`.
+        (..., H, W), complex image in the unit of `x`.
         """
         if self.transform is not None:
             return self.adjoint(self.forward(x))
@@ -238,7 +233,9 @@ class SenseOperator(nn.Module):
         return self
 
     def _keep(self, name: str, make: Callable[[], Any]) -> Any:
-        """Return what depends on mask and maps only, made once where neither is learned."""
+        """Return a tensor that depends on mask and maps only, cached unless one of them is
+        learned.
+        """
         learned = self.weights.requires_grad or self.coil_maps.requires_grad
         if learned or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return make()
@@ -256,7 +253,7 @@ class SenseOperator(nn.Module):
         return self._keep("convolution", self._make_convolution)
 
     def _make_ramped(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mask and maps with the shifts of the centred FFT folded in as phase ramps."""
+        """Return mask and maps with the shifts of the centred FFT folded in as phase ramps."""
         ramp = torch.ones((), dtype=torch.complex128)
         offset = 0.0
         for axis in _AXES:
@@ -276,9 +273,10 @@ class SenseOperator(nn.Module):
         )
 
     def _make_convolution(self) -> tuple[tuple[int, ...], torch.Tensor]:
-        """Axes along which the mask varies, and its square in the order of the plain FFT.
+        """Return the axes along which the mask varies, and its square in the order of the plain
+        FFT.
 
-        A trace cannot look at the mask, and takes both axes.
+        A trace cannot read the values of the mask and therefore takes both axes.
         """
         mask = self.mask
         axes = _AXES

@@ -1,4 +1,4 @@
-"""Coil maps by adaptive combination: the local principal component of the coil images.
+"""Coil maps by adaptive combination, as the local principal component of the coil images.
 
 Shapes: B leading (batch) axes, any number; C coils; H, W rows and columns; R rows of one chunk.
 """
@@ -31,7 +31,7 @@ def walsh(
     .. math:: R(q) = \sum_{p \in \text{window}(q)} x(p) x(p)^H, \qquad
               R(q) s(q) = \lambda_{\max}(q) s(q)
 
-    x are the coil images of the calibration region alone, tapered by a Hann window against
+    where x are the coil images of the calibration region alone, tapered by a Hann window against
     ringing, or of all of k-space.
 
     Parameters
@@ -39,8 +39,9 @@ def walsh(
     kspace
         (..., C, H, W), complex centred k-space, any unit; zero where it was not sampled.
     calibration
-        Largest side of the block at the centre or peak of k-space that is used, in samples, where
-        less of it is fully sampled what there is; None takes all of k-space, for full scans.
+        Largest side, in samples, of the calibration block at the centre or peak of k-space. The
+        block is smaller if fewer lines are fully sampled. None takes all of k-space, for fully
+        sampled scans.
     window
         Side of the square over which the covariance is summed, in pixels; odd.
     threshold
@@ -49,8 +50,7 @@ def walsh(
 
     Returns
     -------
-    torch.Tensor
-        (..., C, H, W), complex maps of unit norm over the coils, or zero.
+    (..., C, H, W), complex maps of unit norm over the coils, or zero.
 
     Raises
     ------
@@ -60,9 +60,9 @@ def walsh(
 
     Notes
     -----
-    The phase reference is that of `espirit`. Unlike ESPIRiT it gives one set of maps only, and
-    no eigenvalue that says where there is no signal; it is faster and needs few calibration
-    lines. O(HW C^3), chunked over rows.
+    The phase reference is that of `espirit`. Unlike ESPIRiT, the method gives only one set of maps
+    and no eigenvalue that shows where there is no signal, but it is faster and needs few
+    calibration lines. The cost is O(HW C^3), in chunks of rows.
 
     References
     ----------
@@ -97,7 +97,7 @@ def walsh(
 
 
 def _images_of(slices: torch.Tensor, block: torch.Tensor | None, region: Region) -> torch.Tensor:
-    """Return the coil images (B, C, H, W): of all k-space, or of the tapered calibration block."""
+    """Return the coil images (B, C, H, W) of all of k-space or of the tapered calibration block."""
     if block is None:
         return ifft2c(slices)
     size = (block.shape[-2], block.shape[-1])
@@ -127,7 +127,7 @@ def _local_components(
 
 
 def _running_sum(x: torch.Tensor, window: int, dim: int) -> torch.Tensor:
-    """Return the sums over `window` neighbours along `dim`, which gets window - 1 shorter."""
+    """Return the sums over `window` neighbours along `dim`, which becomes window - 1 shorter."""
     n = x.shape[dim] - window + 1
     total = x.narrow(dim, 0, n).clone()
     for start in range(1, window):

@@ -44,5 +44,5 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Return what used to be a public name of this package."""
+    """Return an object that was a public name of this package in earlier versions."""
     return moved(__name__, name)

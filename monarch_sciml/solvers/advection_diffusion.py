@@ -15,24 +15,24 @@ from monarch_sciml._checks import finite, message, positive_int, positive_number
 from monarch_sciml.solvers.legendre import differentiation, gauss_lobatto, interpolation
 from monarch_sciml.solvers.stepping import record_schedule
 
-_RESOLVED = 10  # of N² κ / |c|
+_RESOLVED = 10  # least N² κ / |c| that resolves the boundary layers
 
 
 class AdvectionDiffusion:
     """Integrate u_t + c·∇u = κ Δu in the unit interval or square, u = 0 on the walls.
 
-    Legendre collocation in space, the matrix exponential in time, so that no time step is to be
-    chosen: in two dimensions u(t) = E_x(t) u(0) E_y(t)ᵀ, exactly. At the walls where the flow goes
-    out u falls to zero within a layer of width κ / |c|; the nodes crowd there.
+    The solver uses Legendre collocation in space and the matrix exponential in time, so there is no
+    time step: in two dimensions u(t) = E_x(t) u(0) E_y(t)ᵀ exactly. At the walls where the flow
+    leaves, u falls to zero within a layer of width κ / |c|, where the nodes are dense.
 
     Parameters
     ----------
     n_points
         Nodes along each axis, at least 4.
     velocity
-        c, one component an axis; lengths of the box per unit of time.
+        Velocity c, one component for each axis, in lengths of the box per unit of time.
     diffusivity
-        κ > 0, dimensionless.
+        Diffusivity κ > 0, dimensionless.
 
     Raises
     ------
@@ -92,16 +92,16 @@ class AdvectionDiffusion:
         Parameters
         ----------
         u0
-            Initial concentration (B, N) or (B, N, N) at the nodes; it should vanish at the walls,
-            where it is taken as zero for t > 0.
+            Initial concentration (B, N) or (B, N, N) at the nodes. It should be zero at the walls,
+            where the solution is zero for t > 0.
         t_end, n_record, record_times
             The arguments of `NavierStokes2d.solve`.
 
         Returns
         -------
-        trajectories : Tensor
+        trajectories
             Concentration (B, T, N) or (B, T, N, N), float64.
-        times : Tensor
+        times
             Recorded times (T,), float64.
 
         Raises

@@ -1,4 +1,4 @@
-"""Bicubic C¹ elements for the stream function: weak forms, and the step to a finer grid.
+"""Bicubic C¹ elements for the stream function: their weak forms and their refinement.
 
 Shapes: n x n nodes with 4 values each: ψ, ψ_x, ψ_y, ψ_xy.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def laplacian(field: Any) -> Any:
-    """Return Δ of a field of scikit-fem at the points of quadrature."""
+    """Return the Laplacian of a scikit-fem field at the quadrature points."""
     return field.hess[0][0] + field.hess[1][1]
 
 
@@ -42,7 +42,9 @@ def stream_function_forms() -> dict[str, Any]:
 
 
 def refined(values: np.ndarray, width: float) -> np.ndarray:
-    """Evaluate bicubic elements of this width (4, n, n) on twice as many cells, (4, 2n−1, 2n−1)."""
+    """Evaluate bicubic elements (4, n, n) of a given width on a grid (4, 2n−1, 2n−1) of half the
+    width.
+    """
     value, x, y, xy = values
     value, x = _halved(value, x, width)
     y, xy = _halved(y, xy, width)

@@ -1,4 +1,4 @@
-"""One-dimensional viscous Burgers' equation, periodic or between walls without flux of heat.
+"""One-dimensional viscous Burgers' equation, periodic or with zero slope at both ends.
 
 Shapes: B samples, T recorded times, N points, K = N // 2 + 1 Fourier modes.
 """
@@ -20,7 +20,7 @@ from monarch_sciml.solvers.stepping import progress_bar, record_schedule
 
 Source = Callable[[Tensor, float], Tensor] | None
 
-_UNRESOLVED = 1e-3  # of the finest modes; the relative error is then about 5e-4
+_UNRESOLVED = 1e-3  # share of the finest modes at which the relative error is about 5e-4
 
 
 class _Burgers(ABC):
@@ -53,18 +53,19 @@ class _Burgers(ABC):
         dt
             Largest time step; each interval between records takes a whole number of equal steps.
         t_end, n_record
-            Record at the n_record (default 1) times t_end / n_record, ..., t_end.
+            The solution is recorded at the n_record (default 1) times t_end / n_record, ..., t_end.
         record_times
-            Or: increasing times ≥ 0, in place of `t_end` and `n_record`; 0 records `u0` itself.
+            Increasing times ≥ 0 to record at, instead of `t_end` and `n_record`. Time 0 records
+            `u0` itself.
         progress
-            Show a bar that counts time steps; or a function, called after each step with the share
-            of the whole that it is.
+            Whether to show a bar that counts time steps, or a function that is called after each
+            step with the fraction of the work done by it.
 
         Returns
         -------
-        trajectories : Tensor
+        trajectories
             Velocity (B, T, N), float64.
-        times : Tensor
+        times
             Recorded times (T,), float64, dimensionless.
 
         Raises
@@ -105,22 +106,22 @@ class _Burgers(ABC):
 
     @abstractmethod
     def _analyse(self, u: Tensor) -> Tensor:
-        """Coefficients of values (B, N)."""
+        """Return the coefficients of values (B, N)."""
 
     @abstractmethod
     def _synthesise(self, coefficients: Tensor) -> Tensor:
-        """Values (B, N) of coefficients."""
+        """Return the values (B, N) of coefficients."""
 
     @abstractmethod
     def _slope(self, coefficients: Tensor, time: float) -> Tensor:
-        """Coefficients of −(u²/2)_x + f."""
+        """Return the coefficients of −(u²/2)_x + f."""
 
 
 class BurgersPeriodic(_Burgers):
     """Integrate u_t + (u²/2)_x = ν u_xx + f on the torus [0, L).
 
-    Fourier collocation with the 2/3 rule; exponential Runge-Kutta of order four in time
-    (ETDRK4), exact for the viscous term.
+    The solver uses Fourier collocation with the 2/3 rule in space, and in time the exponential
+    Runge-Kutta method of order four (ETDRK4), which is exact for the viscous term.
 
     Parameters
     ----------
@@ -140,8 +141,8 @@ class BurgersPeriodic(_Burgers):
 
     Notes
     -----
-    Shocks are ν / (jump of u) wide; several points must fall into one. Modes with 3|k| ≥ N take no
-    part in the nonlinear term; they decay by viscosity. A step costs 8 real FFTs a sample.
+    Shocks have the width ν / (jump of u), which must contain several points. Modes with 3|k| ≥ N do
+    not enter the nonlinear term and decay by viscosity. A step costs 8 real FFTs for each sample.
 
     Examples
     --------
@@ -190,14 +191,15 @@ class BurgersNeumann(_Burgers):
 
     Legendre Galerkin method with numerical integration: u is the polynomial of degree N − 1 through
     its values at the N Gauss-Lobatto nodes, the walls enter as natural conditions of the weak form,
-    and the eigenvectors of the symmetric stiffness matrix make the viscous term diagonal.
-    Spectrally accurate in x; exponential Runge-Kutta of order four in time (ETDRK4).
+    and the eigenvectors of the symmetric stiffness matrix make the viscous term diagonal. The
+    accuracy in x is spectral. In time the solver uses the exponential Runge-Kutta method of order
+    four (ETDRK4).
 
     Parameters
     ----------
     n_points
-        Nodes, at least 4. They crowd at the walls; in the middle they are π/2 times as far apart
-        as even ones.
+        Number of nodes, at least 4. They are dense at the walls, and in the middle π/2 times as far
+        apart as equally spaced ones.
     viscosity
         ν > 0, dimensionless.
     domain
@@ -212,8 +214,8 @@ class BurgersNeumann(_Burgers):
 
     Notes
     -----
-    A step costs 8 products of an N x N matrix with a vector a sample. Where u moves at a wall the
-    order in time is reduced, to between two and three; for ν = 0.1/π and the initial data of
+    A step costs 8 products of an N x N matrix with a vector for each sample. If u changes at a
+    wall, the order in time is between two and three; for ν = 0.1/π and the initial data of
     `generate_burgers_neumann` the relative error at t = 1 is below 5e-7 with dt = 2e-3, 5e-8 with
     1e-3.
 

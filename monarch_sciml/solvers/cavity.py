@@ -1,4 +1,4 @@
-"""Steady flow in the lid-driven cavity, by its stream function.
+"""Steady flow in the lid-driven cavity, computed from its stream function.
 
 Shapes: B samples, n x n nodes with the walls among them (axis -2 is x, axis -1 is y, the lid is
 y = 1); 4 values at a node: ψ, ψ_x, ψ_y, ψ_xy.
@@ -17,26 +17,27 @@ from torch import Tensor
 from monarch_sciml._checks import finite, message, positive_int, positive_number
 from monarch_sciml.solvers.bicubic import laplacian, refined, stream_function_forms
 
-_STEP = 1e-8  # of the last correction, relative to the solution
+_STEP = 1e-8  # largest last correction relative to the solution
 _MAX_STEPS = 40
 _REUSE = 0.05  # keep a factorisation that makes the residual this much smaller
 _COARSEST = 17  # nodes of the grid that starts from the Stokes flow
-_HALVINGS = 4  # of the Reynolds number, to find a start
+_HALVINGS = 4  # how often the Reynolds number is halved to find a start
 
 
 class LidDrivenCavity:
-    """Solve u·∇u + ∇p = Δu / Re, ∇·u = 0 in the unit square whose lid y = 1 slides along itself.
+    """Solve u·∇u + ∇p = Δu / Re, ∇·u = 0 in the unit square whose lid y = 1 slides along x.
 
-    With u = ψ_y, v = −ψ_x and the vorticity −Δψ the equation is Δ²ψ / Re = u·∇Δψ + f, f the curl
-    of a body force. Bogner-Fox-Schmit elements (bicubic, C¹), assembled by scikit-fem:
-    the velocity has no divergence at any point. Newton's method with a line search, started from
-    the flow on a grid of half as many cells, the coarsest from the Stokes flow. The errors of ψ
-    and, at the nodes, of u and v are O(h⁴) for a lid that comes to rest smoothly at its ends.
+    With u = ψ_y, v = −ψ_x and the vorticity −Δψ the equation is Δ²ψ / Re = u·∇Δψ + f, where f is
+    the curl of a body force. Bogner-Fox-Schmit elements (bicubic, C¹), assembled by scikit-fem: the
+    velocity has no divergence at any point. Newton's method with a line search, started from the
+    flow on a grid of half as many cells, the coarsest from the Stokes flow. The errors of ψ and, at
+    the nodes, of u and v are O(h⁴) for a lid that comes to rest smoothly at its ends.
 
     Parameters
     ----------
     n_points
-        n, nodes along each axis, at least 5; 2^m + 1 makes most of the coarser grids.
+        Number n of nodes along each axis, at least 5. With n = 2^m + 1 there are the most coarser
+        grids to start from.
 
     Raises
     ------
@@ -49,7 +50,7 @@ class LidDrivenCavity:
     from the corners is still small (Re = 100, 65 nodes: 2e-6 in the velocity at the centre). For
     smooth lids of speed 1 and Re 100 / 300 / 500 the relative error against 129 nodes is 8e-5 /
     4e-4 / 2e-3 with 33 nodes, 5e-6 / 3e-5 / 1e-4 with 65. The factorisations, O(n³), take most of
-    the time. The fluid leaves ψ = 0 on the walls; the pressure is not computed.
+    the time. No fluid crosses the walls, where ψ = 0. The pressure is not computed.
 
     References
     ----------
@@ -94,18 +95,19 @@ class LidDrivenCavity:
         Parameters
         ----------
         lid
-            Speed (B, n) of the lid at its nodes; the corners belong to the side walls, at rest.
+            Speed (B, n) of the lid at its nodes. The corners belong to the side walls, which are at
+            rest.
         reynolds
-            Re > 0 of unit speed and length, one number or (B,).
+            Reynolds number Re > 0 for unit speed and length, one number or (B,).
         forcing
-            f, curl of a body force, at the nodes (n, n) or (B, n, n); None for none.
+            Curl f of a body force at the nodes, (n, n) or (B, n, n). None is no force.
 
         Returns
         -------
-        stream_function : Tensor
+        stream_function
             ψ (B, n, n), float64, on the CPU, zero on the walls.
-        velocity : Tensor
-            u and v (B, 2, n, n), exactly those of lid and walls there.
+        velocity
+            u and v (B, 2, n, n), which at the lid and the walls are exactly the given ones.
 
         Raises
         ------
@@ -146,7 +148,7 @@ class LidDrivenCavity:
         return finite("lid", lid.detach().cpu().double(), remedy="Check its source.").numpy()
 
     def _walls(self, lid: np.ndarray) -> np.ndarray:
-        """Values (4, n, n) that are zero but for ψ_y and ψ_xy on the lid."""
+        """Return values (4, n, n) that are zero except for ψ_y and ψ_xy on the lid."""
         walls = np.zeros((4, self.n_points, self.n_points))
         walls[2, 1:-1, -1] = lid[1:-1]
         walls[3, 1:-1, -1] = CubicSpline(self.nodes, lid)(self.nodes[1:-1], 1)
@@ -213,7 +215,9 @@ class LidDrivenCavity:
         return (viscosity * (self._viscous @ vector) + advection - load)[self._inner], state
 
     def _load(self, force: np.ndarray | None) -> Any:
-        """Work of the force on the elements' functions; cubic splines between the nodes."""
+        """Return the work of the force on the basis functions, with cubic splines between the
+        nodes.
+        """
         if force is None:
             return np.zeros(self._basis.N)
         spline = RectBivariateSpline(self.nodes, self.nodes, force)

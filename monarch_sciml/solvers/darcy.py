@@ -15,21 +15,21 @@ from torch import Tensor
 
 from monarch_sciml._checks import finite, message, positive_int
 
-_TOLERANCE = 1e-10  # of the residual, relative to the right-hand side
+_TOLERANCE = 1e-10  # largest residual relative to the right-hand side
 
 
 class Darcy2d:
     """Solve −∇·(a ∇u) = f in the unit square, u = 0 on the walls.
 
-    Bilinear finite elements on squares, assembled by scikit-fem; a is constant in each cell.
-    Conjugate gradients preconditioned with the exact inverse for a = 1 (two fast sine transforms).
-    The error is O(h²), h = 1 / (n − 1), for a smooth coefficient sampled at the cell centres; for
-    one with jumps between the nodes it is O(h) or slightly better.
+    The solver uses bilinear finite elements on squares, assembled by scikit-fem, with constant a in
+    each cell, and conjugate gradients that are preconditioned with the exact inverse for a = 1 (two
+    fast sine transforms). The error is O(h²), h = 1 / (n − 1), for a smooth coefficient sampled at
+    the cell centres; for one with jumps between the nodes it is O(h) or slightly better.
 
     Parameters
     ----------
     n_points
-        n, nodes along each axis, at least 3.
+        Number n of nodes along each axis, at least 3.
 
     Raises
     ------
@@ -40,8 +40,8 @@ class Darcy2d:
     -----
     The number of iterations is bounded by the contrast max a / min a, whatever n: 20 for 12 / 4.
     For the FNO paper's random coefficient the error, relative to 513 nodes, is about 3e-3 with 65
-    nodes, 2e-3 with 129 and 5e-4 with 257; cells whose coefficient is the mean over their nodes
-    would have two to three times as much.
+    nodes, 2e-3 with 129 and 5e-4 with 257; taking the mean over the nodes as the coefficient of a
+    cell would give two to three times that error.
 
     References
     ----------
@@ -74,7 +74,9 @@ class Darcy2d:
         self._symbol = self._laplace_symbol()
 
     def _laplace_symbol(self) -> np.ndarray:
-        """Eigenvalues (n − 2, n − 2) of the matrix for a = 1: sines are its eigenvectors."""
+        """Return the eigenvalues (n − 2, n − 2) of the matrix for a = 1, whose eigenvectors are
+        sines.
+        """
         impulse = np.zeros((self.n_points - 2, self.n_points - 2))
         impulse[0, 0] = 1.0
         cells = np.ones((self.n_points - 1, self.n_points - 1))
@@ -98,14 +100,13 @@ class Darcy2d:
         Parameters
         ----------
         coefficient
-            a > 0 in the cells (B, n − 1, n − 1), dimensionless.
+            Coefficient a > 0 in the cells, (B, n − 1, n − 1), dimensionless.
         forcing
-            f, one number or its values at the nodes (n, n) or (B, n, n).
+            Forcing f, one number or its values at the nodes, (n, n) or (B, n, n).
 
         Returns
         -------
-        Tensor
-            u (B, n, n), float64, on the CPU, exactly zero on the walls.
+        u (B, n, n), float64, on the CPU, exactly zero on the walls.
 
         Raises
         ------
@@ -152,5 +153,7 @@ class Darcy2d:
 
 
 def _sines(values: np.ndarray) -> np.ndarray:
-    """The sine transform of type I along both axes, its own inverse up to a factor."""
+    """Apply the sine transform of type I along both axes, which is its own inverse up to a
+    factor.
+    """
     return np.asarray(dstn(values, type=1))

@@ -104,8 +104,7 @@ class DarcySources:
 
         Returns
         -------
-        Tensor
-            Pressure u (B, N, N), float64; axis 1 is x, axis 2 is y.
+        Pressure u (B, N, N), float64; axis 1 is x, axis 2 is y.
 
         Raises
         ------

@@ -22,8 +22,9 @@ Source = Callable[[Tensor, Tensor, float], Tensor] | None
 class DiffusionReaction2d:
     """Integrate u_t = Du Δu + u − u³ − k − v, v_t = Dv Δv + u − v, without flux through the walls.
 
-    Cell-centred finite volumes of second order on [−L/2, L/2]²; in time scipy's Runge-Kutta pair of
-    order 5(4), which chooses its steps by the tolerance. The problem of PDEBench.
+    This is PDEBench's problem. The solver uses cell-centred finite volumes of second order on
+    [−L/2, L/2]², and in time scipy's Runge-Kutta pair of order 5(4), which chooses its steps by the
+    tolerance.
 
     Parameters
     ----------
@@ -38,8 +39,8 @@ class DiffusionReaction2d:
     rtol
         Relative tolerance of a time step; the absolute one is a hundredth of it.
     source
-        Function of the cell centres x (H, 1), y (1, W) and the time that returns what is added to
-        (u_t, v_t), (2, H, W); None for zero.
+        Function of the cell centres x (H, 1), y (1, W) and the time that returns a source (2, H, W)
+        to add to (u_t, v_t). None is no source.
 
     Raises
     ------
@@ -105,14 +106,14 @@ class DiffusionReaction2d:
         t_end, n_record, record_times
             The arguments of `NavierStokes2d.solve`; a record time 0 gives `initial` itself.
         progress
-            Show a bar that counts samples; or a function, called after each sample with the share
-            of the whole that it is.
+            Whether to show a bar that counts samples, or a function that is called after each
+            sample with the fraction of the work done by it.
 
         Returns
         -------
-        fields : Tensor
+        fields
             Cell means (B, T, 2, H, W), float64.
-        times : Tensor
+        times
             Recorded times (T,), float64.
 
         Raises
@@ -135,7 +136,7 @@ class DiffusionReaction2d:
         return torch.stack(solved), torch.tensor(times, dtype=torch.float64)
 
     def _trajectory(self, state: NDArray[Any], times: Sequence[float]) -> NDArray[Any]:
-        """Fields (T, 2, H, W) from one initial state (2, H, W)."""
+        """Return the fields (T, 2, H, W) that follow from one initial state (2, H, W)."""
         from scipy.integrate import solve_ivp
 
         if not times[-1]:

@@ -16,7 +16,7 @@ from monarch_sciml.solvers.stepping import check_finite
 Slope = Callable[[Tensor, float], Tensor]
 """Nonlinear part (B, K) of the equation, of the coefficients (B, K) and the time."""
 
-_CHECK_EVERY = 100  # steps between two looks for NaN
+_CHECK_EVERY = 100  # steps between two checks for NaN
 _CONTOUR = 32  # points of the circle over which the φ functions are averaged
 
 
@@ -34,9 +34,9 @@ def integrate(
     Parameters
     ----------
     rates
-        λ (K,), real, float64; at most 0 for a stable linear part.
+        Rates λ (K,), real, float64, at most 0 for a stable linear part.
     slope
-        N, of the coefficients (B, K) and the time.
+        Function N of the coefficients (B, K) and the time.
     state
         Coefficients (B, K) at t = 0.
     times
@@ -44,12 +44,11 @@ def integrate(
     dt
         Largest step; each interval between records takes a whole number of equal steps.
     tick
-        Called after each step; there are `count_steps(times, dt)` of them.
+        Function that is called after each of the `count_steps(times, dt)` steps.
 
     Returns
     -------
-    list of Tensor
-        Coefficients (B, K), one for each time.
+    Coefficients (B, K), one for each time.
 
     Raises
     ------
@@ -77,7 +76,7 @@ def integrate(
 
 
 def count_steps(times: Sequence[float], dt: float) -> int:
-    """Return how many steps `integrate` takes."""
+    """Return the number of steps that `integrate` makes."""
     return sum(_counts(times, dt))
 
 
@@ -97,7 +96,9 @@ def _step(state: Tensor, time: float, dt: float, weights: Sequence[Tensor], slop
 
 
 def _weights(rates: Tensor, dt: float) -> tuple[Tensor, ...]:
-    """Weights (K,) of a step; the φ functions as means over a circle, free of cancellation."""
+    """Return the weights (K,) of a step, with the φ functions as means over a circle to avoid
+    cancellation.
+    """
     angle = math.pi * (torch.arange(_CONTOUR, dtype=torch.float64) + 0.5) / _CONTOUR
     # λ dt (K, 1) + upper half of the unit circle (P,) -> (K, P); the lower half is its conjugate
     z = dt * rates[:, None] + torch.polar(torch.ones_like(angle), angle)

@@ -1,4 +1,4 @@
-"""The heat equation on [0, 1] with a prescribed flux at its right end: BOON's Neumann problem.
+"""The heat equation on [0, 1] with a prescribed flux at the right end, the Neumann problem of BOON.
 
 Shapes: B samples, T times, X points, M modes.
 """
@@ -43,15 +43,15 @@ def heat_neumann(
     diffusivity
         κ > 0.
     flux
-        U, amplitude of the flux at x = 1.
+        Amplitude U of the flux at x = 1.
     n_modes
-        M, cosines that are summed.
+        Number M of cosines that are summed.
 
     Returns
     -------
-    fields : Tensor
+    fields
         u (B, T, X), float64, dimensionless.
-    times : Tensor
+    times
         Recorded times (T,), float64.
 
     Raises
@@ -62,14 +62,14 @@ def heat_neumann(
     Notes
     -----
     The neglected modes of the forced part add up to at most 2U / (3 π³ κ M³): 1e-9 for the default
-    values. Those of the initial state decay as exp(−κ n² π² t) / n²: they are below 1e-10 for
-    κ t ≥ 1e-6 with the default M. The initial state does not satisfy the condition at x = 1, as
-    in BOON: its slope there is −ωπ sin(ωπ). Cost: T M X products a sample.
+    values. Those of the initial state decay as exp(−κ n² π² t) / n²: they are below 1e-10 for κ t ≥
+    1e-6 with the default M. The initial state does not satisfy the condition at x = 1, as in BOON:
+    its slope there is −ωπ sin(ωπ). The cost is T M X products for each sample.
 
     References
     ----------
     Saad et al., Guiding continuous operator learning through physics-based boundary constraints
-    (BOON), ICLR 2023: the problem. The series and its closed form are ours.
+    (BOON), ICLR 2023, for the problem. The series and its closed form are not from that paper.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def heat_neumann(
 
 
 def _initial_modes(omega: Tensor, n_modes: int) -> Tensor:
-    """Cosine coefficients (M,) of cos(ωπx): whole frequencies included."""
+    """Return the cosine coefficients (M,) of cos(ωπx), for whole frequencies ω too."""
     n = torch.arange(n_modes, dtype=torch.float64)
     modes = torch.sinc(omega - n) + torch.sinc(omega + n)
     modes[0] /= 2

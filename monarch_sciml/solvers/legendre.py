@@ -1,4 +1,4 @@
-"""Polynomials on an interval by their values at Gauss-Lobatto-Legendre nodes, ends included.
+"""Polynomials on an interval, given by their values at Gauss-Lobatto-Legendre nodes.
 
 Shapes: N nodes, M points elsewhere.
 
@@ -48,7 +48,9 @@ def interpolation(nodes: Array, points: Array) -> Array:
 
 
 def _barycentric(nodes: Array) -> Array:
-    """Barycentric weights of Gauss-Lobatto nodes, up to a factor: (−1)^j √(quadrature weight)."""
+    """Return the barycentric weights of Gauss-Lobatto nodes up to a factor, (−1)^j √(quadrature
+    weight).
+    """
     from scipy.special import eval_legendre
 
     centred = 2 * (nodes - nodes[0]) / (nodes[-1] - nodes[0]) - 1

@@ -1,4 +1,4 @@
-"""Media that stay fixed while everything else varies: wave speeds, permeabilities, sea floors.
+"""Media that are the same for all samples of a data set: wave speeds, permeabilities, sea floors.
 
 Letters: d axes of the unit box with n points each.
 """
@@ -25,7 +25,7 @@ KINDS: tuple[Kind, ...] = ("smooth", "layered", "given")
 
 @dataclass(frozen=True, kw_only=True)
 class Medium:
-    """State a positive function m(x) on the unit box that is the same for every sample.
+    """Describe a positive function m(x) on the unit box that is the same for every sample.
 
     Parameters
     ----------
@@ -51,7 +51,8 @@ class Medium:
     Raises
     ------
     ValueError
-        When a value is out of range, or `file` is missing for a given medium, or named for another.
+        When a value is out of range, or `file` is missing for a given medium or set for another
+        kind.
     """
 
     kind: Kind = "smooth"
@@ -85,7 +86,7 @@ class Medium:
         grid_shape
             Grid points that are stored along each axis; a given medium must have this shape.
         periodic
-            Whether the grid leaves out the far sides, which are the near ones again.
+            Whether the box is periodic, so that the grid leaves out the far sides.
 
         Raises
         ------
@@ -101,7 +102,7 @@ class Medium:
         return lambda *x: self.mean * torch.exp(self.contrast * logarithm(*x))
 
     def parameters(self, grid_shape: Sequence[int]) -> dict[str, Any]:
-        """Return what the medium depends on, as JSON values."""
+        """Return the parameters that define the medium, as JSON values."""
         if self.kind == "given":
             digest = hashlib.sha256(self._read(tuple(grid_shape)).tobytes()).hexdigest()
             return {"kind": self.kind, "sha256": digest}

@@ -1,4 +1,4 @@
-"""Two-dimensional Navier-Stokes on the unit torus, in vorticity form: the FNO paper's data.
+"""Two-dimensional Navier-Stokes on the unit torus in vorticity form, the problem of the FNO paper.
 
 Shapes: B samples, T recorded times, H x W grid points (axis -2 is x, axis -1 is y), K = W // 2 + 1.
 """
@@ -17,7 +17,7 @@ from monarch_sciml.solvers.stepping import check_finite, progress_bar, record_sc
 
 Forcing = Callable[[Tensor, Tensor], Tensor] | Tensor | None
 
-_CHECK_EVERY = 100  # steps between two looks for NaN
+_CHECK_EVERY = 100  # steps between two checks for NaN
 
 
 def fno_forcing(x: Tensor, y: Tensor) -> Tensor:
@@ -30,8 +30,7 @@ def fno_forcing(x: Tensor, y: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor
-        The forcing at the points, dimensionless.
+    The forcing at the points, dimensionless.
     """
     phase = 2 * math.pi * (x + y)
     return 0.1 * (torch.sin(phase) + torch.cos(phase))
@@ -40,10 +39,10 @@ def fno_forcing(x: Tensor, y: Tensor) -> Tensor:
 class NavierStokes2d:
     """Integrate w_t + u·∇w = ν Δw + f, u = (ψ_y, −ψ_x), −Δψ = w on the unit torus.
 
-    Pseudo-spectral in space with real FFTs and the 2/3 rule; in time Heun's method on the nonlinear
-    term and Crank-Nicolson on the viscosity. The error is O(dt²). The nonlinear term is taken as
-    (∂xx − ∂yy)(u v) + ∂xy(v² − u²), four real transforms instead of the five of u·∇w; with the
-    2/3 rule on the factors and on the product the two are equal.
+    The solver is pseudo-spectral in space with real FFTs and the 2/3 rule, and uses in time Heun's
+    method for the nonlinear term and Crank-Nicolson for the viscosity. The error is O(dt²). The
+    nonlinear term is taken as (∂xx − ∂yy)(u v) + ∂xy(v² − u²), four real transforms instead of the
+    five of u·∇w; with the 2/3 rule on the factors and on the product the two are equal.
 
     Parameters
     ----------
@@ -52,11 +51,12 @@ class NavierStokes2d:
     viscosity
         Kinematic viscosity ν ≥ 0, dimensionless (1 / Reynolds number).
     forcing
-        Function of the coordinates (x, y), or its values (H, W), or None; constant in time.
+        Forcing f, constant in time: a function of the coordinates (x, y), its values (H, W), or
+        None.
     dtype
         torch.float32 or torch.float64.
     device
-        Where to integrate.
+        Device on which to integrate.
 
     Raises
     ------
@@ -66,11 +66,11 @@ class NavierStokes2d:
 
     Notes
     -----
-    Modes with 3|k| ≥ N along an axis take no part in the nonlinear term; they decay by viscosity.
-    The original solver (Euler in place of Heun, a full complex FFT, the 2/3 rule on the product
-    only) needs dt = 1e-4 where this one takes 1e-2 (ν = 1e-3, 64², error 8e-7 at t = 5 in float64,
-    1e-5 in float32). The step must resolve the advection (CFL): for ν ≤ 1e-4 at 128², 1e-2
-    diverges and 2.5e-3 does not. One step costs 8 real FFTs a sample.
+    Modes with 3|k| ≥ N along an axis do not enter the nonlinear term and decay by viscosity. The
+    original solver (Euler in place of Heun, a full complex FFT, the 2/3 rule on the product only)
+    needs dt = 1e-4 where this one takes 1e-2 (ν = 1e-3, 64², error 8e-7 at t = 5 in float64, 1e-5
+    in float32). The step must resolve the advection (CFL): for ν ≤ 1e-4 at 128², 1e-2 diverges and
+    2.5e-3 does not. One step costs 8 real FFTs for each sample.
 
     References
     ----------
@@ -191,19 +191,20 @@ class NavierStokes2d:
         dt
             Largest time step; each interval between records takes a whole number of equal steps.
         t_end, n_record
-            Record at the n_record (default 1) times t_end / n_record, ..., t_end. The initial
-            state is not among them.
+            The solution is recorded at the n_record (default 1) times t_end / n_record, ..., t_end,
+            without the initial state.
         record_times
-            Or: increasing times ≥ 0, in place of `t_end` and `n_record`; 0 records `w0` itself.
+            Increasing times ≥ 0 to record at, instead of `t_end` and `n_record`. Time 0 records
+            `w0` itself.
         progress
-            Show a bar that counts time steps; or a function, called after each step with the share
-            of the whole that it is.
+            Whether to show a bar that counts time steps, or a function that is called after each
+            step with the fraction of the work done by it.
 
         Returns
         -------
-        trajectories : Tensor
+        trajectories
             Vorticity (B, T, H, W), dtype and device of the solver.
-        times : Tensor
+        times
             Recorded times (T,), float64, dimensionless.
 
         Raises
@@ -271,9 +272,9 @@ def solve_navier_stokes(
 
     Returns
     -------
-    trajectories : Tensor
+    trajectories
         Vorticity (B, T, H, W).
-    times : Tensor
+    times
         Recorded times (T,), float64.
 
     Raises

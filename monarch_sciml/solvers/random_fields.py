@@ -47,14 +47,14 @@ def gaussian_random_field(
 
     Returns
     -------
-    Tensor
-        Fields (n_samples, *grid_shape), dimensionless. With the default values their standard
-        deviation over the grid and the samples is 0.263 in two dimensions.
+    Fields (n_samples, *grid_shape), dimensionless. With the default values their standard deviation
+    over the grid and the samples is 0.263 in two dimensions.
 
     Notes
     -----
     The FNO authors' script draws the noise with torch.randn(dtype=cfloat), which since torch 1.7
-    has variance 1/2 in each part; the published files predate that, and so do these amplitudes.
+    has variance 1/2 in each part. The amplitudes here are those of the published files, which are
+    older and have variance 1.
 
     References
     ----------
@@ -117,8 +117,7 @@ def cosine_random_field(
 
     Returns
     -------
-    Tensor
-        Fields (n_samples, *grid_shape), float64, dimensionless.
+    Fields (n_samples, *grid_shape), float64, dimensionless.
 
     Raises
     ------
@@ -127,8 +126,8 @@ def cosine_random_field(
 
     Notes
     -----
-    The mode k = 0 is left out, as in the FNO authors' script; the covariance as their paper writes
-    it would keep it. Cost of a sample: d products of matrices n x K.
+    The mode k = 0 is left out, as in the FNO authors' script, although the covariance in their
+    paper includes it. A sample costs d products of matrices n x K.
 
     References
     ----------
@@ -156,7 +155,9 @@ def cosine_random_field(
 
 
 def _deviations(n_modes: int, n_axes: int, alpha: float, tau: float) -> Tensor:
-    """Standard deviations (K, ..., K) of the coefficients, the mean's zero."""
+    """Return the standard deviations (K, ..., K) of the coefficients, which is zero for the
+    mean.
+    """
     squared = squared_modes([range(n_modes)] * n_axes)
     deviations = (math.pi**2 * squared + tau**2) ** (-alpha / 2)
     deviations[(0,) * n_axes] = 0.0
@@ -164,7 +165,7 @@ def _deviations(n_modes: int, n_axes: int, alpha: float, tau: float) -> Tensor:
 
 
 def _cosines(size: int, n_modes: int) -> Tensor:
-    """Orthonormal cosines (n, K) at the nodes of [0, 1]."""
+    """Return orthonormal cosines (n, K) at the nodes of [0, 1]."""
     x = torch.linspace(0.0, 1.0, size, dtype=torch.float64)
     values = torch.cos(math.pi * x[:, None] * torch.arange(n_modes, dtype=torch.float64))
     values[:, 1:] *= math.sqrt(2)

@@ -39,8 +39,7 @@ def random_sine_series(
 
     Returns
     -------
-    Tensor
-        Coefficients (m1, ..., md), float64, dimensionless.
+    Coefficients (m1, ..., md), float64, dimensionless.
 
     Examples
     --------
@@ -71,8 +70,7 @@ def evaluate_series(
 
     Returns
     -------
-    Tensor
-        Values (..., p1, ..., pd), float64. Sines are exactly zero where a coordinate is whole.
+    Values (..., p1, ..., pd), float64. Sines are exactly zero where a coordinate is whole.
 
     Raises
     ------
@@ -113,8 +111,7 @@ def random_periodic_series(
 
     Returns
     -------
-    Tensor
-        Coefficients (2 m1 + 1, ..., 2 md + 1), complex128, from −m to m along each axis.
+    Coefficients (2 m1 + 1, ..., 2 md + 1), complex128, from −m to m along each axis.
     """
     shape = [positive_int("n_modes", n) for n in n_modes]
     squared = squared_modes([range(-n, n + 1) for n in shape])
@@ -137,8 +134,7 @@ def evaluate_periodic_series(coefficients: Tensor, points: Sequence[Tensor]) -> 
 
     Returns
     -------
-    Tensor
-        Values (..., p1, ..., pd), float64.
+    Values (..., p1, ..., pd), float64.
     """
     values = coefficients
     for x in points:
@@ -152,7 +148,7 @@ def evaluate_periodic_series(coefficients: Tensor, points: Sequence[Tensor]) -> 
 
 
 def _waves(x: Tensor, n_modes: int, kind: Kind) -> Tensor:
-    """Waves (m, p) at the points (p,)."""
+    """Return the waves (m, p) at the points (p,)."""
     phase = torch.arange(1, n_modes + 1, dtype=torch.float64)[:, None] * x.double()
     if kind == "cosine":
         return torch.cos(math.pi * phase)

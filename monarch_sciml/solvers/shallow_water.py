@@ -23,15 +23,15 @@ _DRY = 1e-8  # share of the largest depth below which water stands still
 class ShallowWater:
     """Integrate the shallow-water equations in the unit interval or square between walls.
 
-    h_t + ∇·(h u) = 0, (h u)_t + ∇·(h u ⊗ u + g h² I / 2) = −g h ∇z, u·n = 0 on the walls.
-    Finite volumes with the hydrostatic reconstruction: a lake at rest stays at rest, the depth
-    stays positive or zero, the water's volume is kept. Linear reconstruction with minmod slopes,
-    the HLLC flux, and two stages of Heun's method for each step.
+    h_t + ∇·(h u) = 0, (h u)_t + ∇·(h u ⊗ u + g h² I / 2) = −g h ∇z, u·n = 0 on the walls. The
+    solver uses finite volumes with the hydrostatic reconstruction: a lake at rest stays at rest,
+    the depth stays positive or zero, and the volume of the water is conserved. Slopes are limited
+    by minmod, the flux is HLLC, and each step consists of two stages of Heun's method.
 
     Parameters
     ----------
     floor
-        z at the centres of the cells, (N,) or (N, N), in units of length.
+        Height z of the floor at the centres of the cells, (N,) or (N, N), in units of length.
     gravity
         g, positive.
 
@@ -43,8 +43,8 @@ class ShallowWater:
 
     Notes
     -----
-    Order 2 for smooth solutions, order 1 at bores and shores. Every sample has time steps of its
-    own, so that it does not depend on the others of its batch.
+    The order is 2 for smooth solutions and 1 at bores and shores. Every sample has its own time
+    steps, so that it does not depend on the other samples of its batch.
 
     References
     ----------
@@ -88,18 +88,19 @@ class ShallowWater:
         depth
             Initial depth h ≥ 0 in the cells, (B, N) or (B, N, N), in units of length.
         discharge
-            Initial discharge (B, d, N) or (B, d, N, N); None: at rest.
+            Initial discharge (B, d, N) or (B, d, N, N). None is water at rest.
         t_end, n_record, record_times
-            As in `NavierStokes2d.solve`.
+            The arguments of `NavierStokes2d.solve` with the same meaning.
         progress
-            Show a bar, or call this function with the share of the time that has passed.
+            Whether to show a bar, or a function that is called with the fraction of the time that
+            has passed.
 
         Returns
         -------
-        fields : Tensor
+        fields
             Depth and the d components of the discharge (B, T, 1 + d, N) or (B, T, 1 + d, N, N),
             float64.
-        times : Tensor
+        times
             Recorded times (T,), float64.
 
         Raises
@@ -138,7 +139,7 @@ class ShallowWater:
         return np.ascontiguousarray(both.transpose(0, 1).numpy())
 
     def _until(self, state: Array, duration: float) -> Array:
-        """Advance every sample by `duration` in steps of its own."""
+        """Advance every sample by `duration` in its own time steps."""
         left = np.full(state.shape[1], duration)
         while (left > 0).any():
             dt = np.minimum(left, _COURANT / (self.n_cells * self._fastest(state)))

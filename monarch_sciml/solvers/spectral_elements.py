@@ -45,7 +45,7 @@ class SpectralElements:
         element by a share of 1e-9, so that a medium may jump where two elements meet.
     sharing
         Sparse matrix (L, N) from values at the nodes to values at the local nodes; its transpose
-        adds what shares a node.
+        adds up the values of the local nodes at each node.
     derivative
         Sparse matrix (L, N) from values at the nodes to the derivative at the local nodes.
 
@@ -83,7 +83,8 @@ class SpectralElements:
 
     @property
     def largest_eigenvalue(self) -> float:
-        """Bound of ∫ u_x² / ∫ u² over the functions of these elements, by their quadrature.
+        """Return a bound of ∫ u_x² / ∫ u² over the functions of these elements, by their
+        quadrature.
 
         The largest eigenvalue of one element alone bounds that of all elements joined.
         """

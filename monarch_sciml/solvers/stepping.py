@@ -1,4 +1,4 @@
-"""What every time-stepping solver shares: record times, the look for NaN, the progress bar."""
+"""Record times, the check for NaN and the progress bar of all time-stepping solvers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_finite(state: Tensor, time: float, dt: float) -> None:
 def progress_bar(
     total: int, shown: bool | Callable[[float], object], *, name: str
 ) -> Iterator[Callable[[], object]]:
-    """Yield the function that counts one step; a callable `shown` is told each step's share."""
+    """Yield a function that counts one step; a callable `shown` gets the fraction of each step."""
     if callable(shown):
         yield lambda: shown(1 / total)
     elif not shown:

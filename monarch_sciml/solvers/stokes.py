@@ -1,4 +1,4 @@
-"""Stokes' second problem: the layer of fluid above a wall that swings in its own plane.
+"""Stokes' second problem, the layer of fluid above a wall that oscillates in its own plane.
 
 Shapes: B samples, T times, Y points.
 """
@@ -26,8 +26,8 @@ def stokes_second(
 ) -> tuple[Tensor, Tensor]:
     """Evaluate the solution of U_t = ν U_yy above the wall U(0, t) = U0 cos(ωt).
 
-    U = U0 exp(−ky) cos(ky − ωt), k = √(ω / 2ν): the periodic solution in the half space, seen on
-    the points `y`.
+    U = U0 exp(−ky) cos(ky − ωt), k = √(ω / 2ν), is the periodic solution in the half space. It is
+    evaluated at the points `y`.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ def stokes_second(
 
     Returns
     -------
-    fields : Tensor
+    fields
         U (B, T, Y), float64, dimensionless.
-    times : Tensor
+    times
         Recorded times (T,), float64.
 
     Raises

@@ -1,4 +1,4 @@
-"""The wave equation in a box whose walls hold it fast, by its exact series of sines.
+"""The wave equation in a box with zero displacement at its walls, by its exact series of sines.
 
 Shapes: B samples, T recorded times, d axes with m modes and p points each.
 """
@@ -27,8 +27,8 @@ def solve_wave(
 ) -> tuple[Tensor, Tensor]:
     """Evaluate the solution of u_tt = c² Δu in the unit box, u = 0 on the walls, u_t = 0 at t = 0.
 
-    Each mode sin(π m1 x1) ... sin(π md xd) swings as cos(ω t), ω = π c |m|: the solution is exact
-    for an initial displacement that is a finite series of sines.
+    Each mode sin(π m1 x1) ... sin(π md xd) oscillates as cos(ω t), ω = π c |m|. The solution is
+    exact, because the initial displacement is a finite series of sines.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ def solve_wave(
 
     Returns
     -------
-    fields : Tensor
+    fields
         Displacement and velocity (B, T, 2, p1, ..., pd), float64.
-    times : Tensor
+    times
         Recorded times (T,), float64.
 
     Raises
@@ -56,7 +56,8 @@ def solve_wave(
 
     Notes
     -----
-    The energy ∫ (u_t² + c² |∇u|²) dx is constant. Cost: a matrix product along each axis, a frame.
+    The energy ∫ (u_t² + c² |∇u|²) dx is constant. The cost is one matrix product along each axis
+    for each frame.
 
     Examples
     --------

@@ -33,8 +33,8 @@ Force = Callable[[float], Tensor]
 class WaveInMedium:
     """Integrate u_tt = ∇·(c² ∇u) − γ u³ in the unit interval or square.
 
-    Spectral elements of degree 4 in space, so that a medium may jump where elements meet; the
-    classical Runge-Kutta method of order 4 in time.
+    The solver uses spectral elements of degree 4 in space, so that the medium may jump where
+    elements meet, and the classical Runge-Kutta method of order 4 in time.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ class WaveInMedium:
     Notes
     -----
     A smooth solution converges with order 4 and better in the width of the elements. Unless the
-    sides absorb, the energy ∫ u_t²/2 + c² |∇u|²/2 + γ u⁴/4 is kept up to the error of the steps.
-    Cost of a step: 4 products with a sparse matrix of about 9 d entries a node.
+    sides absorb, the energy ∫ u_t²/2 + c² |∇u|²/2 + γ u⁴/4 is kept up to the error of the steps. A
+    step costs 4 products with a sparse matrix of about 9 d entries for each node.
 
     References
     ----------
@@ -179,21 +179,22 @@ class WaveInMedium:
         u0
             Initial displacement (B, N) or (B, N, N) at the nodes.
         velocity
-            Initial velocity of the same shape; None: at rest.
+            Initial velocity of the same shape. None is zero.
         dt
-            Largest time step, at most `largest_dt`; None takes 0.9 of that.
+            Largest time step, at most `largest_dt`. None takes 0.9 times `largest_dt`.
         t_end, n_record, record_times
-            As in `NavierStokes2d.solve`.
+            The arguments of `NavierStokes2d.solve` with the same meaning.
         force
             Function of the time that returns a force at the nodes, (N,) or (N, N).
         progress
-            Show a bar, or call this function with the share of the work done by each step.
+            Whether to show a bar, or a function that is called after each step with the fraction of
+            the work done by it.
 
         Returns
         -------
-        fields : Tensor
+        fields
             Displacement and velocity (B, T, 2, N) or (B, T, 2, N, N), float64.
-        times : Tensor
+        times
             Recorded times (T,), float64.
 
         Raises
@@ -235,13 +236,13 @@ class WaveInMedium:
         Parameters
         ----------
         n_modes
-            How many, from the lowest frequency on.
+            Number of functions to return, from the lowest frequency on.
 
         Returns
         -------
-        frequencies : Tensor
+        frequencies
             ω (n_modes,), ascending, in radians per unit of time.
-        functions : Tensor
+        functions
             φ (n_modes, N) or (n_modes, N, N) at the nodes, mean square 1, up to their sign.
 
         Raises
@@ -268,7 +269,9 @@ class WaveInMedium:
         return torch.from_numpy(frequencies), torch.from_numpy(functions.reshape(-1, *grid))
 
     def check_dt(self, dt: float | None) -> float:
-        """Return the largest step to take (None: the usual); ValueError when it is not stable."""
+        """Return the largest step to take, the default if it is None; ValueError if it is not
+        stable.
+        """
         if dt is None:
             return _DEFAULT * self.largest_dt
         dt = positive_number("dt", dt)

@@ -89,8 +89,7 @@ def compare_networks(
 
     Returns
     -------
-    str
-        The table as text, and the path of the report; nothing in further processes of the job.
+    The table as text, and the path of the report; nothing in further processes of the job.
     """
     # YAML reads a name like 64 as a number
     networks, evaluate_on = _named(networks), _named(evaluate_on)

@@ -68,9 +68,8 @@ def evaluate_run(
 
     Returns
     -------
-    str
-        A table: mean, spread and range over the trajectories or volumes of each metric;
-        nothing in further processes of the job.
+    A table: mean, spread and range over the trajectories or volumes of each metric; nothing in
+    further processes of the job.
 
     Raises
     ------

@@ -64,8 +64,7 @@ def train_network(
 
     Returns
     -------
-    str
-        A table of the test metrics and the paths; nothing in further processes of the job.
+    A table of the test metrics and the paths; nothing in further processes of the job.
 
     Raises
     ------

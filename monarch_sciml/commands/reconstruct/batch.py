@@ -37,8 +37,7 @@ def reconstruct_all(plan: Plan, settings: Settings, ranks: Ranks) -> str:
 
     Returns
     -------
-    str
-        Tables over the files; empty in all processes but the first.
+    Tables over the files; empty in all processes but the first.
 
     Raises
     ------

@@ -30,8 +30,7 @@ def reconstruct(
 
     Returns
     -------
-    str
-        What was done, and a table of errors (if there is a reference) and times.
+    What was done, and a table of errors (if there is a reference) and times.
 
     Raises
     ------

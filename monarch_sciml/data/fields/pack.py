@@ -65,8 +65,7 @@ def pack(
 
     Returns
     -------
-    Path
-        The file.
+    The file.
 
     Raises
     ------

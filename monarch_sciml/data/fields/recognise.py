@@ -119,10 +119,9 @@ def describe_fields(
 
     Returns
     -------
-    dict
-        Plain values: `format`, `path`, `size_bytes`, `fields`, `n_samples`, `n_times`,
-        `time_range`, `dt`, `grid_shape`, `domain_extent`, `boundary`, and what the format adds: for
-        arrays `reading`, the axes of each, and `notes`.
+    Plain values: `format`, `path`, `size_bytes`, `fields`, `n_samples`, `n_times`, `time_range`,
+    `dt`, `grid_shape`, `domain_extent`, `boundary`, and what the format adds: for arrays `reading`,
+    the axes of each, and `notes`.
 
     Raises
     ------

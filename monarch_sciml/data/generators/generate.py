@@ -119,8 +119,7 @@ def generate(
 
     Returns
     -------
-    Path
-        The file that was made.
+    The file that was made.
 
     Raises
     ------

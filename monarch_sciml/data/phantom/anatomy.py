@@ -132,8 +132,7 @@ def sample(anatomy: Anatomy, points: torch.Tensor) -> torch.Tensor:
 
     Returns
     -------
-    torch.Tensor
-        (5, ...), the channels of `Anatomy.volumes`.
+    (5, ...), the channels of `Anatomy.volumes`.
     """
     size = torch.tensor(anatomy.volumes.shape[1:], dtype=torch.float32)
     unit = 2 * (points + anatomy.origin) / (size - 1) - 1  # -1..1 from first to last voxel
@@ -159,8 +158,7 @@ def tissue_signals(contrast: str, rng: np.random.Generator) -> dict[str, float]:
 
     Returns
     -------
-    dict
-        Signal of grey matter, white matter, fluid, fat, bone and lesion, dimensionless.
+    Signal of grey matter, white matter, fluid, fat, bone and lesion, dimensionless.
     """
     one_of("contrast", contrast, CONTRASTS)
     if contrast == "T1" and rng.random() < 0.5:

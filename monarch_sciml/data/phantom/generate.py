@@ -67,9 +67,8 @@ def generate_scans(
 
     Returns
     -------
-    Path
-        The folder. Files that were there already, made with the same settings and seed, are kept; a
-        file appears only when it is complete, so that an interrupted run can be repeated.
+    The folder. Files that were there already, made with the same settings and seed, are kept; a
+    file appears only when it is complete, so that an interrupted run can be repeated.
 
     Raises
     ------

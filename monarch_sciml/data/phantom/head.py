@@ -56,8 +56,7 @@ def slice_points(
 
     Returns
     -------
-    tuple
-        Positions (s, K, K, 3) in the scanner in mm, and `pixel_mm` and `gap_mm`.
+    Positions (s, K, K, 3) in the scanner in mm, and `pixel_mm` and `gap_mm`.
     """
     view = ORIENTATIONS[orientation]
     extents = (HEAD_EXTENT[view.rows[0]], HEAD_EXTENT[view.columns[0]])
@@ -97,9 +96,8 @@ def head_image(
 
     Returns
     -------
-    tuple
-        (s, I, J), magnitude in the unit of `signals`, and (s, I, J) bool, where the head is: brain,
-        bone and scalp with everything they enclose.
+    (s, I, J), magnitude in the unit of `signals`, and (s, I, J) bool, where the head is: brain,
+    bone and scalp with everything they enclose.
     """
     where = _deformed(points, rng)  # (s, K, K, 3)
     fine_where = refine(np.moveaxis(where, -1, 0), grid_shape).movedim(0, -1)  # (s, I, J, 3)

@@ -50,9 +50,8 @@ def read_coil_maps(
 
     Returns
     -------
-    torch.Tensor
-        (s, c, H, W), or (s, M, c, H, W) where `n_maps` is above 1; complex64, dimensionless, s the
-        number of `slices`.
+    (s, c, H, W), or (s, M, c, H, W) where `n_maps` is above 1; complex64, dimensionless, s the
+    number of `slices`.
 
     Raises
     ------

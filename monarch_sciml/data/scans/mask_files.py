@@ -33,8 +33,7 @@ def read_mask(
 
     Returns
     -------
-    torch.Tensor
-        (H, W), or (s, H, W) of the slices, bool.
+    (H, W), or (s, H, W) of the slices, bool.
 
     Raises
     ------

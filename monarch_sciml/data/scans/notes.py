@@ -25,11 +25,10 @@ def suspicions(scan: Scan) -> list[str]:
 
     Returns
     -------
-    list of str
-        Dead coils (energy below 1e-8 of the average coil's) by number; more coils than rows or
-        columns, as a coil axis in the wrong place has; less than a tenth of the energy in the
-        central half of H and W, as k-space with its origin at the corner or an image has; a peak of
-        k-space that is not in its centre. Empty when all is well.
+    Dead coils (energy below 1e-8 of the average coil's) by number; more coils than rows or columns,
+    as a coil axis in the wrong place has; less than a tenth of the energy in the central half of H
+    and W, as k-space with its origin at the corner or an image has; a peak of k-space that is not
+    in its centre. Empty when all is well.
     """
     coils, plane = torch.zeros(scan.n_coils), torch.zeros(scan.matrix)
     for kspace in scan.kspace:  # slice by slice, to need no second volume

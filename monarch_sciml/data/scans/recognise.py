@@ -185,14 +185,13 @@ def describe_scan(
 
     Returns
     -------
-    dict
-        `file`, `format`, `slices`, `coils`, `matrix` (H, W), `dtype` (on disk), `acquisition`,
-        `contrasts`, `repetitions`, `acceleration` (achieved, of the middle slice), `calibration`,
-        `fully_sampled`, `padding`, `row_padding`, `transformed` (axes in image space already),
-        `separate_calibration` (size of the calibration region with the lines beside the image, or
-        None without such), `readouts` (how many of each kind),
-        `voxel_size`, `phase_correction` (by slice, of EPI), `reference` (name and shape, or None),
-        `coil_maps` (bool), `masks` (names of stored ones), `notes`.
+    `file`, `format`, `slices`, `coils`, `matrix` (H, W), `dtype` (on disk), `acquisition`,
+    `contrasts`, `repetitions`, `acceleration` (achieved, of the middle slice), `calibration`,
+    `fully_sampled`, `padding`, `row_padding`, `transformed` (axes in image space already),
+    `separate_calibration` (size of the calibration region with the lines beside the image, or None
+    without such), `readouts` (how many of each kind), `voxel_size`, `phase_correction` (by slice,
+    of EPI), `reference` (name and shape, or None), `coil_maps` (bool), `masks` (names of stored
+    ones), `notes`.
 
     Raises
     ------

@@ -26,8 +26,7 @@ def coil_combined(kspace: Tensor, maps: Tensor) -> Tensor:
 
     Returns
     -------
-    torch.Tensor
-        (..., H, W), complex, unit of k-space.
+    (..., H, W), complex, unit of k-space.
     """
     return combine_map_sets(combine(ifft2c(kspace).unsqueeze(-4), maps))
 
@@ -64,8 +63,7 @@ def reference_image(kspace: Tensor, maps: Tensor, phase_maps: Tensor | None = No
 
     Returns
     -------
-    torch.Tensor
-        (H, W), complex, unit of k-space, noise included.
+    (H, W), complex, unit of k-space, noise included.
     """
     image = coil_combined(kspace, maps)
     holes = unsupported(kspace, maps)

@@ -29,8 +29,7 @@ def acquired_samples(kspace: torch.Tensor) -> torch.Tensor:
 
     Returns
     -------
-    torch.Tensor
-        (H, W) bool when every slice has the same pattern, otherwise (s, H, W).
+    (H, W) bool when every slice has the same pattern, otherwise (s, H, W).
     """
     pattern = (kspace != 0).any(dim=1)  # (s, c, H, W) -> (s, H, W)
     alike = len(pattern) and bool((pattern == pattern[:1]).all())

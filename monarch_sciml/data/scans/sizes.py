@@ -93,9 +93,8 @@ class SizeRules:
 
         Returns
         -------
-        tuple
-            The scan without maps, with a complex `target` of its matrix in the new one; and the
-            maps. The mask is 1 where the nearest sample of the old k-space was acquired.
+        The scan without maps, with a complex `target` of its matrix in the new one; and the maps.
+        The mask is 1 where the nearest sample of the old k-space was acquired.
 
         Raises
         ------

@@ -52,8 +52,7 @@ def save(figure: Figure, path: str | Path, *, overwrite: bool = False) -> Path:
 
     Returns
     -------
-    Path
-        `path`.
+    `path`.
 
     Raises
     ------

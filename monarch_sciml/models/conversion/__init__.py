@@ -1,1 +1,1 @@
-"""Conversion of dense layers to structured ones and back: what, how, and what is carried over."""
+"""Conversion of dense layers to structured ones and back, with the state of an optimiser."""

@@ -1,4 +1,4 @@
-"""The kinds of dense layers that are one matrix along one axis, and how they are made again.
+"""The kinds of dense layers that multiply one axis by one matrix, and functions to build them.
 
 Letters: n_in and n_out channels, d axes of a convolution.
 """
@@ -24,11 +24,13 @@ class DenseKind:
     name
         Name of the class.
     matches
-        Whether a module is of this kind; subclasses with a function of their own are not.
+        Function that returns whether a module is of this kind. Subclasses that compute something
+        else are not.
     to_matrix, from_matrix
-        Between the layer's `weight` (or anything of its shape) and the matrix (n_out, n_in).
+        Functions that turn the layer's `weight` (or a tensor of its shape) into the matrix (n_out,
+        n_in) and back.
     build
-        Makes an empty layer: n_in, n_out, bias, and device and dtype by name.
+        Function that makes an empty layer from n_in, n_out and bias, with device and dtype by name.
     channel_axis
         Axis of the input that the matrix multiplies.
     """
@@ -102,7 +104,7 @@ def kind_of(module: nn.Module) -> DenseKind | None:
 
 
 def matrix_of(module: nn.Module) -> Tensor:
-    """Return the matrix (n_out, n_in) of a dense layer, without its history."""
+    """Return the matrix (n_out, n_in) of a dense layer, detached from the graph."""
     kind = kind_of(module)
     assert kind is not None, "the caller has asked for its kind"
     return kind.to_matrix(module.get_parameter("weight").detach())
@@ -121,7 +123,9 @@ def as_linear(module: nn.Module) -> nn.Linear:
 
 
 def dense_again(layer: StructuredLinear) -> nn.Module:
-    """Return the dense layer of the kind that a structured layer replaced, with its function."""
+    """Return a dense layer of the same function and of the kind that a structured layer
+    replaced.
+    """
     kind = KINDS.get(layer.origin, KINDS["Linear"])
     factor = next(iter(layer.factors().values()))
     place = {"device": factor.device, "dtype": factor.dtype}

@@ -5,8 +5,8 @@ first moments (momentum) are mapped exactly from dense to structured:
 
 .. math:: g_\theta = \langle G, \partial M / \partial \theta \rangle.
 
-Back, G is known only as far as the factors saw it. For a slice M = L R of a Monarch matrix that is
-its projection on the tangent space,
+In the other direction, the factors determine only a part of G. For a slice M = L R of a Monarch
+matrix that part is its projection on the tangent space,
 
 .. math:: G_T = P_L G + G P_R - P_L G P_R, \quad P_L G = L (L^T L)^+ g_R, \quad
           G P_R = g_L (R R^T)^+ R .
@@ -68,15 +68,15 @@ def carry_state(
     Parameters
     ----------
     optimizer
-        Changed in place: groups and state.
+        The optimiser, whose groups and state are changed in place.
     pairs
-        Old layer and the new one that replaces it.
+        Pairs of an old layer and the new one that replaces it.
     names
         Name of every old layer.
 
     Returns
     -------
-    Names of layers whose state could not be mapped and starts afresh.
+    Names of the layers whose state could not be mapped and starts from zero.
     """
     dropped: list[str] = []
     for old, new in pairs.items():
@@ -99,7 +99,7 @@ def carry_state(
 def mapped_state(
     old: nn.Module, new: nn.Module, state: Mapping[int, Mapping[str, Any]]
 ) -> dict[nn.Parameter, dict[str, Any]]:
-    """Return the state of every factor, or of the dense weight; empty where it is not known how."""
+    """Return the state of every factor, or of the dense weight; empty if no mapping is known."""
     if isinstance(new, StructuredLinear) and (kind := kind_of(old)) is not None:
         entries = state.get(id(old.get_parameter("weight")), {})
         result: dict[nn.Parameter, dict[str, Any]] = {p: {} for p in new.factors().values()}
@@ -131,7 +131,7 @@ def mapped_state(
 
 
 def factor_moments(layer: StructuredLinear, dense: Tensor, *, squares: bool) -> dict[str, Tensor]:
-    """Return what a moment (n_out, n_in) of the dense matrix is for each factor.
+    """Return the moment of each factor that follows from one (n_out, n_in) of the dense matrix.
 
     The products are linear in every factor, so <dense, M> differentiated by one of them, the others
     squared for second moments, is the mapped moment.
@@ -152,7 +152,7 @@ def factor_moments(layer: StructuredLinear, dense: Tensor, *, squares: bool) -> 
 
 
 class _Dense(nn.Module):
-    """A layer that is called for its matrix."""
+    """A module that returns the matrix of a layer."""
 
     def __init__(self, layer: StructuredLinear) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class _Dense(nn.Module):
 def dense_moments(
     layer: StructuredLinear, moments: Mapping[str, Tensor], *, squares: bool
 ) -> Tensor | None:
-    """Return the moment (n_out, n_in) of the dense matrix, None where it is not known how."""
+    """Return the moment (n_out, n_in) of the dense matrix; None if no mapping is known."""
     if isinstance(layer, BlockDiagonalLinear):
         dense = torch.block_diag(*moments["blocks"])
         if squares:  # entries off the blocks have not been seen: the mean keeps their steps small

@@ -1,4 +1,4 @@
-"""Which dense layers of a model become structured, and what they become."""
+"""Choose the dense layers of a model that are converted, and their structured replacements."""
 
 from __future__ import annotations
 
@@ -36,31 +36,36 @@ class LinearConversion:
     Attributes
     ----------
     structure
-        "monarch", or a rival: "low_rank", "block_diagonal", "kronecker", "butterfly".
+        "monarch", or another structure: "low_rank", "block_diagonal", "kronecker", "butterfly".
     parameters
         Largest number of parameters of a structured matrix divided by that of the dense one. The
         largest layer below it is taken; a layer that is too small for that stays dense.
     n_blocks
-        Blocks of every layer, or a mapping from name pattern to blocks, of which the first that
-        fits a layer counts. None takes the default of the structure (4 for Monarch).
+        Number of blocks of every layer, or a mapping from name patterns to numbers of blocks, of
+        which the first matching pattern decides. None takes the default of the structure (4 for
+        Monarch).
     rank
         Rank of the slices (Monarch), rank (low rank) or number of terms (Kronecker), or a mapping
-        from name pattern to that; lowered where a layer is smaller. None follows from `parameters`.
+        from name patterns to such numbers. It is lowered for layers that are too small for it. None
+        derives it from `parameters`.
     order
-        Order of the outputs of Monarch layers, "strided" or "contiguous"; see `MonarchLinear`.
+        Order of the outputs of Monarch layers, "strided" or "contiguous", as in `MonarchLinear`.
     include
-        Which layers: a pattern of names as "*.mlp.*", several of them, or a function of name and
-        module. None takes all but heads and tied layers, which are converted only on request.
+        The layers to convert: a pattern of names such as "*.mlp.*", several patterns, or a function
+        of name and module. None takes all but heads and tied layers, which are converted only on
+        request.
     exclude
-        Which layers to leave dense, in the same form.
+        The layers to leave dense, in the form of `include`.
     min_features
-        Smallest size, of both sides, of a layer to be converted.
+        Least number of inputs and least number of outputs of a layer that is converted.
     start
-        "project": the structured matrix nearest to the dense one. "random": fresh factors, to train
-        from scratch, whose product has the variance of the dense matrix.
+        Initial value of the structured matrix. "project" takes the one nearest to the dense matrix.
+        "random" draws factors whose product has the variance of the dense matrix, to train from
+        scratch.
     faster_at
-        Leave a layer dense unless the structured one is measured to be faster, forward and
-        backward, for that many vectors at once (samples times tokens). None does not measure.
+        Number of vectors (samples times tokens) for which the structured layer must be faster than
+        the dense one in a measurement of forward and backward pass; otherwise the layer stays
+        dense. None measures nothing.
     """
 
     structure: Structure = "monarch"
@@ -88,7 +93,9 @@ class LinearConversion:
             positive_int("rank", rank)
 
     def options(self, name: str, n_in: int, n_out: int) -> dict[str, Any] | None:
-        """Return the arguments of the layer of that name and size; None when it is too small."""
+        """Return the arguments of the structured layer of this name and size; None if it is too
+        small.
+        """
         given: dict[str, Any] = {}
         if (blocks := _for_layer(self.n_blocks, name)) is not None:
             given["n_blocks"] = blocks
@@ -105,7 +112,9 @@ class LinearConversion:
         options: Mapping[str, Any],
         moments: Tensor | None = None,
     ) -> StructuredLinear:
-        """Return the structured layer in place of a dense one, bias and frozen weights kept."""
+        """Return the structured layer that replaces a dense one, with its bias and frozen
+        weights.
+        """
         kind = kind_of(module)
         assert kind is not None, "the plan holds dense layers only"
         weight = module.get_parameter("weight")
@@ -131,16 +140,17 @@ class LinearConversion:
 
 @dataclass(frozen=True)
 class PlannedLayer:
-    """One dense layer of a model, and what is to become of it.
+    """Describe one dense layer of a model and the structured layer that is to replace it.
 
     Attributes
     ----------
     name, module
-        The layer; a projection inside of an nn.MultiheadAttention has the name that it is given.
+        The name of the layer and the layer. A projection inside of an nn.MultiheadAttention has the
+        name that it gets in the unpacked attention.
     options
         Arguments of the structured layer, or None for a layer that stays dense.
     reason
-        Why it stays dense.
+        Reason why the layer stays dense.
     partners
         Names of the other layers that share its weight.
     attention
@@ -156,7 +166,7 @@ class PlannedLayer:
 
 
 def plan_conversion(model: nn.Module, conversion: LinearConversion) -> list[PlannedLayer]:
-    """Return every dense layer of a model and what `monarchize` would make of it.
+    """Return every dense layer of a model with the replacement that `monarchize` would make.
 
     Raises
     ------
@@ -232,7 +242,7 @@ def _planned(
 def _dense_layers(model: nn.Module) -> dict[str, tuple[nn.Module, UnpackedAttention | None]]:
     """Return every dense layer by name, the projections of each nn.MultiheadAttention among them.
 
-    The latter come with the unpacked attention that holds them.
+    Each projection comes with the unpacked attention that holds it.
     """
     found: dict[str, tuple[nn.Module, UnpackedAttention | None]] = {}
     inside: set[nn.Module] = set()
@@ -252,7 +262,7 @@ def _dense_layers(model: nn.Module) -> dict[str, tuple[nn.Module, UnpackedAttent
 
 
 def _partners(model: nn.Module, layers: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
-    """Return, for each layer whose weight others hold as well, the names of those."""
+    """Return, for each layer that shares its weight, the names of the other layers that hold it."""
     holders: dict[int, list[str]] = {}
     for name, module in model.named_modules():
         for parameter in module._parameters.values():
@@ -305,7 +315,7 @@ def _check_patterns(option: str, choice: Choice | None, layers: Mapping[str, nn.
 
 
 def _for_layer(value: Any, name: str) -> Any:
-    """Return the value of the first pattern that fits, or the one value of all layers."""
+    """Return the value of the first matching pattern, or the single value of all layers."""
     if not isinstance(value, Mapping):
         return value
     return next((v for pattern, v in value.items() if fnmatchcase(name, pattern)), None)

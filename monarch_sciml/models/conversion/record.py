@@ -1,4 +1,4 @@
-"""What a converted model consists of: a table to read, and a record that rebuilds its structure."""
+"""A table that shows the structured layers of a model, and a record from which to rebuild them."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _ABOUT = ("class", "origin", "shares", "guided")
 
 @dataclass(frozen=True)
 class TableRow:
-    """One layer of a conversion.
+    """Describe one layer of a conversion.
 
     Attributes
     ----------
     layer, kind
-        Its name, and the class of the dense layer.
+        Name of the layer, and class of the dense layer.
     shape
-        Outputs and inputs, "768 x 3072".
+        Numbers of outputs and inputs, such as "768 x 3072".
     before, after
         Parameters of the matrix, dense and structured; equal for a layer that stays dense.
     error
-        Relative error of the projection, None where there was none.
+        Relative error of the projection. None when there was no projection.
     note
-        The structured layer's class, or why the layer stays dense.
+        Class of the structured layer, or the reason why the layer stays dense.
     """
 
     layer: str
@@ -68,20 +68,20 @@ class ConversionTable(list[TableRow]):
 def conversion_table(
     model: nn.Module, conversion: LinearConversion | None = None
 ) -> ConversionTable:
-    """List the layers of a model that a conversion is about.
+    """List the layers of a model that are converted, or that a conversion would change.
 
     Parameters
     ----------
     model
         Any module, converted or not.
     conversion
-        Lists what `monarchize` with it would do, without doing it, and why the other dense layers
-        would stay as they are. None lists the structured layers that there are, with the errors of
-        their projections.
+        With a conversion, the table lists the layers that `monarchize` would convert and the
+        reasons why other dense layers would stay, without changing the model. With None it lists
+        the structured layers of the model and the errors of their projections.
 
     Returns
     -------
-    A list of rows; printed it is a table.
+    A list of rows that prints as a table.
 
     Examples
     --------
@@ -123,8 +123,8 @@ def conversion_record(model: nn.Module) -> dict[str, Any]:
 
     Returns
     -------
-    Their classes, arguments and ties, by name, for `restore_conversion`. An empty `layers` when the
-    model has none.
+    Classes, arguments and ties of the structured layers, by name, for `restore_conversion`.
+    `layers` is empty when the model has none.
     """
     layers: dict[str, Any] = {}
     first: dict[int, str] = {}
@@ -153,9 +153,9 @@ def restore_conversion(model: nn.Module, record: Mapping[str, Any]) -> nn.Module
     Parameters
     ----------
     model
-        Built as the converted model was, on any device, the meta device too.
+        A model built as the converted one was, on any device, including the meta device.
     record
-        What `conversion_record` returned.
+        The record that `conversion_record` returned.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def restore_conversion(model: nn.Module, record: Mapping[str, Any]) -> nn.Module
     Raises
     ------
     ValueError
-        When the model has no dense layer of one of the names.
+        When the model has no dense layer of a name in the record.
     """
     for name in record.get("attentions", ()):
         _put(model, name, UnpackedAttention(_found(model, name)))  # pyright: ignore[reportArgumentType]

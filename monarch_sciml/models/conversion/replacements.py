@@ -1,4 +1,4 @@
-"""Make the layers of a conversion, in either direction: what takes the place of what."""
+"""Make the replacements of the layers of a conversion, in either direction."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _HOOKS = (
 def structured_pairs(
     model: nn.Module, conversion: LinearConversion, calibration: Iterable[Any] | None = None
 ) -> tuple[Pairs, list[PlannedLayer]]:
-    """Return what replaces every dense layer that is to become structured, and the whole plan."""
+    """Return pairs of a dense layer and its structured replacement, and the whole plan."""
     plan = plan_conversion(model, conversion)
     chosen = [layer for layer in plan if layer.options is not None]
     moments: dict[str, Tensor] = {}
@@ -69,7 +69,7 @@ def structured_pairs(
 
 
 def dense_pairs(model: nn.Module) -> Pairs:
-    """Return what replaces every structured layer; weights that were tied are tied again."""
+    """Return pairs of a structured layer and its dense replacement, tying tied weights again."""
     pairs: Pairs = {}
     by_factor: dict[int, nn.Module] = {}
     for module in model.modules():
@@ -105,11 +105,11 @@ def second_moments(
     Parameters
     ----------
     model
-        Called with each of `inputs`: a tensor, a tuple of arguments or a mapping of keywords.
+        Model that is called with each of `inputs`.
     layers
-        Whose inputs are watched.
+        Layers whose inputs are recorded, by name.
     inputs
-        Calibration data.
+        Calibration data: tensors, tuples of arguments or mappings of keywords.
 
     Returns
     -------
@@ -179,7 +179,7 @@ def put_pairs(model: nn.Module, pairs: Pairs) -> None:
 
 
 def _share(layer: StructuredLinear, first: StructuredLinear) -> None:
-    """Let a layer use the factors of the layer that it is tied to."""
+    """Make a layer use the factors of the layer that it is tied to."""
     if layer is not first:
         for name in layer.factors():
             layer.register_parameter(name, first.factors()[name])

@@ -14,8 +14,8 @@ from monarch_sciml.models.conversion.dense_layers import kind_of, matrix_of
 def is_faster(layer: nn.Module, dense: nn.Module, n_vectors: int, rounds: int = 9) -> bool:
     """Return whether a structured layer takes less time than the dense one it replaces.
 
-    Forward and backward on `n_vectors` vectors, the two in turn; the medians of processor time on a
-    CPU, of elapsed time on a GPU.
+    The forward and backward passes of the two layers on `n_vectors` vectors are timed in turn. The
+    medians of processor time (CPU) or elapsed time (GPU) are compared.
     """
     weight = dense.get_parameter("weight")
     clock = time.perf_counter if weight.is_cuda else time.process_time

@@ -1,4 +1,4 @@
-"""Let `save_pretrained` and `from_pretrained` of the package transformers keep a conversion.
+"""Make `save_pretrained` and `from_pretrained` of the package transformers keep a conversion.
 
 The record of the conversion stands in the model's configuration as a `quantization_config`, the
 place that transformers has for changes of a model's layers before its weights are loaded. A process
@@ -61,17 +61,17 @@ def register_transformers() -> type[Any]:
             return model
 
         def is_serializable(self) -> Any:
-            """Whether the model can be saved: always."""
+            """Return True, because the model can always be saved."""
             return True
 
         @property
         def is_trainable(self) -> Any:
-            """Whether the model can be trained: always."""
+            """Return True, because the model can always be trained."""
             return True
 
         @property
         def is_compileable(self) -> bool:
-            """Whether torch.compile may see the model: always."""
+            """Return True, because torch.compile can always compile the model."""
             return True
 
     auto.register_quantization_config(METHOD)(MonarchConversionConfig)
@@ -80,7 +80,7 @@ def register_transformers() -> type[Any]:
 
 
 def note_conversion(model: nn.Module) -> None:
-    """Write the conversion of a model of transformers into its configuration, or out of it."""
+    """Write the conversion of a transformers model into its configuration, or remove the entry."""
     loaded = sys.modules.get("transformers.modeling_utils")
     if loaded is None or not isinstance(model, loaded.PreTrainedModel):
         return

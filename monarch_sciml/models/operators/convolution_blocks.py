@@ -1,4 +1,4 @@
-"""What the convolutional networks share: layers in one to three dimensions, named by strings.
+"""Layers of the convolutional networks in one to three dimensions, named by strings.
 
 Letters: B batch, C channels, d = 1, 2 or 3 grid axes, n_i grid sizes.
 """
@@ -49,7 +49,7 @@ def activation_layer(name: Activation, slope: float = 0.2) -> nn.Module:
 def norm_layer(name: NormLayer, channels: int, dims: int) -> nn.Module:
     """Return a normalisation: instance norm without weights, or one with a weight and a bias.
 
-    Group norm takes eight groups, or the most below that divide the channels.
+    Group norm takes eight groups, or the largest number below eight that divides the channels.
     """
     one_of("norm", name, get_args(NormLayer))
     if name == "none":
@@ -93,7 +93,7 @@ def convolution_block(
 
 
 def check_field(x: Tensor, network: nn.Module, channels: int, dims: int) -> None:
-    """Refuse what a network cannot take.
+    """Refuse an input that a network cannot process.
 
     Raises
     ------
@@ -112,9 +112,10 @@ def check_field(x: Tensor, network: nn.Module, channels: int, dims: int) -> None
 def extend(
     x: Tensor, multiple: int, padding_mode: PaddingMode, minimum: int = 1
 ) -> tuple[Tensor, tuple[EllipsisType | slice, ...]]:
-    """Extend every axis to a multiple of `multiple` points, at both ends, for networks that halve.
+    """Extend every axis at both ends to a multiple of `multiple` points, for networks that halve
+    it.
 
-    Periodic fields ("circular") go on periodically; others repeat their outermost value.
+    Periodic fields ("circular") are continued periodically; others repeat their outermost value.
 
     Parameters
     ----------

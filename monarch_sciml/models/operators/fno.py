@@ -49,26 +49,28 @@ class FNO(Network):
         Spectral layers.
     transform
         "fourier" (neuralop's layer), "monarch", "dense", "corrected", "cosine", "sine" or "pod"
-        (PODNO: the POD basis of the training fields, with as many modes as `n_modes` multiply to).
+        (PODNO). The last is the POD basis of the training fields, with as many modes as the product
+        of `n_modes`.
     init, per_channel, transform_rank, transform_order, grid_blocks, mode_blocks, per_axis
-        Options of the learnable transforms; see `MonarchSpectralConv`.
+        Options of the learnable transforms, with the meaning they have in `MonarchSpectralConv`.
     learned_positions
-        Learned fields, the same for every sample, that are appended to the input: what a network
-        with a fixed transform can learn of a medium that is not homogeneous. On another grid they
-        are interpolated trigonometrically.
+        Number of learned fields, the same for every sample, that are appended to the input. From
+        them a network with a fixed transform can learn a medium that is not homogeneous. On another
+        grid they are interpolated trigonometrically.
     factorization, rank
         Hold the spectral weights as a product of small tensors, with about `rank` times the dense
-        parameters: "tucker" with rank 0.1 is neuralop's TFNO. "cp" and "tt" as in neuralop.
+        parameters: "tucker" with rank 0.1 is neuralop's TFNO; "cp" and "tt" have the meaning they
+        have in neuralop.
     domain_padding
         Zeros added on both sides of each axis, as a fraction of its length (one for all axes or one
         per axis); for walls. None for periodic fields.
     positional_embedding
-        Append the coordinates to the input channels.
+        Whether to append the coordinates to the input channels.
     lifting_channel_ratio, projection_channel_ratio
         Hidden width of the lifting and projection networks, in units of `hidden_channels`; 0 lifts
         by one linear map.
     channel_mlp
-        Add a two-layer network over the channels to every layer, as neuralop does by default.
+        Whether every layer has a two-layer network over the channels, as neuralop's has by default.
 
     Raises
     ------
@@ -202,7 +204,7 @@ class FNO(Network):
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         """Map x (batch, in_channels, *grid) to (batch, out_channels, *grid).
 
-        Other arguments are those of neuralop's FNO: `output_shape`; it warns of any other.
+        `output_shape` is also accepted, as by neuralop's FNO, which warns of any other argument.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What the neural operators share: their grid after domain padding, checks, coordinates.
+"""The grid after domain padding, checks and coordinates of all neural operators.
 
 Letters: B batch, C channels, d grid axes, n_i grid sizes.
 """
@@ -22,7 +22,7 @@ Init = Literal["dft", "dct", "dst", "random"]
 
 
 def padding_fractions(padding: DomainPadding, dims: int) -> list[float] | None:
-    """Return one fraction per axis, None without padding.
+    """Return one padding fraction per axis, or None without padding.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The residual network on pixels: a baseline that knows no frequencies.
+"""The residual network on pixels, a baseline without a transform.
 
 Letters: B batch, n_i grid sizes.
 """
@@ -37,8 +37,8 @@ class ResNet(Network):
     hidden_channels
         Channels of the first stage.
     n_blocks
-        Blocks of two convolutions in each stage; with the first and the last convolution
-        2 sum(n_blocks) + 2 layers.
+        Number of blocks of two convolutions in each stage. Together with the first and the last
+        convolution the network has 2 sum(n_blocks) + 2 layers.
     norm
         "batch", "instance", "group" or "none".
     activation

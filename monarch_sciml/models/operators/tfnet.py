@@ -45,12 +45,12 @@ class TFNet(Network):
     out_channels
         Fields C of the one step that is returned, the same as in the input.
     time_window
-        Frames w that the temporal filter averages, each with the w - 1 before it. So T - w + 1
-        frames are encoded.
+        Number w of frames that the temporal filter averages: each frame with the w - 1 before it. T
+        - w + 1 frames are therefore encoded.
     hidden_channels
         Channels of the finest encoder level; they double at each further one.
     n_levels
-        How often the grid is halved.
+        Number of times the grid is halved.
     norm
         "batch", "instance", "group" or "none", in the encoders.
     activation
@@ -63,14 +63,15 @@ class TFNet(Network):
     Attributes
     ----------
     spatial_filter
-        (3, ..., 3), shared by all frames and fields; starts as the mean of the neighbourhood.
+        Filter (3, ..., 3) of all frames and fields. It starts as the mean of the neighbourhood.
     temporal_filter
-        (w,), oldest frame first; starts as the mean.
+        Filter (w,), oldest frame first. It starts as the mean.
 
     Raises
     ------
     ValueError
-        When the input has no whole number of frames, or fewer than `time_window`.
+        When the number of input channels is not a multiple of the fields, or there are fewer frames
+        than `time_window`.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""A transformer on patches of a field: a neural operator whose cost is dense matrices.
+"""A transformer on patches of a field, a neural operator whose cost is that of dense matrices.
 
 Letters: B batch, C channels, d grid axes, n_i grid sizes, P points of a patch, T patches (tokens),
 E width, H heads, D = E/H.
@@ -34,18 +34,19 @@ class TransformerOperator(Network):
     in_channels, out_channels
         Channels of input and output field.
     patch_size
-        Points of a patch along every axis; it divides every grid size.
+        Points of a patch along every axis. Every grid size must be a multiple of it.
     hidden_channels
         Width of the tokens.
     n_layers, n_heads
-        Blocks, and attention heads of each.
+        Number of blocks, and number of attention heads in each block.
     mlp_ratio
         Hidden width of the two-layer network of a block, in units of `hidden_channels`.
 
     Raises
     ------
     ValueError
-        When a size is not a multiple of the patch, or the width not one of the heads.
+        When a grid size is not a multiple of the patch size, or the width is not a multiple of the
+        number of heads.
 
     References
     ----------
@@ -100,7 +101,8 @@ class TransformerOperator(Network):
         Raises
         ------
         ValueError
-            When channels or axes are others, or a grid size is not a multiple of the patch.
+            When the number of channels or axes differs from the network's, or a grid size is not a
+            multiple of the patch size.
         """
         check_field(x, self, self.in_channels, len(self.grid_shape))
         patches = self._n_patches(x.shape[2:])
@@ -116,7 +118,7 @@ class TransformerOperator(Network):
         return [n // self.patch_size for n in grid]
 
     def _cut(self, x: Tensor) -> Tensor:
-        """(B, C, n_1, ..., n_d) -> (B, T, C P)."""
+        """Cut x (B, C, n_1, ..., n_d) into patches (B, T, C P)."""
         dims = x.ndim - 2
         for axis in range(dims):  # n_i -> (n_i / p, p)
             x = x.unflatten(2 + 2 * axis, (-1, self.patch_size))
@@ -125,7 +127,7 @@ class TransformerOperator(Network):
         return x.flatten(1, dims).flatten(2)
 
     def _joined(self, tokens: Tensor, patches: list[int]) -> Tensor:
-        """(B, T, C P) -> (B, C, n_1, ..., n_d)."""
+        """Put patches (B, T, C P) together to a field (B, C, n_1, ..., n_d)."""
         dims = len(patches)
         x = tokens.unflatten(2, (self.out_channels, *(self.patch_size,) * dims))
         x = x.unflatten(1, patches)  # (B, patches, C, points)
@@ -145,7 +147,7 @@ class TransformerOperator(Network):
 
 
 class _Block(nn.Module):
-    """Attention and a two-layer network, each behind a norm and beside a shortcut."""
+    """Apply attention and a two-layer network, each after a norm and with a residual connection."""
 
     def __init__(self, width: int, n_heads: int, inner: int) -> None:
         super().__init__()
@@ -156,7 +158,7 @@ class _Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, E) -> (B, T, E)."""
+        """Map tokens (B, T, E) to tokens (B, T, E)."""
         packed = self.query_key_value(self.norm_attention(x)).unflatten(-1, (3, self.n_heads, -1))
         q, k, v = packed.permute(2, 0, 3, 1, 4)  # (B, T, 3, H, D) -> 3 x (B, H, T, D)
         y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # (B, T, E)

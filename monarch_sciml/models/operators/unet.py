@@ -32,8 +32,8 @@ class UNet(Network):
 
     Every level holds two 3-point convolutions, each followed by norm, activation and dropout; the
     way down is pooling, the way up a transposed convolution of stride 2, whose result is joined
-    with what the level sent down. The defaults are fastMRI's U-Net; `norm="batch"`,
-    `padding_mode="circular"` suit periodic fields.
+    with the features of its level on the way down. The defaults are fastMRI's U-Net;
+    `norm="batch"`, `padding_mode="circular"` suit periodic fields.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class UNet(Network):
     hidden_channels
         Channels of the finest level; they double at each further one.
     n_levels
-        How often the grid is halved.
+        Number of times the grid is halved.
     norm
         "instance" (without weights), "batch", "group" or "none". Convolutions have a bias only
         with "none".

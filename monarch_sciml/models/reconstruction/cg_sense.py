@@ -1,7 +1,7 @@
-"""Conventional reconstructions to hold networks against: CG-SENSE and l1-wavelet.
+"""CG-SENSE, a conventional reconstruction to compare networks with.
 
-Shapes: B batch; M map sets; C coils; H, W image rows and columns. Both are called like an MRI
-network, have no trainable parameters, and are evaluated, never trained.
+Shapes: B batch; M map sets; C coils; H, W image rows and columns. The class is called like a
+reconstruction network but has no trainable parameters.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ class CGSENSE(nn.Module):
     Parameters
     ----------
     grid_shape
-        (H, W), image size in pixels that a network in its place would be built for; the solver
-        takes k-space of any size.
+        Image size (H, W) in pixels, an argument that all reconstruction methods have. The solver
+        accepts k-space of any size.
     regularization
         Tikhonov weight lambda, relative to A^H A, whose norm is 1 for maps of unit norm; at
         least 0.
     n_iterations
         Largest number of iterations.
     tolerance
-        Stop a sample when its residual is below `tolerance` times its right-hand side.
+        The iteration of a sample stops when its residual is below `tolerance` times its right-hand
+        side.
 
     Notes
     -----
-    Every sample has its own step sizes and stops on its own. One iteration costs two FFTs a coil,
-    along the axes along which the mask varies only. lambda = 0 is allowed; the iteration then
+    Every sample has its own step sizes and stops on its own. One iteration costs two FFTs per coil,
+    only along the axes along which the mask varies. lambda = 0 is allowed; the iteration then
     regularises by its length.
 
     References
@@ -88,9 +89,8 @@ class CGSENSE(nn.Module):
 
         Returns
         -------
-        torch.Tensor
-            (..., H, W), complex image in the unit of k-space; the images of several map sets are
-            solved for together and then combined (`combine_map_sets`).
+        (..., H, W), complex image in the unit of k-space; the images of several map sets are solved
+        for together and then combined (`combine_map_sets`).
 
         Raises
         ------

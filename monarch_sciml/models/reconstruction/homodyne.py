@@ -14,19 +14,21 @@ from monarch_sciml.physics.sense_operator import combine, combine_map_sets, ifft
 
 
 class Homodyne(nn.Module):
-    r"""Fill the side of k-space that a partial Fourier scan left out by its symmetry.
+    r"""Use the symmetry of k-space to fill the side that a partial Fourier scan left out.
 
     .. math:: x = e^{i \phi} \, \mathrm{Re}\left(e^{-i \phi} \sum_c S_c^* F^{-1} w \, y_c\right),
               \qquad \phi = \arg \sum_c S_c^* F^{-1} h \, y_c
 
-    An image that is real but for a slow phase phi has k-space that is symmetric about the centre
-    but for that phase. w is 2 where only one of two opposite samples was acquired, rises from 0 to
-    2 across the symmetric centre, and is 0 elsewhere; h is a Hann window over the symmetric centre.
+    If an image is real except for a slowly varying phase phi, its k-space is conjugate symmetric
+    about the centre except for that phase. w is 2 where only one of two opposite samples was
+    acquired, rises from 0 to 2 across the symmetric centre, and is 0 elsewhere; h is a Hann window
+    over the symmetric centre.
 
     Parameters
     ----------
     grid_shape
-        (H, W), image size in pixels; not used, k-space may be of any size.
+        Image size (H, W) in pixels, an argument that all reconstruction methods have. The method
+        accepts k-space of any size.
 
     Notes
     -----
@@ -56,7 +58,7 @@ class Homodyne(nn.Module):
     def forward(self, masked_kspace: Tensor, mask: Tensor, coil_maps: Tensor) -> Tensor:
         """Return the image (B, H, W) of k-space (B, C, H, W) with masks (B, H, W) and maps.
 
-        Maps are (B, C, H, W), or (B, M, C, H, W) of several sets.
+        The shape of the maps is (B, C, H, W), or (B, M, C, H, W) for several sets.
 
         Raises
         ------

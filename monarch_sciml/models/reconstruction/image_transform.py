@@ -1,4 +1,4 @@
-"""The transform of an image as an argument: fixed or learnable, shared or per coil, on any matrix.
+"""The transform of an image: fixed or learnable, shared or per coil, on a matrix of any size.
 
 Letters: B batch, M map sets, C coils, H x W matrix, n and m sizes of one axis (old, new).
 """
@@ -34,7 +34,7 @@ Resampling = Literal["relative", "frequency"]
 
 
 class PlaneTransform(nn.Module):
-    """Apply one transform per column to the rows, then one per row to the columns: not separable.
+    """Apply one transform per column to the rows, then one per row to the columns, not separably.
 
     z[., w] = C_w y[., w], y[h, .] = R_h x[h, .]. With dense R_h and C_w this is every two-factor
     Monarch matrix of the flattened plane of H W points (H blocks of W x W, then W blocks of H x H),
@@ -85,10 +85,10 @@ class RelativeTransform(ResampledTransform):
     """Carry a learned transform M to m points by relative position in image and k-space.
 
     M'[x', k'] = T'[x', k'] (1 + a(x' / m, k' / m)), a(x / n, k / n) = M[x, k] / T[x, k] - 1, with T
-    and T' the DFT on either grid and `a` interpolated linearly. `a` is what the learned transform
-    multiplies frequency k with at place x; for a diagonal weighting of k-space it is the weighting,
-    and stays where it was in units of the largest frequency. An untrained transform transfers
-    exactly.
+    and T' the DFT on either grid and `a` interpolated linearly. 1 + `a` is the factor by which the
+    learned transform changes frequency k at position x. For a diagonal weighting of k-space it is
+    the weighting, which keeps its place in units of the largest frequency. An untrained transform
+    is carried over exactly.
 
     Parameters
     ----------
@@ -137,7 +137,9 @@ Plane: TypeAlias = SeparableTransform | PlaneTransform | CorrectedTransform
 
 
 class OnGrids:
-    """Hand out a transform on any matrix; what was made for one is kept while it is the same."""
+    """Return a transform on any matrix; the one for the last matrix is cached while it is
+    unchanged.
+    """
 
     def __init__(self, resampling: Resampling) -> None:
         self.resampling: Resampling = one_of("resampling", resampling, ("relative", "frequency"))
@@ -175,21 +177,22 @@ def plane_transform(
     transform
         "fourier" (fixed), "monarch", "dense" or "corrected".
     inverse
-        From k-space to image.
+        Whether the transform maps k-space to the image.
     init
-        What a learnable transform starts from; "random" for Monarch transforms only.
+        Name of the transform that a learnable one starts from. "random" is for Monarch transforms
+        only.
     options
         Rank, order and blocks of a learnable transform.
     separable
-        One transform for all rows and one for all columns, rather than one for each. A corrected
+        Whether one transform serves all rows and one all columns, rather than one each. A corrected
         transform that is not separable corrects the plane jointly.
     n_coils
-        One transform for each of so many coils, on axis -3.
+        Number of coils on axis -3 that have a transform of their own. None shares one transform.
 
     Raises
     ------
     ValueError
-        When an argument is none of these, or they exclude one another.
+        When an argument has an unknown value, or two arguments exclude one another.
     """
     one_of("transform", transform, get_args(ImageTransformName))
     options = options or TransformOptions()
@@ -266,7 +269,7 @@ def check_sample(
 def interpolation(n: int, m: int) -> Tensor:
     """Return weights (m, n) float64 that interpolate linearly between centred grids of one extent.
 
-    Point j of n lies at (j - n // 2) / n; beyond the outermost points the values stay constant.
+    Point j of n lies at (j - n // 2) / n. Beyond the outermost points the values are constant.
     """
     place = (torch.arange(m, dtype=torch.float64) - m // 2) / m * n + n // 2  # (m,), in old points
     distance = place.clamp(0, n - 1)[:, None] - torch.arange(n, dtype=torch.float64)  # (m, n)

@@ -1,4 +1,4 @@
-"""The U-Net of complex images, the one regulariser of every reconstruction network.
+"""The U-Net of complex images, the regulariser of all reconstruction networks.
 
 Letters: B batch, ... leading axes, H x W image.
 """
@@ -18,17 +18,17 @@ from monarch_sciml.models.operators.unet import UNet
 class ImageUNet(nn.Module):
     """Apply a U-Net of two channels to the normalised real and imaginary part, and rescale.
 
-    b + s U((x - m) / s), with mean m and standard deviation s of either part of each image, and the
-    base b = x, m or 0. So the result scales with the image, and an image of zeros stays one. With
-    b = x or 0 the last layer of U starts at zero, and the untrained network is the identity or
-    nothing: from there few images suffice.
+    The result is b + s U((x - m) / s), with mean m and standard deviation s of either part of each
+    image, and the base b = x, m or 0. It scales with the image, and an image of zeros stays zero.
+    With b = x or 0 the last layer of U starts at zero, so that the untrained network is the
+    identity or zero and few training images suffice.
 
     Parameters
     ----------
     grid_shape
-        Matrix (H, W) to train on; any other will do.
+        Matrix (H, W) to train on. The network accepts any other size.
     base
-        b: "image", "mean" (as in fastMRI) or "zero".
+        The base b: "image", "mean" (as in fastMRI) or "zero".
     hidden_channels, n_levels, dropout
         Options of the `UNet`.
     """

@@ -20,23 +20,23 @@ class L1Wavelet(nn.Module):
     .. math:: \min_x \tfrac{1}{2} \|A x - y\|^2 + \lambda s \|W x\|_1
 
     with W a wavelet transform and s = max|A^H y| of the sample, so that lambda does not depend on
-    the scaling of the data. Solved by accelerated proximal gradients (FISTA).
+    the scaling of the data. The problem is solved by accelerated proximal gradients (FISTA).
 
     Parameters
     ----------
     grid_shape
-        (H, W), image size in pixels that a network in its place would be built for; the solver
-        takes k-space of any size.
+        Image size (H, W) in pixels, an argument that all reconstruction methods have. The solver
+        accepts k-space of any size.
     regularization
-        lambda, relative to the brightest pixel of the zero-filled image; at least 0.
+        The weight lambda relative to the brightest pixel of the zero-filled image, at least 0.
     n_iterations
         Number of iterations.
     wavelet
         Name of an orthogonal wavelet known to PyWavelets; zero-padded, over as many levels as fit.
     cycle_spinning
-        Shift the image by a random number of pixels before each wavelet transform, as BART does: it
-        removes the blocky artefacts of a decimated transform. The shifts are the same at
-        every call; the fixed point is that of the averaged penalty.
+        Whether to shift the image by a random number of pixels before each wavelet transform, as
+        BART does. This removes the blocky artefacts of a decimated transform. The shifts are the
+        same at every call; the fixed point is that of the averaged penalty.
 
     Raises
     ------

@@ -39,32 +39,33 @@ class MoDL(Network):
     Parameters
     ----------
     grid_shape
-        Matrix (H, W) to train on, of any size; any other will do.
+        Matrix (H, W) to train on, of any size. The network accepts any other size.
     transform
         "fourier", "monarch" or "dense".
     n_iterations
-        Iterations unrolled.
+        Number of unrolled iterations.
     hidden_channels, n_levels
         Width and depth of the U-Net.
     regularization
-        lambda at the start of training, relative to A^H A, whose norm is 1 for maps of unit norm.
+        The weight lambda at the start of training, relative to A^H A, whose norm is 1 for maps of
+        unit norm.
     n_cg_iterations
         Largest number of iterations of conjugate gradients in a data consistency.
     tolerance
-        They stop when the residual is below `tolerance` times the right-hand side.
+        Conjugate gradients stop when the residual is below `tolerance` times the right-hand side.
     transform_rank, transform_order, grid_blocks, mode_blocks, resampling
-        Options of the transform; see `SENSE`.
+        Options of the transform, with the meaning they have in `SENSE`.
 
     Raises
     ------
     ValueError
-        When an argument is none of these, or not positive.
+        When an argument has an unknown value, or is not positive.
 
     Notes
     -----
     The gradient of a data consistency is that of its exact solution: the backward pass solves the
-    same equations, so memory does not grow with `n_cg_iterations`. It can be taken once only. With
-    the FFT, A^H A needs no shifts and no FFT along an axis that is fully sampled.
+    same equations, so memory does not grow with `n_cg_iterations`. A second derivative is not
+    available. With the FFT, A^H A needs no shifts and no FFT along an axis that is fully sampled.
 
     References
     ----------
@@ -124,7 +125,7 @@ class MoDL(Network):
 
     @property
     def regularization(self) -> Tensor:
-        """lambda, ()."""
+        """The weight lambda, a scalar tensor."""
         return nn.functional.softplus(self.raw_regularization)
 
     def forward(self, masked_kspace: Tensor, mask: Tensor, coil_maps: Tensor) -> Tensor:

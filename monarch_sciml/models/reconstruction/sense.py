@@ -1,4 +1,4 @@
-"""SENSE with its transform as an argument: zero-filled SENSE and mSENSE are one network.
+"""SENSE with its transform as an argument: zero-filled SENSE and mSENSE in one network.
 
 Letters: B batch, C coils, H x W matrix.
 """
@@ -26,47 +26,48 @@ from monarch_sciml.transforms.named import ImageTransformName, TransformOptions
 
 
 class SENSE(Network):
-    """Combine the transformed coils, x = sum_c conj(S_c) T(D m y_c): one linear pass, no iteration.
+    """Combine the transformed coils in one linear pass, x = sum_c conj(S_c) T(D m y_c).
 
     T is the centred inverse FFT (zero-filled SENSE, the adjoint of the measurement) or a learnable
     transform that starts there, separable and shared by all coils and slices unless told otherwise
-    (mSENSE). D is 1, or a learned diagonal weighting of k-space, which is what density compensation
-    can do on its own.
+    (mSENSE). D is 1, or a learned diagonal weighting of k-space, which shows how much density
+    compensation achieves on its own.
 
     Parameters
     ----------
     grid_shape
-        Matrix (H, W) to train on, of any size; what was learned is resampled to any other.
+        Matrix (H, W) to train on, of any size. The learned transform is resampled to other sizes.
     transform
         "fourier", "monarch" (mSENSE), "dense" (the unstructured ablation) or "corrected" (the FFT
         plus a learned correction).
     init
-        "idft", or "random" to see what the initialisation is worth.
+        "idft", or "random" to measure the benefit of the initialisation.
     kspace_weighting
-        Learn D, one real number per k-space position, starting at 1.
+        Whether to learn D, one real number per k-space position that starts at 1.
     transform_rank, transform_order
-        Rank and order of the Monarch transform; see `MonarchTransform`. The rank is also that of a
-        corrected transform.
+        Rank and order of the Monarch transform, as in `MonarchTransform`. The rank is also that of
+        a corrected transform.
     grid_blocks, mode_blocks
-        Blocks of a corrected transform along each axis; see `CorrectedTransform`.
+        Blocks of a corrected transform along each axis, as in `CorrectedTransform`.
     separable
-        One transform for all rows and one for all columns. Otherwise every row and every column
-        has its own: with "dense" a two-factor Monarch matrix of the flattened plane of H W points,
-        with "monarch" one of order 4. H W (H + W) or about 2 H W (sqrt(H) + sqrt(W)) complex
-        parameters, and no other matrix than that trained on. With "corrected" the whole plane is
-        corrected jointly.
+        Whether one transform serves all rows and one all columns. Otherwise every row and every
+        column has its own, and the network works only on the matrix it was trained on. With "dense"
+        this is a two-factor Monarch matrix of the flattened plane of H W points with H W (H + W)
+        complex parameters, with "monarch" one of order 4 with about 2 H W (sqrt(H) + sqrt(W)). With
+        "corrected" the whole plane is corrected jointly.
     n_coils
-        One transform for each of so many coils, the number and order of which is then fixed.
+        Number of coils that have a transform of their own. The number and the order of the coils
+        are then fixed. None shares one transform.
     resampling
-        How a learned transform or weighting is carried to another matrix. "relative": a frequency
-        keeps its share of the largest one; what was learned about the density of the samples stays
-        with it. "frequency": a frequency keeps its number of periods over the field of view
+        How a learned transform or weighting is carried to another matrix. With "relative" a
+        frequency keeps its ratio to the largest one, so that a learned compensation of the sampling
+        density stays valid. With "frequency" it keeps its number of periods over the field of view
         (`ResampledTransform`); a learned weighting is then refused.
 
     Raises
     ------
     ValueError
-        When an argument is none of these, or `n_coils` meets `separable=False`.
+        When an argument has an unknown value, or `n_coils` is given with `separable=False`.
 
     Notes
     -----
@@ -126,7 +127,8 @@ class SENSE(Network):
     def forward(self, masked_kspace: Tensor, mask: Tensor, coil_maps: Tensor) -> Tensor:
         """Reconstruct masked_kspace (B, C, H, W) with mask (B, H, W) and coil_maps (B, C, H, W).
 
-        Maps (B, M, C, H, W) of several sets give M images, which `combine_map_sets` makes one of.
+        Maps (B, M, C, H, W) of several sets give M images, which `combine_map_sets` combines to
+        one.
 
         Returns
         -------
@@ -135,8 +137,8 @@ class SENSE(Network):
         Raises
         ------
         ValueError
-            When mask, maps and k-space differ in size, or something learned meets a matrix that it
-            cannot be carried to.
+            When mask, maps and k-space differ in size, or a learned transform or weighting cannot
+            be carried to the matrix of the data.
         """
         grid, maps = check_sample(masked_kspace, mask, coil_maps)
         weights = mask if self.weighting is None else mask * self._density(grid, self.weighting)

@@ -1,4 +1,4 @@
-"""The U-Net that removes artefacts from a zero-filled image: the transform is an argument."""
+"""The U-Net that removes artefacts from a zero-filled image, with its transform as an argument."""
 
 from __future__ import annotations
 
@@ -21,34 +21,36 @@ class ReconstructionUNet(Network):
     Parameters
     ----------
     grid_shape
-        Matrix (H, W) to train on; any other will do.
+        Matrix (H, W) to train on. The network accepts any other size.
     transform
         "fourier", "monarch" or "dense".
     hidden_channels
         Channels of the finest level.
     n_levels
-        How often the image is halved.
+        Number of times the image is halved.
     dropout
         Probability of dropping a channel.
     residual
-        Learn the correction x - x_0, from zero on; otherwise the image, as fastMRI does.
+        Whether the U-Net learns the correction x - x_0, which starts at zero. Otherwise it learns
+        the image, as fastMRI's does.
     transform_rank, transform_order, grid_blocks, mode_blocks, resampling
-        Options of the transform; see `SENSE`.
+        Options of the transform, with the meaning they have in `SENSE`.
 
     Raises
     ------
     ValueError
-        When an argument is none of these.
+        When an argument has an unknown value.
 
     Notes
     -----
-    No data consistency: what was measured is not kept. 7.76 million parameters with 32 channels
-    and 4 levels. A learned T is carried to another matrix as in `SENSE`.
+    There is no data consistency, so the result can contradict the measured samples. With 32
+    channels and 4 levels the network has 7.76 million parameters. A learned T is carried to another
+    matrix as in `SENSE`.
 
     References
     ----------
-    Zbontar et al., "fastMRI", arXiv 1811.08839; theirs maps magnitudes, and is not residual. Dao et
-    al., arXiv 2204.00595, section 5.1 (the baseline of mSENSE).
+    Zbontar et al., "fastMRI", arXiv 1811.08839, whose network maps magnitudes and is not residual.
+    Dao et al., arXiv 2204.00595, section 5.1 (the baseline of mSENSE).
 
     Examples
     --------

@@ -39,25 +39,25 @@ class VarNet(Network):
     Parameters
     ----------
     grid_shape
-        Matrix (H, W) to train on, of any size; any other will do.
+        Matrix (H, W) to train on, of any size. The network accepts any other size.
     transform
         "fourier", "monarch" or "dense".
     encoding
-        What E is when D is learnable: "learned", with parameters of its own; "adjoint", D^H;
-        "fourier", the FFT, which is what the scanner does.
+        The transform E when D is learnable: "learned" has parameters of its own, "adjoint" is D^H,
+        and "fourier" is the FFT, the model of the scanner.
     per_cascade
-        Learn D and E anew in every cascade; otherwise all share them.
+        Whether every cascade has a D and an E of its own. Otherwise all cascades share them.
     n_cascades
         T.
     hidden_channels, n_levels
         Width and depth of the U-Net of each cascade.
     transform_rank, transform_order, grid_blocks, mode_blocks, resampling
-        Options of the transforms; see `SENSE`.
+        Options of the transforms, with the meaning they have in `SENSE`.
 
     Raises
     ------
     ValueError
-        When an argument is none of these.
+        When an argument has an unknown value.
 
     Notes
     -----
@@ -158,7 +158,9 @@ class VarNet(Network):
         return combine_map_sets(self._of_kspace(start, mask, maps, grid))
 
     def _of_images(self, masked_kspace: Tensor, physics: SenseOperator) -> Tensor:
-        """The cascades with the FFT, in terms of images (B, M, H, W) alone; see the notes."""
+        """Run the cascades with the FFT on images (B, M, H, W) alone, by the equations in the
+        notes.
+        """
         start = physics.adjoint(masked_kspace)
         maps = physics.coil_maps
         # S^H S of every pixel: sum over c of conj(S_mc) S_nc
@@ -176,7 +178,7 @@ class VarNet(Network):
     def _of_kspace(
         self, start: Tensor, mask: Tensor, maps: Tensor, grid: tuple[int, ...]
     ) -> Tensor:
-        """The cascades with any transforms, in terms of k-space (B, C, H, W)."""
+        """Run the cascades with any transforms on k-space (B, C, H, W)."""
         kspace, mask = start, mask.unsqueeze(-3)
         for t, (regularizer, step) in enumerate(zip(self.regularizers, self.step_sizes)):
             decoder = self._transform(self.decoders, t, grid)

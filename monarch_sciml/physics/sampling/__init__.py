@@ -1,4 +1,4 @@
-"""Sampling masks of k-space, and what they measure."""
+"""Sampling masks of k-space, their acceleration and their calibration region."""
 
 from monarch_sciml.physics.sampling.base import SamplingMask
 from monarch_sciml.physics.sampling.fastmri import (

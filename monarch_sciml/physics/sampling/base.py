@@ -1,4 +1,4 @@
-"""What every sampling mask is."""
+"""The base class of all sampling masks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ IndexRange = tuple[int, int]
 class SamplingMask(ABC):
     """Draw a sampling mask for k-space of any size.
 
-    Subclasses hold the settings and draw in `draw`; the same settings, shape and seed always
-    give the same mask. Which acceleration came out is `achieved_acceleration(mask)`.
+    Subclasses hold the settings and draw in `draw`; the same settings, shape and seed always give
+    the same mask. `achieved_acceleration(mask)` returns the acceleration of a mask.
     """
 
     def __call__(
@@ -34,17 +34,16 @@ class SamplingMask(ABC):
         Parameters
         ----------
         shape
-            (..., H, W); only the last two sizes count.
+            Shape (..., H, W), of which only the last two sizes matter.
         seed
-            A whole number or several; for fastMRI files `volume_seed(filename)`.
+            One or several whole numbers. For fastMRI files it is `volume_seed(filename)`.
         encoded
-            Rows and columns that the scan encodes at all, outside of which its k-space was
-            zero-padded; all by default. See `draw_within` for the masks that heed it.
+            Rows and columns that the scan encodes, outside of which its k-space was zero-padded;
+            all by default. Only masks with a `draw_within` of their own use it.
 
         Returns
         -------
-        torch.Tensor
-            (H, W), float32, 1 where k-space is sampled and 0 elsewhere.
+        (H, W), float32, 1 where k-space is sampled and 0 elsewhere.
 
         Raises
         ------
@@ -68,7 +67,7 @@ class SamplingMask(ABC):
         Parameters
         ----------
         path
-            The file that k-space is read from.
+            File from which k-space is read.
         """
         del path
         return self
@@ -87,8 +86,8 @@ class SamplingMask(ABC):
     ) -> np.ndarray:
         """Return the mask as `draw` does, for a scan that encodes these rows and columns only.
 
-        By default the window plays no part: fastMRI draws its lines across the padding too, and a
-        scan leaves out what it did not acquire.
+        By default the window has no effect: fastMRI draws its lines across the padding too, and
+        lines that a scan did not acquire are left out later.
         """
         del rows, columns
         return self.draw(height, width, seed)

@@ -1,4 +1,4 @@
-"""Masks of whole columns with the very draws of fastMRI."""
+"""Masks of whole columns that equal fastMRI's masks of the same seed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def volume_seed(filename: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class _FastMRIMask(SamplingMask):
-    """Columns drawn as in fastMRI: a fully sampled centre, joined with columns of a subclass.
+    """Draw columns as fastMRI does: a fully sampled centre and the columns of a subclass.
 
     With lists, one (center_fraction, acceleration) pair is drawn for every mask. The draws come
     from numpy's legacy generator in fastMRI's order: first the pair, then the columns.
@@ -67,10 +67,10 @@ class _FastMRIMask(SamplingMask):
     def _columns(
         self, rng: np.random.RandomState, n: int, acceleration: float, n_low: int
     ) -> np.ndarray:
-        """Return the columns (n,) sampled beside the `n_low` of the centre."""
+        """Return the columns (n,) sampled in addition to the `n_low` columns of the centre."""
 
     def _pairs(self) -> tuple[list[float], list[float]]:
-        """Settings as two lists."""
+        """Return the centre fractions and the accelerations as two lists."""
         both = (self.center_fraction, self.acceleration)
         fractions, accelerations = (
             [float(v) for v in value] if isinstance(value, Sequence) else [float(value)]
@@ -80,7 +80,7 @@ class _FastMRIMask(SamplingMask):
 
 
 def _refuse_center(n: int, acceleration: float, n_low: int) -> None:
-    """Say that the fully sampled centre alone exceeds the budget of n / acceleration columns."""
+    """Return the error that the centre alone exceeds the budget of n / acceleration columns."""
     rule = f"the {n_low} central columns must be fewer than {n} / {acceleration:g}"
     got = f"{n_low * acceleration:g} >= {n}"
     raise ValueError(message(rule, got, "Lower `center_fraction` or `acceleration`."))
@@ -126,10 +126,10 @@ class RandomMask(_FastMRIMask):
 
 @dataclass(frozen=True)
 class EquispacedMask(_FastMRIMask):
-    """Sample every acceleration-th column from a random offset on, and the centre.
+    """Sample the centre and, from a random offset on, one column out of `acceleration`.
 
-    fastMRI's "equispaced" of 2022 and later. The centre comes on top, so the achieved acceleration
-    is lower than the nominal one (about 3.3 for 0.08 and 4).
+    This is fastMRI's "equispaced" of 2022 and later. The centre is added to these columns, so the
+    achieved acceleration is lower than the nominal one (about 3.3 for 0.08 and 4).
 
     Parameters
     ----------
@@ -163,9 +163,9 @@ class EquispacedMask(_FastMRIMask):
 class EquispacedFractionMask(_FastMRIMask):
     """Space columns so that, with the centre, W / acceleration columns are sampled.
 
-    fastMRI's "equispaced_fraction" (its "equispaced" before 2022), used for brains: columns
-    round(offset + i a) with a = acceleration (W - n_low) / (W - n_low acceleration) and a random
-    offset below round(a); n_low = round(W center_fraction).
+    This is fastMRI's "equispaced_fraction" (its "equispaced" before 2022), used for brains. It
+    samples the columns round(offset + i a) with a = acceleration (W - n_low) / (W - n_low
+    acceleration) and a random offset below round(a); n_low = round(W center_fraction).
 
     Parameters
     ----------

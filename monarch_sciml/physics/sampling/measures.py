@@ -1,4 +1,4 @@
-"""What a sampling mask measures: acceleration and calibration region."""
+"""The acceleration and the calibration region of a sampling mask."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ def achieved_acceleration(mask: torch.Tensor) -> float:
 
     Returns
     -------
-    float
-        At least 1, dimensionless. It counts everything sampled, the calibration lines included,
-        and is therefore not the nominal acceleration a mask was asked for.
+    At least 1, dimensionless. It counts everything sampled, the calibration lines included, and is
+    therefore not the nominal acceleration a mask was asked for.
 
     Raises
     ------
@@ -36,8 +35,8 @@ def achieved_acceleration(mask: torch.Tensor) -> float:
 def calibration_size(mask: torch.Tensor) -> tuple[int, int]:
     """Return the size of the largest fully sampled block around the centre of k-space.
 
-    A block of (h, w) covers the rows from H // 2 - h // 2 on and the columns alike, so that it
-    has its own centre where k-space has it.
+    A block (h, w) covers h rows from H // 2 - h // 2 on and w columns from W // 2 - w // 2 on, so
+    that its centre is that of k-space.
 
     Parameters
     ----------
@@ -46,8 +45,7 @@ def calibration_size(mask: torch.Tensor) -> tuple[int, int]:
 
     Returns
     -------
-    tuple
-        (h, w) in samples, the block of the largest area; (0, 0) when the centre is not sampled.
+    (h, w) in samples, the block of the largest area; (0, 0) when the centre is not sampled.
 
     Examples
     --------

@@ -14,29 +14,30 @@ from monarch_sciml.physics.sampling.base import IndexRange, SamplingMask
 
 @dataclass(frozen=True)
 class PoissonDiscMask(SamplingMask):
-    """Sample points in both directions, denser at the centre, no two too close together.
+    """Sample points in two directions, more densely at the centre, with a least distance.
 
-    Points are taken in random order; each rules out those closer than r = s (1 + falloff d), d
-    being the distance from the calibration block over that of the edge. The scale s is searched
-    until the acceleration is met; r is dithered by 15 % so that it can be at any scale.
+    Points are taken in random order. Each excludes all others closer than r = s (1 + falloff d),
+    where d is its distance from the calibration block divided by that of the edge. The scale s is
+    searched until the mask has the acceleration; r is dithered by 15 % so that a scale exists for
+    every acceleration.
 
     Parameters
     ----------
     acceleration
-        H W over the number of samples, corners and calibration included. Of a zero-padded scan
-        H W is what it encodes, and the mask lies there.
+        H W divided by the number of samples, where H x W includes the corners and the calibration
+        block. For a zero-padded scan H x W is the encoded region, and the mask lies within it.
     calibration
         Side of the fully sampled square at the centre, in samples.
     falloff
         Growth of the distance between samples from the calibration block to the edge, relative to
         its smallest value; 0 for uniform density.
     elliptical
-        Leave out the corners, outside the inscribed ellipse.
+        Whether to leave out the corners outside the inscribed ellipse.
 
     Notes
     -----
-    The achieved acceleration is within 1 % of the asked one, or the nearest one found when that
-    is within 5 %. About 0.1 s for 320 x 320.
+    The achieved acceleration is within 1 % of the requested one, or the nearest one found if that
+    is within 5 %. A mask of 320 x 320 takes about 0.1 s.
 
     References
     ----------
@@ -121,7 +122,9 @@ class PoissonDiscMask(SamplingMask):
     def _geometry(
         self, size: tuple[int, int], centre: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where samples may lie, where all are taken, and the distance from there; (H, W) each."""
+        """Return where samples may lie, where all are taken, and the distance from there, each (H,
+        W).
+        """
         # half the calibration lines, rounded down, lie before the centre
         room = [max(0, min(2 * c + 1, 2 * (n - c))) for n, c in zip(size, centre)]
         if self.calibration > min(room):
@@ -154,9 +157,10 @@ def _next_scale(low: tuple[float, float] | None, high: tuple[float, float] | Non
 def _take_points(candidates: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Return which points are taken, (H, W) bool.
 
-    `candidates` are flat indices in the order of trial; a point that is taken rules out all points
-    at distance d with 0 < d < radius (H, W) of its own. Discs are few (one a distinct d^2), so
-    each is prepared once and stamped into a padded array; 15 ms for 320 x 320.
+    `candidates` are flat indices in the order of trial; a point that is taken excludes all points
+    at a distance d with 0 < d < radius, its entry of (H, W). There are few different discs (one for
+    each distinct d^2), so each is prepared once and stamped into a padded array; 320 x 320 points
+    take 15 ms.
     """
     height, width = radius.shape
     radius = np.minimum(radius, max(height, width))

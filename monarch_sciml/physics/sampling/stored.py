@@ -1,4 +1,4 @@
-"""Masks that are kept in files, one for all scans or one in the file of each."""
+"""Masks that are read from files: one for all scans, or one in the file of each scan."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monarch_sciml.physics.sampling.base import SamplingMask
 class StoredMask(SamplingMask):
     """Take the mask from a file: a .npy array, or a data set of an HDF5 file.
 
-    Without `path` every scan brings its own in its HDF5 file, as those of SKM-TEA do under
+    Without `path` every scan has its own mask in its HDF5 file, as those of SKM-TEA have under
     `masks/poisson_6.0x`.
 
     Parameters
@@ -27,12 +27,13 @@ class StoredMask(SamplingMask):
     dataset
         Name of the data set in the HDF5 file.
     zero_pad
-        Surround a mask that is smaller than k-space with zeros, centre on centre, as SKM-TEA asks
-        for: its masks have the size that was acquired, its k-space was padded.
+        Whether to surround a mask that is smaller than k-space with zeros about its centre. SKM-TEA
+        needs this, because its k-space was padded and its masks have the acquired size.
 
     Notes
     -----
-    Values are (H, W), or (W,) for whole columns; all but zero is sampled. The seed plays no part.
+    The stored values are (H, W), or (W,) for whole columns; every value but zero is sampled. The
+    seed has no effect.
 
     References
     ----------
@@ -56,7 +57,7 @@ class StoredMask(SamplingMask):
     zero_pad: bool = False
 
     def of_volume(self, path: str | Path) -> StoredMask:
-        """Return the mask in the file of a scan, or this one where all share it."""
+        """Return the mask in the file of a scan, or this one if all scans share it."""
         return self if self.path is not None else replace(self, path=Path(path))
 
     def draw(self, height: int, width: int, seed: int | Sequence[int]) -> np.ndarray:
@@ -111,7 +112,7 @@ class StoredMask(SamplingMask):
         raise ValueError(message(rule, got, "Pass `dataset`."))
 
     def _read_hdf5(self, path: Path) -> np.ndarray | list[str]:
-        """Return the mask, or where there is none of that name the names of what may be masks."""
+        """Return the mask, or if no data set has that name the names of those that may be masks."""
         import h5py
 
         with open_hdf5(path) as file:

@@ -26,7 +26,7 @@ class FullMask(SamplingMask):
 
 @dataclass(frozen=True)
 class UniformMask(SamplingMask):
-    """Sample every `factor`-th line from the first on, and `calibration` lines at the centre.
+    """Sample one line out of `factor`, the first among them, and `calibration` lines at the centre.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class UniformMask(SamplingMask):
         one_of("axis", self.axis, (-1, -2))
 
     def draw(self, height: int, width: int, seed: int | Sequence[int]) -> np.ndarray:
-        """Return the mask (W,) or (H, 1); the seed plays no part."""
+        """Return the mask (W,) or (H, 1), which does not depend on the seed."""
         n = width if self.axis == -1 else height
         if self.calibration > n:
             rule = f"`calibration` must be at most {n} lines along axis {self.axis}"

@@ -33,12 +33,11 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        `format`, `dtype`, `shape` (s, c, H, W), `singlecoil`, `acquisition`, `padding` ((left,
-        right) columns or None), `row_padding` and `transformed` (of a scan in hybrid space that
-        `write_fastmri` wrote), `voxel_size` (slice, row, column) in mm or None, `reference` (name
-        of the reference image or None), `reference_shape`, `has_mask`, `has_coil_maps`,
-        `attributes` (those of the file, as plain Python values).
+    `format`, `dtype`, `shape` (s, c, H, W), `singlecoil`, `acquisition`, `padding` ((left, right)
+    columns or None), `row_padding` and `transformed` (of a scan in hybrid space that
+    `write_fastmri` wrote), `voxel_size` (slice, row, column) in mm or None, `reference` (name of
+    the reference image or None), `reference_shape`, `has_mask`, `has_coil_maps`, `attributes`
+    (those of the file, as plain Python values).
 
     Raises
     ------

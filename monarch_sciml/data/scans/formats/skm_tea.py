@@ -102,8 +102,7 @@ def read_skm_tea_mask(path: str | Path, acceleration: float) -> torch.Tensor:
 
     Returns
     -------
-    torch.Tensor
-        (H, W) bool: the stored mask of the acquired shape (416, W - 80), its centre at the centre.
+    (H, W) bool: the stored mask of the acquired shape (416, W - 80), its centre at the centre.
 
     Raises
     ------

@@ -36,8 +36,7 @@ def linear_phase(
 
     Returns
     -------
-    tuple of float or None
-        a in rad and b in rad per pixel; None when no two neighbours have opposite directions.
+    a in rad and b in rad per pixel; None when no two neighbours have opposite directions.
 
     Notes
     -----
@@ -110,9 +109,8 @@ def suggested_phase(images: np.ndarray, reverse: np.ndarray) -> tuple[float, flo
 
     Returns
     -------
-    tuple of float
-        a in rad, between -pi / 2 and pi / 2, and b in rad per pixel, as `linear_phase` returns:
-        good enough to be named, not to correct by.
+    a in rad, between -pi / 2 and pi / 2, and b in rad per pixel, as `linear_phase` returns: good
+    enough to be named, not to correct by.
     """
     forward, backward = (_lines_to_image(images * kept[:, None]) for kept in (~reverse, reverse))
     best, widths = np.zeros(2), np.array([np.pi, WIDEST_SLOPE / images.shape[1]])
