@@ -111,6 +111,9 @@ def _about(error: ValueError, run: Path, key: str, value: Any, changes: Mapping[
     text = str(error)
     if f"`{key}" not in text and f'"{key}' not in text:
         return text
+    if "--trust" in text:  # it has a remedy of its own
+        return f"{run / 'config.yaml'}: {text}"
+    text = text.rstrip(".")
     if changes.get(key):
         name = value.get("class_path") if isinstance(value, dict) else value
         rule = f"the changes of `{key}` must be options of {name}"
