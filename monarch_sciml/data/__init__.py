@@ -1,4 +1,4 @@
-"""Readers, writers and data modules; one file a format."""
+"""Readers, writers and data modules of fields and scans, with one file for each format."""
 
 from typing import Any
 
@@ -74,5 +74,5 @@ from monarch_sciml.data.text import TextModule as TextModule
 
 
 def __getattr__(name: str) -> Any:
-    """Return what used to be a public name of this package."""
+    """Return an object that was a public name of this package in earlier versions."""
     return moved(__name__, name)

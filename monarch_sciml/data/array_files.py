@@ -36,8 +36,8 @@ def open_arrays(path: str | Path) -> ArrayFile:
     Returns
     -------
     ArrayFile
-        Its arrays by their names. Axes are in the order in which the program that wrote the file
-        saw them: those of a file that MATLAB wrote are MATLAB's.
+        The arrays of the file by their names. Axes are in the order of the program that wrote the
+        file: those of a file of MATLAB are in MATLAB's order.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def open_arrays(path: str | Path) -> ArrayFile:
     ImportError
         When it is NetCDF or Zarr and xarray is not installed.
     ValueError
-        When it is of another kind, or damaged.
+        When the file is of another kind, or damaged.
     """
     path = Path(path)
     kind = file_kind(path)
@@ -92,7 +92,8 @@ class NpyArrays(ArrayFile):
 class NpzArrays(ArrayFile):
     """Read the arrays of a .npz file, each whole when first needed, and kept.
 
-    The format has no windows. What is kept does not travel to worker processes that are spawned.
+    The format does not allow reading a part of an array. Arrays that were read are not passed on to
+    spawned worker processes.
     """
 
     container = "NumPy .npz"
@@ -134,19 +135,19 @@ def _npy_header(archive: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]
 
 
 class MemoryArrays(ArrayFile):
-    """Give arrays and tensors that are in memory by their names, as the files do.
+    """Read arrays and tensors in memory by their names, like those of a file.
 
     Parameters
     ----------
     arrays
         Tensors or arrays of numbers.
     path
-        What to call them in errors.
+        Name of the arrays in error messages.
 
     Raises
     ------
     ValueError
-        When one does not hold numbers.
+        When one of the arrays does not hold numbers.
     """
 
     container = "memory"
@@ -178,7 +179,7 @@ def _as_array(name: str, values: Any) -> np.ndarray:
 
 
 class JoinedArrays(ArrayFile):
-    """Read the arrays of several files as those of one; a lone array is called as its file is.
+    """Read the arrays of several files like those of one; a single array has the name of its file.
 
     Parameters
     ----------
@@ -226,7 +227,7 @@ class JoinedArrays(ArrayFile):
 
 
 class Selected(ArrayFile):
-    """Show one array of a file, or those inside one struct or group of it, without its name.
+    """Read one array of a file, or those inside one struct or group of it under their short names.
 
     Parameters
     ----------
@@ -270,7 +271,7 @@ class Selected(ArrayFile):
 
 
 def selected(file: ArrayFile, variable: str | None) -> ArrayFile:
-    """Return the arrays that `variable` names; of a file of one struct or group those inside."""
+    """Return the arrays that `variable` names, or by default those of the only struct or group."""
     if variable is not None:
         return Selected(file, variable)
     tops = {name.replace("/", ".").partition(".")[0] for name in file.shapes}

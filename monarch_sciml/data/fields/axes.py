@@ -1,4 +1,4 @@
-"""Which axis of which array is what: named by the user, or told by the coordinates in the file.
+"""The meaning of the axes of arrays, as the user or the file states it.
 
 Letters: N samples, T times, then the grid; C channels.
 """
@@ -29,27 +29,27 @@ _POINTS = {
 
 @dataclass(frozen=True)
 class Reading:
-    """Say what the arrays of a file are.
+    """Describe the meaning of the arrays of a file.
 
     Attributes
     ----------
     axes
-        What each axis of each array of fields is: "sample", "time", "channel", "x", "y", "z", or
+        Meaning of each axis of each array of fields: "sample", "time", "channel", "x", "y", "z", or
         "1" for an axis of one entry.
     points
         Name of the array that holds the points of an axis.
     inputs
-        Arrays that are given, not predicted.
+        Arrays that are given rather than predicted.
     boundary
-        Condition along every axis of the grid, where the format implies one.
+        Condition along every axis of the grid if the format implies one.
     format
-        Name of the format that the names are those of.
+        Name of the format to which the names of the arrays belong.
     notes
-        What a user should know of it.
+        Notes for the user about this reading.
     explained
-        Arrays that are no fields, as `notes` says.
+        Arrays that are not fields for a reason that `notes` states.
     numbers
-        Whether arrays of one number a sample are fields too.
+        Whether arrays with one number per sample are fields too.
     """
 
     axes: Mapping[str, tuple[str, ...]]
@@ -65,9 +65,9 @@ class Reading:
 def named(arrays: ArrayFile, axes: Axes) -> Reading:
     """Return the reading with the axes that the user names.
 
-    A text names the axes of the arrays that have as many; one with fewer axes has those of them
-    whose sizes fit, in their order, where just one choice does. Arrays that do not fit are left
-    out with a note.
+    A text names the axes of all arrays that have that many. An array with fewer axes has those of
+    the named axes, in order, whose sizes fit, if there is only one such choice. Arrays that do not
+    fit are left out with a note.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def named(arrays: ArrayFile, axes: Axes) -> Reading:
 
 
 def parse_axes(text: str) -> tuple[str, ...]:
-    """Return names of axes; ValueError when one is unknown, or there is none of a grid."""
+    """Return names of axes; ValueError if one is unknown or no axis belongs to a grid."""
     names = tuple(name.strip() for name in text.split(","))
     used = [name for name in names if name != SINGLE]
     if not set(used) <= {*AXES} or len(set(used)) < len(used):
@@ -120,7 +120,7 @@ def _singles_fit(shape: Sequence[int], names: Sequence[str]) -> bool:
 
 
 def _fits(shape: Sequence[int], names: Sequence[str], sizes: Mapping[str, int]) -> bool:
-    """Whether an array has these axes."""
+    """Return whether an array can have these axes."""
     return all(size == sizes.get(name, 1) for size, name in zip(shape, names))
 
 
@@ -171,7 +171,7 @@ def complete(arrays: ArrayFile, reading: Reading) -> Reading:
 def points_by_name(
     arrays: ArrayFile, sizes: Mapping[str, int], fields: Mapping[str, tuple[str, ...]]
 ) -> dict[str, str]:
-    """Return the arrays that hold the points of an axis: a usual name, and the size of the axis."""
+    """Return the arrays with a usual name and the size of an axis, which hold its points."""
     return {
         axis: name
         for axis, size in sizes.items()
@@ -181,19 +181,19 @@ def points_by_name(
 
 
 def called(arrays: ArrayFile, axis: str) -> list[str]:
-    """Names of the vectors that are called as the points of an axis are, at most one."""
+    """Return the names, at most one, of vectors that are named like the points of an axis."""
     by_name = {name.lower(): name for name in arrays.shapes}
     known = [by_name[name] for name in _POINTS.get(axis, ()) if name in by_name]
     return [name for name in known if is_vector(arrays.shapes[name])][:1]
 
 
 def is_vector(shape: Sequence[int]) -> bool:
-    """Whether all axes but one have a single entry."""
+    """Return whether all axes but one have a single entry."""
     return math.prod(shape) == max(shape, default=0) > 1
 
 
 def unknown_axes(arrays: ArrayFile) -> ValueError:
-    """Return the error of arrays of which neither names nor coordinates say what they are."""
+    """Return the error that neither names nor coordinates show the meaning of the axes."""
     rule = f"{arrays.path} must tell what the axes of its arrays are"
     return ValueError(message(rule, _shown(arrays), _example(arrays)))
 
@@ -204,7 +204,7 @@ def _shown(arrays: ArrayFile) -> str:
 
 
 def _example(arrays: ArrayFile) -> str:
-    """A remedy with names for as many axes as the largest array has."""
+    """Return an example of `axes` with as many names as the largest array has axes."""
     n_axes = len(max(arrays.shapes.values(), key=math.prod, default=()))
     names = {1: "x", 2: "sample,x", 3: "sample,time,x", 4: "sample,time,x,y"}
     example = names.get(

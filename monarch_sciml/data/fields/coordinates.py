@@ -1,4 +1,4 @@
-"""Which axis of which array is what, told by the names of axes and the coordinates in a file.
+"""The meaning of the axes of arrays, derived from the names of axes and the coordinates in a file.
 
 Letters: N samples, T times, then the grid; C channels.
 """
@@ -27,7 +27,7 @@ _DIMS = {
 
 
 def by_dims(arrays: ArrayFile) -> Reading | None:
-    """Return the reading of a file that names its axes, as NetCDF does; None where it does not."""
+    """Return the reading of a file that names its axes, as NetCDF does; None if it does not."""
     words = {word: axis for axis, known in _DIMS.items() for word in known}
     fields: dict[str, tuple[str, ...]] = {}
     for name, dims in arrays.dims.items():
@@ -47,10 +47,11 @@ def by_dims(arrays: ArrayFile) -> Reading | None:
 
 
 def by_coordinates(arrays: ArrayFile) -> Reading | None:
-    """Return the reading that the coordinates in a file leave; None where it has none that fit.
+    """Return the only reading that fits the coordinates in a file; None if no coordinates fit.
 
-    Samples come before the coordinates' axes, channels anywhere after the samples. With times alone
-    the first axis is that of the samples and the others are the grid.
+    The axis of samples comes before the axes with coordinates, and the axis of channels anywhere
+    after that of samples. If there are only times, the first axis is that of samples and the others
+    are the grid.
 
     Raises
     ------
@@ -83,7 +84,7 @@ def by_coordinates(arrays: ArrayFile) -> Reading | None:
 
 
 def _same_points(arrays: ArrayFile, points: Mapping[str, str]) -> bool:
-    """Whether the points of all axes of the grid are the same: then their order says nothing."""
+    """Return whether all axes of the grid have the same points, so that their order is unknown."""
     held = [np.ravel(arrays.window(points[axis])) for axis in GRID_AXES if axis in points]
     return all(np.array_equal(values, held[0]) for values in held)
 
@@ -91,7 +92,7 @@ def _same_points(arrays: ArrayFile, points: Mapping[str, str]) -> bool:
 def _options(
     shape: Sequence[int], sizes: Mapping[str, int], same: bool
 ) -> Iterator[tuple[str, ...]]:
-    """Yield what the axes of an array may be, with a time axis or, where that fits nowhere, not."""
+    """Yield the possible meanings of the axes of an array, with a time axis if one fits."""
     grid = [axis for axis in GRID_AXES if axis in sizes]
     for wanted in ([*grid, "time"], grid) if "time" in sizes else (grid,):
         found = False
@@ -108,7 +109,7 @@ def _options(
 def _complete(
     shape: Sequence[int], placed: Mapping[int, str], sizes: Mapping[str, int]
 ) -> tuple[str, ...] | None:
-    """Name the axes beside those that are placed; None where the sizes do not fit."""
+    """Name the axes other than the known ones; None if the sizes do not fit."""
     if any(shape[place] != sizes[axis] for place, axis in placed.items()):
         return None
     names = {place: SINGLE for place, size in enumerate(shape) if size == 1} | dict(placed)
@@ -127,11 +128,11 @@ def _complete(
 
 
 def by_meshes(arrays: ArrayFile) -> Reading | None:
-    """Return the reading of fields beside meshes of their grid, `XX` and `YY` or `X` and `Y`.
+    """Return the reading of fields with meshes of their grid, `XX` and `YY` or `X` and `Y`.
 
-    The coordinates are fields too, first, so that a network may map them to the others. A mesh
-    names the axis along which it varies; where the meshes vary along several, the grid is
-    curvilinear, and its axes are x, y, z in their order.
+    The coordinates become the first fields, so that a network may map them to the others. A mesh
+    names the axis along which it varies. If the meshes vary along several axes, the grid is
+    curvilinear and its axes are x, y, z in order.
     """
     by_name = {name.lower(): name for name in arrays.shapes}
     named = {axis: by_name.get(2 * axis) or by_name.get(axis) for axis in GRID_AXES}
@@ -158,6 +159,6 @@ def by_meshes(arrays: ArrayFile) -> Reading | None:
 
 
 def _varies_along(mesh: np.ndarray) -> int:
-    """The one axis along which a mesh varies; -1 where there are several."""
+    """Return the only axis along which a mesh varies, or -1 if there are several."""
     varies = [axis for axis in range(mesh.ndim) if np.ptp(mesh, axis=axis).max() > 0]
     return varies[0] if len(varies) == 1 else -1

@@ -1,4 +1,4 @@
-"""A folder of files that hold one set together, as the splits of The Well do.
+"""A folder whose files together hold one set, such as a split of The Well.
 
 Shapes: N samples, T times, F fields, then the grid.
 """
@@ -21,15 +21,15 @@ SUFFIXES = (".h5", ".hdf5", ".mat", ".pt", ".npy", ".npz", ".nc")
 
 
 class FieldFolder(FieldSource):
-    """Read the files of a folder as one, their samples one after the other in order of their names.
+    """Read the files of a folder as one, with the samples of all files in the order of their names.
 
     Parameters
     ----------
     path
-        The folder. Of its files those with the endings of files of arrays are read; hidden
-        files, subfolders and the shards of a set being generated (.shard-1-of-4.h5) are not.
+        The folder. Its files with the endings of array files are read, except hidden files, files
+        in subfolders and the shards of a set that is being generated (.shard-1-of-4.h5).
     open_file
-        Opens one of them.
+        Function that opens one file.
 
     Raises
     ------
@@ -57,7 +57,7 @@ class FieldFolder(FieldSource):
         times: slice = slice(None),
         fields: Sequence[str] | None = None,
     ) -> Tensor:
-        """Read a window, as of one file; a file without a sample of it is not opened."""
+        """Read a window like that of one file; only files with samples of it are opened."""
         wanted = range(self.n_samples)[ascending("samples", samples, self.n_samples)]
         first, windows = 0, []
         for source in self.sources:
@@ -73,7 +73,7 @@ class FieldFolder(FieldSource):
         return self.read(samples, times, [field])[:, :, 0]
 
     def describe(self) -> dict[str, Any]:
-        """Return what the files are, as plain values, for display: what all of them agree on."""
+        """Return the description that all files have in common, as plain values for display."""
         each = [source.describe() for source in self.sources]
         shared = {k: v for k, v in each[0].items() if all(about.get(k) == v for about in each)}
         return {
@@ -101,7 +101,9 @@ def check_alike(first: FieldSource, second: FieldSource) -> None:
 
 
 def _same(first: Any, second: Any) -> bool:
-    """Equality, of lengths and times within the error of single precision."""
+    """Return whether two values are equal, lengths and times within the error of single
+    precision.
+    """
     if isinstance(first, tuple) and isinstance(second, tuple):
         return len(first) == len(second) and all(map(_same, first, second))
     if isinstance(first, float) and isinstance(second, float):
@@ -110,5 +112,5 @@ def _same(first: Any, second: Any) -> bool:
 
 
 def _below(wanted: range, bound: int) -> int:
-    """How many numbers of an ascending range are below a bound."""
+    """Return how many numbers of an ascending range are below a bound."""
     return len(range(wanted.start, min(wanted.stop, bound), wanted.step))

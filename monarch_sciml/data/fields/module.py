@@ -1,4 +1,4 @@
-"""What every data module of PDE fields shares: the file, the splits, the grid."""
+"""The base class of the data modules of PDE fields."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class FieldModule(DataModule):
-    """Split a file as the FNO paper does: the first samples train, the last ones test.
+    """Split a file like the FNO paper: the first samples train, the last ones test.
 
-    Validation samples follow the training samples. The constructors of the subclasses say which
-    frames (`windows`) and which fields a sample holds.
+    Validation samples follow the training samples. The constructors of the subclasses choose the
+    frames (`windows`) and the fields of a sample.
     """
 
     windows: dict[Split, Window]
@@ -87,12 +87,12 @@ class FieldModule(DataModule):
 
     @property
     def validation(self) -> Dataset[dict[str, Any]] | None:
-        """Samples that choose the best checkpoint; None when there are none."""
+        """Samples to choose the best checkpoint with; None when there are none."""
         return self._split("validation") if self._n_samples("validation") else None
 
     @property
     def test(self) -> Dataset[dict[str, Any]]:
-        """Samples for the figures that are reported."""
+        """Samples for the reported figures."""
         return self._split("test")
 
     def _n_samples(self, name: Split) -> int:
@@ -136,11 +136,13 @@ class FieldModule(DataModule):
 
     @property
     def statistics(self) -> tuple[UnitGaussian, UnitGaussian] | None:
-        """Mean and std of input and target fields where `normalization` asks for it."""
+        """Mean and std of input and target fields if `normalization` requests them."""
         if self.normalization is None:
             return None
         given = self.input_statistics
-        if self.input_only:  # one number a channel: the frames seen, then what is given alone
+        if (
+            self.input_only
+        ):  # one number per channel: those of the frames, then those of the input-only fields
             steps = self.windows["train"].n_steps_in
             alone = UnitGaussian.fit(self._split("train").blocks(fields=self.input_only))
             means, stds = [given.mean] * steps, [given.std] * steps
@@ -148,7 +150,7 @@ class FieldModule(DataModule):
         return given, self.target_statistics
 
     def _grid(self) -> dict[str, Any]:
-        """The part of the specification that every subclass shares."""
+        """The part of the specification that all subclasses share."""
         shape = tuple(-(-size // self.subsample) for size in self.source.grid_shape)
         return {
             "grid_shape": shape,
@@ -167,7 +169,7 @@ def open_data(path: Path, spacing: Spacing = "even", **options: Any) -> FieldSou
     FileNotFoundError
         When there is no such file.
     ValueError
-        When `open_fields` refuses it, or the points of its grid are not equally spaced.
+        When `open_fields` refuses the file, or the points of its grid are not equally spaced.
     """
     if not path.exists():
         rule = "the data file must exist"
@@ -188,7 +190,7 @@ def open_data(path: Path, spacing: Spacing = "even", **options: Any) -> FieldSou
 def split_samples(
     source: FieldSource, n_train: int, n_validation: int, n_test: int
 ) -> dict[Split, range]:
-    """Return which samples are whose; ValueError when there are too few."""
+    """Return the samples of training, validation and test; ValueError if there are too few."""
     counts = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test}
     for name, count in counts.items():
         positive_int(name, count, minimum=0)
@@ -208,7 +210,7 @@ def split_samples(
 def split_frames(
     source: FieldSource, start: int, n_train: int, n_validation: int, n_test: int
 ) -> dict[Split, range]:
-    """Return which frames are whose, from `start` on; ValueError when there are too few."""
+    """Return the frames of training, validation and test; ValueError if there are too few."""
     counts = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test}
     for name, count in counts.items():
         positive_int(name, count, minimum=0)

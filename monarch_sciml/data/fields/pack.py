@@ -1,4 +1,4 @@
-"""Write one's own arrays into a self-describing file of fields.
+"""Write arrays of the user into a self-describing file of fields.
 
 Shapes: N samples, T times, F fields, then the grid.
 """
@@ -40,28 +40,30 @@ def pack(
     dtype: PackType = "as stored",
     overwrite: bool = False,
 ) -> Path:
-    """Write arrays as a file of fields that tells its axes, grid, times and boundary.
+    """Write arrays as a file of fields that states its axes, grid, times and boundary.
 
     Parameters
     ----------
     arrays
-        Files of arrays (.npy, .npz, .pt, .mat, HDF5, NetCDF or Zarr), whose fields are called as
-        the arrays are, a .npy as its file; or tensors and arrays by name.
+        Files of arrays (.npy, .npz, .pt, .mat, HDF5, NetCDF or Zarr), or tensors and arrays by
+        name. Fields have the names of the arrays; the array of a .npy file has the name of the
+        file.
     output
         The file to make, .h5.
     axes
-        Names of the axes in the order in which they are stored, for all arrays or for each by its
-        name, as in `open_fields`. Not needed where names or coordinates tell them.
+        Names of the axes in stored order, for all arrays or for each array by its name, as for
+        `open_fields`. They are not needed if names or coordinates in the file show them.
     variable
-        The array, struct or group to use alone.
+        Name of the only array, struct or group to use.
     boundary, domain_extent
-        Condition and length along each axis of the grid, in place of what the arrays tell.
+        Condition and length along each axis of the grid, which replace those of the arrays.
     dt
-        Time between frames, where no array holds the times; they begin at 0.
+        Time between frames, starting at 0, if no array holds the times.
     dtype
-        Of the stored values; "as stored" is float64 where an array is, otherwise float32.
+        Type of the stored values. "as stored" is float64 if one of the arrays is, otherwise
+        float32.
     overwrite
-        Replace a file that exists.
+        Whether to replace an existing file.
 
     Returns
     -------
@@ -72,10 +74,10 @@ def pack(
     FileNotFoundError, FileExistsError
         When a file of arrays is missing, or `output` exists.
     ValueError
-        When the axes are not told or do not fit, a value is NaN or infinite, or too large for
+        When the axes are unknown or do not fit, or a value is NaN, infinite or too large for
         `dtype`.
     OSError
-        When the disk refuses the file.
+        When the file cannot be written.
 
     Notes
     -----
@@ -136,7 +138,7 @@ def _opened(arrays: Sequence[str | Path] | Mapping[str, Any]) -> ArrayFile:
 
 
 def _timed(layout: FieldLayout, dt: float | None) -> FieldLayout:
-    """The layout with times `dt` apart; ValueError where the arrays tell other times."""
+    """Return the layout with times `dt` apart; ValueError if the arrays state other times."""
     if dt is None:
         return layout
     if not (0 < dt < math.inf) or layout.n_times < 2 or layout.times is not None:
@@ -154,7 +156,7 @@ def _is_double(source: ArrayFields, dtype: PackType) -> bool:
 
 
 def _grid_points(layout: FieldLayout) -> list[np.ndarray]:
-    """Points of each axis: those of the arrays, or equally spaced ones from 0."""
+    """Return the points of each axis from the arrays, or equally spaced ones from 0."""
     axes = zip(layout.coordinates, layout.grid_shape, layout.domain_extent, layout.boundary)
     return [
         np.linspace(0.0, extent, n, endpoint=kind != "periodic")

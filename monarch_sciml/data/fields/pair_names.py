@@ -1,4 +1,4 @@
-"""Pairs of arrays told by their names: the data sets of the FNO paper, of neuralop, and alike.
+"""Pairs of arrays recognised by their names, as in the data sets of the FNO paper and neuralop.
 
 Letters: N samples, T times, then the grid; C channels.
 """
@@ -20,7 +20,7 @@ Places = tuple[int, ...]
 
 @dataclass(frozen=True)
 class PairNames:
-    """Name an input and its target, and the kind of file in which the names imply a boundary."""
+    """Hold the names of an input and its target, and the kind of file whose boundary they imply."""
 
     given: str
     wanted: str
@@ -39,11 +39,11 @@ PAIRS = (*FNO, *NEURALOP, *OTHERS)
 
 
 def by_pair_names(arrays: ArrayFile, pairs: Sequence[PairNames] = PAIRS) -> Reading | None:
-    """Return the reading of a pair of arrays with usual names; None where there is none.
+    """Return the reading of a pair of arrays with usual names; None if there is no such pair.
 
-    Both are (N, *grid), or with an axis of channels, told by a single entry, by an axis that the
-    other lacks, or by the one axis in which they differ. Where the target has one axis more, and
-    its first frame is the input, it is a trajectory; so it is in the files of the FNO paper.
+    Both are (N, *grid), possibly with an axis of channels. That axis has a single entry, is missing
+    in the other array, or is the only one in which they differ. If the target has one axis more and
+    its first frame is the input, it is a trajectory, as in the files of the FNO paper.
 
     Raises
     ------
@@ -85,14 +85,14 @@ def _read(arrays: ArrayFile, pair: PairNames) -> Reading:
 
 
 def _several(shape: Sequence[int]) -> Places:
-    """The axes of more than one entry; the first, that of samples, always."""
+    """Return the axes with more than one entry and always the first, that of samples."""
     return (0, *(place for place in range(1, len(shape)) if shape[place] > 1))
 
 
 def _extra(
     arrays: ArrayFile, name: str, shape: Sequence[int], kept: Places, other: Sequence[int]
 ) -> int:
-    """The one axis without which an array has the sizes of the other."""
+    """Return the axis without which an array has the sizes of the other."""
     fits = [p for p in kept[1:] if [shape[q] for q in kept if q != p] == list(other)]
     if len(fits) != 1:
         rule = f"`{name}` of {arrays.path} must have the shape of its pair, or one axis more"
@@ -102,7 +102,7 @@ def _extra(
 
 
 def _steady(arrays: ArrayFile, name: str, kept: Places, channel: int | None) -> tuple[str, ...]:
-    """Names of the axes (N, *grid) with the channels where they are."""
+    """Return the names of the axes (N, *grid) with that of the channels in its place."""
     shape = arrays.shapes[name]
     grid = [place for place in kept[1:] if place != channel]
     if len(grid) > len(GRID_AXES) or (len(grid) > 2 and min(shape[p] for p in grid) < 5):
@@ -117,7 +117,7 @@ def _steady(arrays: ArrayFile, name: str, kept: Places, channel: int | None) -> 
 
 
 def _trajectories(arrays: ArrayFile, pair: PairNames) -> Reading:
-    """The reading of a target with an axis more than the input: of times, or of channels."""
+    """Return the reading of a target with one axis more than the input, of times or channels."""
     a, u = arrays.shapes[pair.given], arrays.shapes[pair.wanted]
     kept = _several(u)
     other = [a[place] for place in _several(a)]
@@ -153,7 +153,9 @@ def _trajectories(arrays: ArrayFile, pair: PairNames) -> Reading:
 
 
 def _starts_with(arrays: ArrayFile, pair: PairNames, axis: int) -> bool:
-    """Whether the first frame along an axis is the input, of the first sample and the last."""
+    """Return whether the first frame along an axis equals the input in the first and last
+    sample.
+    """
     u = arrays.shapes[pair.wanted]
     ends = slice(None, None, max(1, u[0] - 1))
     index = tuple(0 if p == axis else ends if p == 0 else slice(None) for p in range(len(u)))
@@ -163,7 +165,7 @@ def _starts_with(arrays: ArrayFile, pair: PairNames, axis: int) -> bool:
 
 
 def _steady_boundary(arrays: ArrayFile, pair: PairNames, n_dims: int) -> str:
-    """The condition that the known data sets of these names have."""
+    """Return the boundary condition of the known data sets with these names."""
     if pair.given == "coeff" or (pair in NEURALOP and arrays.dtype(pair.given).kind == "b"):
         return "dirichlet"
     return "periodic" if pair in FNO and n_dims == 1 else "unknown"
@@ -188,7 +190,7 @@ def by_times(arrays: ArrayFile) -> Reading | None:
 
 
 def without_start(arrays: ArrayFile, reading: Reading) -> Reading:
-    """Leave out the input of a pair where it is the first frame of the other, a trajectory."""
+    """Leave out the input of a pair if it is the first frame of the other array, a trajectory."""
     for pair in PAIRS:
         axes, start = reading.axes.get(pair.wanted, ()), reading.axes.get(pair.given)
         if start is None or "time" not in axes or "time" in start:
@@ -202,7 +204,7 @@ def without_start(arrays: ArrayFile, reading: Reading) -> Reading:
 
 
 def given_arrays(reading: Reading) -> tuple[str, ...]:
-    """The arrays of a steady reading that are inputs by their names; or none."""
+    """Return the arrays of a steady reading that are inputs by their names, possibly none."""
     for pair in PAIRS:
         if pair.given in reading.axes and pair.wanted in reading.axes:
             return (pair.given,)

@@ -1,4 +1,4 @@
-"""Data module of pairs of fields to map: steady ones, or two frames of a trajectory.
+"""Data module of pairs of fields, which are steady or two frames of a trajectory.
 
 Shapes: F fields, then the grid.
 """
@@ -30,31 +30,32 @@ class PairModule(FieldModule):
         (neuralop's Darcy, the FNO paper's), or of trajectories, with `input_frame` and
         `target_frame`.
     test_path
-        Take the test samples from this file, of the same problem and grid; else from `path`.
+        File of the test samples, of the same problem and grid. None takes them from `path`.
     n_train, n_validation, n_test
         Numbers of samples: the first ones train, the next validate, the LAST ones test.
     input_frame, target_frame
-        Which frames of a trajectory, 0 the first and −1 the last; both or, for steady fields, none.
+        Indices of the frames of a trajectory, 0 the first and −1 the last. Give both, or neither
+        for steady fields.
     input_fields, target_fields
-        Names. By default the input of a steady file is what its names say is given (`x`, `a`,
-        `input`), otherwise the first array, with all its parts and channels, and a number of each
-        sample; the target is the rest.
-        For trajectories the default of both is every field that varies in time.
+        Names of the fields. By default the input of a steady file is the array with the name of an
+        input (`x`, `a`, `input`) or else the first array, with all its parts and channels, and any
+        number stored for each sample. The target is the rest. For trajectories the default of both
+        is every field that varies in time.
     subsample
-        Keep each n-th grid point along every axis.
+        Number n, of which every n-th grid point along every axis is kept.
     in_memory
-        Read the fields once and keep them, or read the file for every sample; by default a part is
-        kept when its fields take at most 512 MiB.
+        Whether to read the fields once and keep them, rather than read the file for every sample.
+        By default a part is kept if its fields take at most 512 MiB.
     boundary
-        Condition along each axis of the grid, where the file does not tell it (`open_fields`).
+        Condition along each axis of the grid if the file does not state it (`open_fields`).
     dtype
-        "float32" or "float64", of the samples and of the network that is trained on them.
+        Type of the samples and of the network that is trained on them, "float32" or "float64".
     normalization
         "unit_gaussian": `train` and `compare` put the network between fields of zero mean and unit
         variance (`models.Normalized`), one mean and std a field over the training samples. Samples,
         losses and metrics stay in physical units.
     axes, variable
-        Names of the axes of arrays, and the array or group to use alone (`open_fields`).
+        Names of the axes of arrays, and name of the only array or group to use (`open_fields`).
     spacing
         "even", or "any" to take points that are not equally spaced in their order: networks and
         metrics then treat them as equally spaced.
@@ -64,9 +65,9 @@ class PairModule(FieldModule):
     FileNotFoundError
         When a file is missing; the line names the command that makes it.
     ValueError
-        When a file is no such file, or has too few samples or grid points, when the files are of
-        different problems or grids, or when it is ambiguous which frames are meant: trajectories
-        without both frames, steady fields with one, the same fields of the same frame.
+        When a file cannot be read as fields, has too few samples or grid points, or two files are
+        of different problems or grids. When the choice of frames is ambiguous: trajectories without
+        both frames, steady fields with one, or the same fields of the same frame.
 
     Notes
     -----
@@ -136,7 +137,7 @@ class PairModule(FieldModule):
         self.windows = dict.fromkeys(SPLITS, _pair(given, wanted))
 
     def _chosen(self, input_frame: int | None, target_frame: int | None) -> tuple[int, int]:
-        """The frames of input and target, counted from the first."""
+        """Return the frames of input and target, counted from the first."""
         n_times, given = self.source.n_times, (input_frame, target_frame)
         if n_times == 1:
             if given != (None, None):
@@ -185,7 +186,7 @@ class PairModule(FieldModule):
 
 
 def _pair(given: int, wanted: int) -> Window:
-    """The window of two frames of a trajectory in either order, or of one."""
+    """Return the window of two frames of a trajectory in either order, or of one frame."""
     if given == wanted:
         return Window(range(given, given + 1), 1, 0)
     first, last = sorted((given, wanted))

@@ -36,19 +36,19 @@ def open_fields(
     Parameters
     ----------
     path
-        A file of ours, of PDEBench or of The Well (HDF5), or a file of named arrays: .npy, .npz,
-        .pt, .mat (MATLAB 5 or 7.3), HDF5, NetCDF, or a Zarr store (`ArrayFields`). Its name does
-        not matter. Or a folder of files of one problem, read as one.
+        A file of this package, of PDEBench or of The Well (HDF5), or a file of named arrays: .npy,
+        .npz, .pt, .mat (MATLAB 5 or 7.3), HDF5, NetCDF, or a Zarr store (`ArrayFields`). Its name
+        does not matter. Or a folder of files of one problem, read as one.
     boundary
-        Condition along each axis of the grid, in place of what the file tells or its format
-        implies: "periodic", "dirichlet", "neumann", "wall", "open" or "unknown".
+        Condition along each axis of the grid, which replaces that of the file or its format:
+        "periodic", "dirichlet", "neumann", "wall", "open" or "unknown".
     axes
         Names of the axes of the arrays in the order in which they are stored, for example
         "sample,time,x,y" or {"force": "sample,x,y", "u": "sample,time,x,y"}; out of "sample",
-        "time", "channel", "x", "y", "z", and "1" for an axis of one entry. Needed where the file
-        does not tell them.
+        "time", "channel", "x", "y", "z", and "1" for an axis of one entry. They are needed if the
+        file does not state them.
     variable
-        The array, struct or group to use alone, for example "data.u".
+        Name of the only array, struct or group to use, for example "data.u".
 
     Returns
     -------
@@ -63,8 +63,8 @@ def open_fields(
         When it is NetCDF or Zarr and xarray is not installed.
     ValueError
         When its content is of no known format, truncated or unfinished, when the axes of its arrays
-        are not told, `boundary` does not have one known condition an axis, or files of a folder
-        differ in grid, fields or frames.
+        are unknown, when `boundary` does not have one known condition for each axis, or when files
+        of a folder differ in grid, fields or frames.
     """
     path = Path(path)
     open_file = partial(_reader, axes=axes, variable=variable)
@@ -90,7 +90,7 @@ def _reader(path: Path, *, axes: Axes | None, variable: str | None) -> FieldSour
 
 
 def known_layout(path: Path) -> type[FieldFile | TheWellFile | PDEBenchFile] | None:
-    """Return the reader of an HDF5 file that is laid out as ours or a known benchmark's, or None.
+    """Return the reader of an HDF5 file with the layout of this package or of a known benchmark.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def known_layout(path: Path) -> type[FieldFile | TheWellFile | PDEBenchFile] | N
         return None
     with open_hdf5(path) as file:
         if plain_attributes(file).get("format") == FORMAT or {"fields", "completed"} <= {*file}:
-            return FieldFile  # it says what it lacks
+            return FieldFile  # its error names the missing parts
         if is_the_well(file):
             return TheWellFile
         return PDEBenchFile if pdebench_layout(file) else None
@@ -110,22 +110,22 @@ def known_layout(path: Path) -> type[FieldFile | TheWellFile | PDEBenchFile] | N
 def describe_fields(
     path: str | Path, *, axes: Axes | None = None, variable: str | None = None
 ) -> dict[str, Any]:
-    """Return what a file of PDE fields is: format, sizes, coordinates, origin.
+    """Return format, sizes, coordinates and origin of a file of PDE fields.
 
     Parameters
     ----------
     path, axes, variable
-        As in `open_fields`.
+        The arguments of `open_fields` with the same meaning.
 
     Returns
     -------
     Plain values: `format`, `path`, `size_bytes`, `fields`, `n_samples`, `n_times`, `time_range`,
-    `dt`, `grid_shape`, `domain_extent`, `boundary`, and what the format adds: for arrays `reading`,
-    the axes of each, and `notes`.
+    `dt`, `grid_shape`, `domain_extent`, `boundary`, and entries that depend on the format: for
+    arrays the axes of each (`reading`) and `notes`.
 
     Raises
     ------
     FileNotFoundError, ImportError, ValueError
-        As `open_fields` does.
+        When `open_fields` raises one of these.
     """
     return open_fields(path, axes=axes, variable=variable).describe()

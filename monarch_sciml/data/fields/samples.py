@@ -28,10 +28,11 @@ BLOCK_BYTES = 2**26
 
 @dataclass(frozen=True)
 class Window:
-    """Frames of a sample: `n_steps_in` + `n_steps_out` of them, `stride` apart.
+    """Describe the frames of a sample: `n_steps_in` + `n_steps_out` of them, `stride` apart.
 
-    Each start in `starts` gives one sample a trajectory. With `n_steps_out` 0 the fields are
-    steady: the target's frames are the input's. With `reverse` the target comes before the input.
+    Each start in `starts` gives one sample per trajectory. With `n_steps_out` 0 the fields are
+    steady, and the target has the frames of the input. With `reverse` the target comes before the
+    input.
     """
 
     starts: range
@@ -42,11 +43,11 @@ class Window:
 
     @property
     def span(self) -> int:
-        """Frames from the first to the last of a sample, both included."""
+        """Number of frames from the first to the last of a sample, both included."""
         return self.stride * (self.n_steps_in + self.n_steps_out - 1) + 1
 
     def frames(self, start: int) -> slice:
-        """The frames of the sample that begins at `start`, in the order of the file."""
+        """Return the frames of the sample that begins at `start`, in the order of the file."""
         return slice(start, start + self.span, self.stride)
 
     def parts(self, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,20 +67,22 @@ class FieldSamples(Dataset[dict[str, Tensor]]):
     source
         The open file.
     samples
-        Which of its trajectories.
+        The trajectories to use.
     window
-        Which frames.
+        The frames of a sample.
     input_fields, target_fields
         Names.
     input_only
-        Names of fields that are the same in every frame; `input_only` (G, *grid) of a sample.
+        Names of fields that are the same in every frame and are the entry `input_only` (G, *grid)
+        of a sample.
     subsample
-        Keep each n-th grid point along every axis.
+        Number n, of which every n-th grid point along every axis is kept.
     dtype
         Precision of the samples.
     in_memory
-        Read all the frames now and keep them, for every process forked from this one; or read the
-        file for every sample. None: keep them when they take at most `KEPT_BYTES`.
+        Whether to read all frames now and keep them, also for processes forked from this one,
+        rather than read the file for every sample. None keeps them if they take at most
+        `KEPT_BYTES`.
 
     Raises
     ------
@@ -133,7 +136,7 @@ class FieldSamples(Dataset[dict[str, Tensor]]):
         }
 
     def fingerprint(self) -> str:
-        """Return a checksum of the values; of 64 samples where they are not kept in memory."""
+        """Return a checksum of the values, or of 64 samples if they are not kept in memory."""
         digest = hashlib.sha256(repr((self._shape, self.fields, self.samples)).encode())
         if self._kept is not None:
             digest.update(self._kept.numpy().data)
@@ -164,13 +167,13 @@ class FieldSamples(Dataset[dict[str, Tensor]]):
         return values.index_select(axis, where)
 
     def _frames(self) -> slice:
-        """The frames that any sample uses; evenly spaced."""
+        """The evenly spaced frames that samples use."""
         starts = self.window.starts
         step = self.window.stride if len(starts) == 1 else 1
         return slice(starts[0], starts[-1] + self.window.span, step)
 
     def _kept_frames(self, frames: slice) -> slice:
-        """Where `frames` of the file are among the frames kept in memory."""
+        """Return the places of frames of the file among the frames kept in memory."""
         kept = self._frames()
         first, step = frames.start - kept.start, kept.step
         return slice(first // step, (frames.stop - kept.start - 1) // step + 1, frames.step // step)
@@ -184,7 +187,7 @@ class FieldSamples(Dataset[dict[str, Tensor]]):
         return len(self.samples), n_times, len(self.fields), *grid
 
     def _block_windows(self) -> Iterator[tuple[range, slice]]:
-        """Samples and frames of blocks of at most `BLOCK_BYTES`, but of one frame at least."""
+        """Yield samples and frames of blocks of at most `BLOCK_BYTES` or of one frame."""
         frames = self._frames()
         wanted = range(frames.start, frames.stop, frames.step)
         frame = 8 * len(self.fields) * math.prod(self.source.grid_shape)

@@ -25,53 +25,54 @@ from monarch_sciml.data.spec import FieldNormalization, FieldSpec
 
 
 class TrajectoryModule(FieldModule):
-    """Give the first frames of a trajectory and the frames that follow: the 2-D + time protocol.
+    """Give the first frames of a trajectory and the frames that follow, to be predicted by
+    roll-out.
 
     A sample is `input` (n_steps_in, F, *grid), frames start, start + stride, ..., and `target`
-    (n_steps_out, F, *grid), the frames after them, one sample a trajectory.
+    (n_steps_out, F, *grid), the frames after them. There is one sample per trajectory.
 
     Parameters
     ----------
     path
         A file of trajectories that `open_fields` reads, or a folder of files of one problem.
     test_path
-        Take the test samples from this file, of the same problem and grid; else from `path`.
+        File of the test samples, of the same problem and grid. None takes them from `path`.
     n_train, n_validation, n_test
         Numbers of trajectories: the first ones train, the next validate, the LAST ones test. With
-        `split` "time" numbers of frames, from `start` on.
+        `split` "time" they are numbers of frames from `start` on.
     split
-        "samples", or "time" to learn from the past of every trajectory and predict its future, even
-        where there is but one: every window of frames inside a part is one of its samples, and no
-        window reaches into the next part.
+        "samples", or "time" to learn from the past of every trajectory and predict its future,
+        which works with a single trajectory too. With "time" every window of frames within a part
+        is one of its samples, and no window reaches into the next part.
     n_steps_in, n_steps_out
         Frames given and frames to predict.
     start
         First frame of a sample.
     stride
-        Keep each n-th frame.
+        Number n, of which every n-th frame is kept.
     subsample
-        Keep each n-th grid point along every axis.
+        Number n, of which every n-th grid point along every axis is kept.
     windows
-        Train on single steps (Markov): every window of `n_steps_in` frames and the `window_steps`
-        after them, anywhere in a training trajectory, whatever `start` is. Validation and test
-        samples stay those of the protocol.
+        Whether to train on single steps (Markov training). A training sample is then any window of
+        `n_steps_in` frames and the `window_steps` frames after them in a training trajectory,
+        whatever `start` is. Validation and test samples do not change.
     window_steps
-        Target frames of a training window.
+        Number of target frames of a training window.
     in_memory
-        Read the frames once and keep them, or read the file for every sample; by default a part is
-        kept when its frames take at most 512 MiB.
+        Whether to read the frames once and keep them, rather than read the file for every sample.
+        By default a part is kept if its frames take at most 512 MiB.
     fields
         Names of the fields to use; by default all that vary in time.
     boundary
-        Condition along each axis of the grid, where the file does not tell it (`open_fields`).
+        Condition along each axis of the grid if the file does not state it (`open_fields`).
     dtype
-        "float32" or "float64", of the samples and of the network that is trained on them.
+        Type of the samples and of the network that is trained on them, "float32" or "float64".
     normalization
         "unit_gaussian": `train` and `compare` put the network between fields of zero mean and unit
         variance (`models.Normalized`), one mean and std a field over the training samples. Samples,
         losses and metrics stay in physical units.
     axes, variable
-        Names of the axes of arrays, and the array or group to use alone (`open_fields`).
+        Names of the axes of arrays, and name of the only array or group to use (`open_fields`).
     spacing
         "even", or "any" to take points that are not equally spaced in their order: networks and
         metrics then treat them as equally spaced.
@@ -85,13 +86,13 @@ class TrajectoryModule(FieldModule):
     FileNotFoundError
         When the file is missing; the line names the command that makes it.
     ValueError
-        When a file is no such file, or has too few samples, frames or grid points, or the files
-        are of different problems or grids.
+        When a file cannot be read as fields, has too few samples, frames or grid points, or two
+        files are of different problems or grids.
 
     Notes
     -----
-    Nothing is normalised by default: neither is it in the FNO authors' fourier_2d_time.py.
-    `input_statistics` holds mean and std of the training samples.
+    By default nothing is normalised, as in the FNO authors' fourier_2d_time.py. `input_statistics`
+    holds mean and std of the training samples.
 
     References
     ----------
@@ -204,7 +205,7 @@ class TrajectoryModule(FieldModule):
 def _known_constants(
     source: FieldSource, names: list[str], predicted: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Return the fields that are given alone; ValueError for one that changes or is predicted."""
+    """Return the input-only fields; ValueError if one changes in time or is predicted."""
     for name in names:
         one_of("input_only", name, source.fields)
         if name not in source.layout.constant:
@@ -218,7 +219,9 @@ def _known_constants(
 
 
 def windows_within(frames: range, window: Window, name: Split) -> Window:
-    """Return the window that starts wherever it fits into these frames; ValueError if nowhere."""
+    """Return the window with all starts that fit into these frames; ValueError if there are
+    none.
+    """
     if 0 < len(frames) < window.span:
         rule = f"`n_{name}` must be at least the {window.span} frames of a sample"
         raise ValueError(message(rule, len(frames), f"Raise `n_{name}`, or lower the steps."))

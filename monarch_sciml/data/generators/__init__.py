@@ -1,4 +1,4 @@
-"""The problems that data sets are generated of: the list that everything else reads.
+"""The list of all problems from which data sets are generated.
 
 `PROBLEMS` feeds the command line and the tests; `generate_NAME` is the function of a problem.
 """

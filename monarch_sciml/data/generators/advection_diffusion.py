@@ -24,15 +24,16 @@ from monarch_sciml.solvers.random_series import evaluate_series, random_sine_ser
 class AdvectionDiffusionProblem(FieldProblem):
     """Generate a substance carried through the unit interval or square and absorbed by its walls.
 
-    u_t + c·∇u = κ Δu, u = 0 on the walls; where the flow goes out a layer of width κ / |c| forms.
+    u_t + c·∇u = κ Δu, u = 0 on the walls; where the flow leaves, a layer of width κ / |c| forms.
     u(0) is a Gaussian random series of sines, covariance ∝ (−Δ + τ² I)^(−α), mean square 1.
 
     Parameters
     ----------
     velocity
-        c, one component for the interval, two for the square; lengths per unit of time.
+        Velocity c in lengths per unit of time, with one component for the interval or two for the
+        square.
     diffusivity
-        κ, dimensionless; at least 10 |c| / `grid`².
+        Diffusivity κ, dimensionless, at least 10 |c| / `grid`².
     grid
         Gauss-Lobatto nodes along each axis to solve on.
     resolution
@@ -41,9 +42,10 @@ class AdvectionDiffusionProblem(FieldProblem):
     n_modes
         Sines of the initial concentration along each axis, at most half of `grid`.
     alpha
-        Its smoothness, above half the number of axes for a continuous limit.
+        Smoothness of the initial concentration, above half the number of axes for a continuous
+        limit.
     tau
-        Its inverse length scale.
+        Inverse length scale of the initial concentration.
     t_end
         Last time.
     n_times

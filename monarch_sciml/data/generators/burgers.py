@@ -35,15 +35,14 @@ class BurgersPeriodicProblem(FieldProblem):
     Parameters
     ----------
     viscosity
-        ν, dimensionless. The paper's text says 0.1, of which 1 % of the initial velocity is left at
-        t = 1, its published files 1e-3.
+        ν, dimensionless. x
     grid
-        Points to solve on; below ν = 0.01 take 1 / ν or more.
+        Number of points to solve on. Below ν = 0.01 take at least 1 / ν.
     resolution
-        Points to store, a divisor of `grid`; None stores all.
+        Number of points to store, a divisor of `grid`. None stores all.
     n_modes
-        Waves of the initial velocity, fewer than half of `grid`. It is the same function on every
-        grid.
+        Number of waves of the initial velocity, fewer than half of `grid`. The initial velocity is
+        the same function on every grid.
     t_end
         Last time.
     n_times
@@ -53,9 +52,10 @@ class BurgersPeriodicProblem(FieldProblem):
 
     Notes
     -----
-    The mean is zero as in the authors' generator (the measure has a random one, which would move
-    the solution along). Solved by `BurgersPeriodic`; for the default values the relative error at
-    t = 1 is below 1e-8 (twenty samples against an eighth of the step on four times the points).
+    The mean is zero as in the authors' generator (the measure in the paper has a random mean, which
+    would only translate the solution). The solver is `BurgersPeriodic`. For the default values the
+    relative error at t = 1 is below 1e-8 (twenty samples against an eighth of the step on four
+    times the points).
 
     References
     ----------
@@ -128,15 +128,16 @@ class BurgersNeumannProblem(FieldProblem):
     viscosity
         ν, dimensionless; 0.1/π in the paper.
     grid
-        Gauss-Lobatto nodes to solve on; 512 for ν = 0.003.
+        Number of Gauss-Lobatto nodes to solve on. ν = 0.003 needs 512.
     resolution
         Evenly spaced points to store, both walls included, at least 2 (the paper: 4097 and
         fewer); the polynomial is evaluated there.
     n_modes
         Cosines of the initial velocity, at most half of `grid`.
     whole_waves
-        Take cos(nπ(x + 1)) instead, n = 1 to `n_modes` / 2: fields symmetric about x = 0, as the
-        formula is printed. The published data were drawn from half waves.
+        Whether to take cos(nπ(x + 1)), n = 1 to `n_modes` / 2, as the formula is printed in the
+        paper, which makes fields symmetric about x = 0. The published data were drawn from half
+        waves.
     t_end
         Last time.
     n_times

@@ -33,12 +33,12 @@ class DarcyProblem(FieldProblem):
     grid
         Nodes along each axis to solve on. The paper takes 421.
     resolution
-        Nodes along each axis to store: resolution − 1 divides grid − 1; None stores all. The paper
-        stores 421, 211, 141, 106, 85.
+        Number of nodes along each axis to store, where resolution − 1 divides grid − 1. None stores
+        all. The paper stores 421, 211, 141, 106, 85.
     high
-        a where ψ ≥ 0.
+        Value of a where ψ ≥ 0.
     low
-        a elsewhere.
+        Value of a where ψ < 0.
 
     Notes
     -----
@@ -83,7 +83,7 @@ class DarcyProblem(FieldProblem):
         }
 
     def solve(self, batch: Batch) -> Tensor:
-        """Solve one sample after the other."""
+        """Solve the samples one after the other."""
         step, fields = stored_nodes(self.grid, self.resolution)[1], []
         for generator in batch.generators():
             nodes, cells = self._coefficient(generator)

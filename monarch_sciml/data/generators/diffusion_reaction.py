@@ -44,14 +44,15 @@ class DiffusionReactionProblem(FieldProblem):
     diffusivity
         Du and Dv, dimensionless.
     threshold
-        k, dimensionless.
+        Threshold k, dimensionless.
     rtol
-        Relative tolerance of a time step, see `DiffusionReaction2d`.
+        Relative tolerance of a time step of `DiffusionReaction2d`.
 
     Notes
     -----
-    Noise of N(0, 1) a cell depends on the grid: solve sets to be compared on one grid. The stored
-    coordinates are the centres of the cells.
+    The initial noise is drawn for each cell and therefore depends on the grid, so sets that are to
+    be compared must be solved on the same grid. The stored coordinates are the centres of the
+    cells.
 
     References
     ----------
@@ -86,7 +87,7 @@ class DiffusionReactionProblem(FieldProblem):
 
     @property
     def _block(self) -> int:
-        """Cells that are solved for each stored one, along an axis."""
+        """The number of solved cells along an axis for each stored cell."""
         return self.grid // divisor(self.resolution, len(self._solver.points))
 
     def layout(self, n_samples: int) -> FieldLayout:

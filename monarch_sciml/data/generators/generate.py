@@ -1,6 +1,6 @@
-"""Make a data set of a problem: resumable, reproducible sample by sample, shared among machines.
+"""Generate a data set of a problem, which can be resumed, reproduced and shared among machines.
 
-A generator states what its problem is and calls `generate`, which does all the rest:
+A generator describes its problem and calls `generate`, which does the rest:
 
     problem = Problem(
         name="heat",                        # `generator` in the file
@@ -11,10 +11,10 @@ A generator states what its problem is and calls `generate`, which does all the 
     )
     return generate(problem, output, seed=seed, shard=shard, progress=progress, exist_ok=exist_ok)
 
-`solve(samples, advance)` returns the fields of these samples, in order, as float32 or float64. It
-draws what is random in sample i from `sample_rng(seed, i)` (numpy) or `sample_generator(seed, i)`
-(torch) and from nothing else. It may call `advance(share)` while it works, with the share of
-the batch it has just done, so that the bar moves within a long batch; it may as well not.
+`solve(samples, advance)` returns the fields of these samples, in order, as float32 or float64. All
+random numbers of sample i must come from `sample_rng(seed, i)` (numpy) or `sample_generator(seed,
+i)` (torch). Within a long batch `solve` may call `advance(share)` with the fraction of the batch
+just done, so that the progress bar moves.
 
 Shapes: n samples of a batch, T times, F fields, then the grid.
 """
@@ -47,7 +47,7 @@ _SMALL = 2**18  # points of a batch that one thread advances as fast as several
 
 @dataclass(frozen=True)
 class Problem:
-    """State what a data set is and how its samples are solved.
+    """Describe a data set and the way its samples are solved.
 
     Parameters
     ----------
@@ -56,20 +56,20 @@ class Problem:
     layout
         Fields, sizes, times and walls of the whole set.
     parameters
-        All that the samples depend on beside the seed, as JSON values: equation, coefficients,
-        random initial data, resolution of the solver, times, dtype.
+        Everything except the seed on which the samples depend, as JSON values: equation,
+        coefficients, random initial data, resolution of the solver, times, dtype.
     solve
-        Returns the fields (n, T, F, *grid) of a range of samples, each a function of the seed and
-        its index alone; see the module.
+        Function that returns the fields (n, T, F, *grid) of a range of samples, each of which
+        depends only on the seed and its index.
     batch_size
         Samples solved together.
     dtype
-        torch.float32 or torch.float64, of the stored values.
+        Type of the stored values, torch.float32 or torch.float64.
     coordinates
-        Grid points along each axis, where they do not begin at 0 or stand at cell centres.
+        Grid points along each axis. None when they begin at 0 and are not cell centres.
     n_points
-        Grid points of a sample that are advanced together; None takes those stored. Small batches
-        are solved by one CPU thread.
+        Number of grid points that are advanced together for each sample; None takes the number of
+        stored points. Small batches are solved by one CPU thread.
     """
 
     name: str
@@ -95,27 +95,27 @@ def generate(
     progress: bool = True,
     exist_ok: bool = False,
 ) -> Path:
-    """Make the data set of a problem, or one share of it.
+    """Generate the data set of a problem, or one share of it.
 
-    Interrupted, the same call goes on where it stopped and makes the same file. With `shard` only
-    that share is solved, into a file of its own beside `output`; without it the samples found in
-    such files are taken from there and only the missing ones are solved.
+    After an interruption the same call continues where it stopped and makes the same file. With
+    `shard` only that share is solved, into a separate file beside `output`. Without it, samples
+    that such files hold are copied from them and only the missing ones are solved.
 
     Parameters
     ----------
     problem
-        What to make.
+        The problem to generate.
     output
         The file (HDF5, see `monarch_sciml.data.FieldFile`).
     seed
         Seed of the set, at least 0, below 2^63; sample i depends on (seed, i) alone.
     shard
-        "i/n" makes the i-th of n shares, i from 1, as OUTPUT's stem + .shard-i-of-n.h5; None
-        makes the whole.
+        "i/n" generates the i-th of n shares, counted from 1, as a file with the stem of `output`
+        and the ending .shard-i-of-n.h5. None generates the whole set.
     progress
-        Show a bar that counts samples.
+        Whether to show a bar that counts samples.
     exist_ok
-        Return at once when the file to make holds just these samples.
+        Whether to return at once when the file exists already with exactly these samples.
 
     Returns
     -------
@@ -133,9 +133,9 @@ def generate(
 
     Notes
     -----
-    Shares end between batches where there are enough of them, so that a set made of shards is the
-    unsharded one bit for bit even where a solver's rounding depends on the batch. The shards stay
-    when they have been joined.
+    If there are enough batches, shares end between them. A set joined from shards then equals the
+    unsharded one bit for bit, even if the rounding of a solver depends on the batch. The shards are
+    kept after they have been joined.
     """
     seed, output = positive_int("seed", seed, minimum=0), Path(output)
     if seed >= 2**63:
@@ -163,7 +163,7 @@ def generate(
 
 
 def sample_seed(seed: int, sample: int) -> int:
-    """Return the seed of one sample of a set: 63 bits, a function of (seed, sample) alone."""
+    """Return the seed of one sample of a set, 63 bits that depend only on (seed, sample)."""
     entropy = np.random.SeedSequence([seed, sample]).generate_state(1, np.uint64)[0]
     return int(entropy >> np.uint64(1))
 
@@ -182,8 +182,8 @@ def sample_rng(seed: int, sample: int) -> np.random.Generator:
 def _few_threads(problem: Problem) -> Iterator[None]:
     """Use one CPU thread of torch for small batches.
 
-    A step is a dozen operations of some 50 µs; threads that wait for one another at each cost more
-    than they give, 30 times more on a busy machine.
+    A step is a dozen operations of about 50 µs. Threads that wait for one another at each of them
+    take longer than one thread, on a busy machine 30 times longer.
     """
     before = torch.get_num_threads()
     if problem.batch_size * (problem.n_points or math.prod(problem.layout.grid_shape)) <= _SMALL:
@@ -195,7 +195,9 @@ def _few_threads(problem: Problem) -> Iterator[None]:
 
 
 def _batches(missing: Sequence[range], first: int, batch_size: int) -> Iterator[range]:
-    """Yield the missing samples, counted from `first`, in batches that end at multiples."""
+    """Yield the missing samples in batches that end at multiples of the batch size from `first`
+    on.
+    """
     for gap in missing:
         start, end = first + gap.start, first + gap.stop
         while start < end:
@@ -235,5 +237,5 @@ def _bar(layout: FieldLayout, n_done: int, shown: bool) -> Iterator[Any]:
 
 
 def _advance(bar: Any, end: float, size: int) -> Advance:
-    """Return what advances the bar by a share of a batch of `size`, never beyond `end`."""
+    """Return a function that advances the bar by a fraction of a batch, never beyond `end`."""
     return lambda share: bar.update(max(0.0, min(share * size, end - bar.n)))

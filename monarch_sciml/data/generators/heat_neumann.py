@@ -30,7 +30,7 @@ class HeatNeumannProblem(FieldProblem):
     Parameters
     ----------
     resolution
-        Points of [0, 1], both ends among them.
+        Number of points of [0, 1], both ends included.
     t_end
         Last time.
     n_times
@@ -38,19 +38,20 @@ class HeatNeumannProblem(FieldProblem):
     diffusivity
         κ > 0.
     flux
-        U, amplitude of the slope that heat from outside keeps up at the right end.
+        Amplitude U of the slope at the right end.
     lowest
-        Least ω.
+        Smallest ω.
     highest
-        Greatest ω.
+        Largest ω.
 
     Notes
     -----
-    Theirs: κ = 0.01, U = 5, the range of ω, 1024 points (2048 of which each second one is taken),
-    25 frames after the initial state, up to t = 2. Their notebook writes "t_M = 2" in words and
-    takes the last 25 of 200 times up to 0.5 in code; the words are followed here. Ours: frames
-    evenly spaced from 0 on, and the solution by its exact series. Their one-step problem is
-    t_end 0.5, n_times 2, resolution 500, with 500 samples to train and 100 to test and the same U.
+    These values are BOON's: κ = 0.01, U = 5, the range of ω, 1024 points (every second one of
+    2048), and 25 frames after the initial state up to t = 2. BOON's notebook states "t_M = 2" in
+    its text and takes the last 25 of 200 times up to 0.5 in its code; the text is followed here.
+    Unlike BOON's, the frames here are evenly spaced from 0 on, and the solution is the exact
+    series. BOON's one-step problem is t_end 0.5, n_times 2, resolution 500 with the same U, and has
+    500 samples to train and 100 to test.
 
     References
     ----------

@@ -33,20 +33,22 @@ class LidDrivenCavityProblem(FieldProblem):
     Parameters
     ----------
     grid
-        Nodes along each axis to solve on; 2^m + 1 is fastest.
+        Number of nodes along each axis to solve on. 2^m + 1 is fastest.
     resolution
-        Nodes along each axis to store: resolution − 1 divides grid − 1; None stores all.
+        Number of nodes along each axis to store, where resolution − 1 divides grid − 1. None stores
+        all.
     lowest_reynolds
-        Least Re, of unit speed and the side of the square.
+        Smallest Re, for unit speed and the side of the square.
     highest_reynolds
-        Greatest Re.
+        Largest Re, for unit speed and the side of the square.
 
     Notes
     -----
-    Name the fields to PairModule: input_fields ["lid_velocity", "log10_reynolds"], target_fields
-    ["u", "v"], say. The lid comes to rest smoothly at its ends, so that the velocity is continuous.
-    The relative error is below 2e-4 on 65 nodes, 2e-3 on 33; a sample takes 0.7 s and 0.2 s.
-    BOON's problem of this name is another one: vorticity, unsteady, at one Reynolds number.
+    `PairModule` needs the names of the fields, for example input_fields ["lid_velocity",
+    "log10_reynolds"] and target_fields ["u", "v"]. The lid comes to rest smoothly at its ends, so
+    that the velocity is continuous. The relative error is below 2e-4 on 65 nodes, 2e-3 on 33; a
+    sample takes 0.7 s and 0.2 s. BOON's problem of this name differs: it is unsteady, in vorticity
+    form, at one Reynolds number.
     """
 
     name: ClassVar[str] = "lid_driven_cavity"
@@ -73,7 +75,7 @@ class LidDrivenCavityProblem(FieldProblem):
         return LidDrivenCavity(self.grid)
 
     def layout(self, n_samples: int) -> FieldLayout:
-        """Return what is given (lid and Reynolds number) and the flow, at the nodes."""
+        """Return the given fields (lid and Reynolds number) and the flow, at the nodes."""
         shape = (stored_nodes(self.grid, self.resolution)[0],) * 2
         names = "lid_velocity log10_reynolds u v stream_function"
         return box_layout(names, n_samples, shape, "wall")
@@ -87,7 +89,7 @@ class LidDrivenCavityProblem(FieldProblem):
         }
 
     def solve(self, batch: Batch) -> Tensor:
-        """Solve one flow after the other."""
+        """Solve the flows one after the other."""
         grid, step, flows = self.grid, stored_nodes(self.grid, self.resolution)[1], []
         for rng in batch.rngs():
             lid, reynolds = self._draw(rng)

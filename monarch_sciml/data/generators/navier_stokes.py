@@ -24,8 +24,8 @@ class NavierStokesProblem(FieldProblem):
     """Generate trajectories of forced two-dimensional turbulence, the FNO paper's problem.
 
     Each trajectory starts from its own Gaussian random field (α 2.5, τ 7) and is solved by
-    `NavierStokes2d` with the FNO paper's forcing. Interrupted, the same call goes on where it
-    stopped and makes the same file.
+    `NavierStokes2d` with the FNO paper's forcing. After an interruption the same call continues
+    where it stopped and makes the same file.
 
     Parameters
     ----------
@@ -39,13 +39,13 @@ class NavierStokesProblem(FieldProblem):
     t_end
         Last time.
     n_times
-        Number of evenly spaced frames up to the last time; None: one a time unit. The initial field
-        is not among them.
+        Number of evenly spaced frames up to the last time, without the initial field. None takes
+        one frame per unit of time.
     dt
         Largest time step of the solver. 1e-2 is right for ν = 1e-3 on 64 points; for 1e-4 and 1e-5
         take 2.5e-3 on 128 points, 1.25e-3 on 256.
     device
-        Where to solve, "cpu" or "cuda".
+        Device on which to solve, "cpu" or "cuda".
     """
 
     name: ClassVar[str] = "navier_stokes"
@@ -94,11 +94,11 @@ class NavierStokesProblem(FieldProblem):
 
     @property
     def n_points(self) -> int:
-        """Points that are advanced together."""
+        """The number of points that are advanced together."""
         return self.grid**2
 
     def solve(self, batch: Batch) -> Tensor:
-        """Solve from random fields, in the dtype that is stored."""
+        """Solve from random fields in the type of the stored values."""
         w0 = self.initial(batch)
         times = self.layout(1).times
         solver = self._solver(batch.dtype)

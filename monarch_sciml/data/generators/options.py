@@ -1,4 +1,4 @@
-"""What the generators share: options of a set, times, resolutions, ranges of random numbers."""
+"""Options, times, resolutions and ranges of random numbers of all generators."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclass(frozen=True, kw_only=True)
 class SetOptions:
-    """State what every generator takes beside the physics of its problem.
+    """Hold the options that all generators have in addition to the parameters of their problems.
 
     Parameters
     ----------
     output
         The file to make (HDF5, see `monarch_sciml.data.FieldFile`).
     n_samples
-        Number of samples (trajectories, where there are several frames).
+        Number of samples, which are trajectories when there are several frames.
     seed
-        Seed of the set. Sample i depends on (seed, i) alone: more samples, another batch size or a
-        resumed run leave the earlier ones as they are.
+        Seed of the set. Sample i depends only on (seed, i), so more samples, another batch size or
+        a resumed run do not change the earlier samples.
     dtype
-        "float32" or "float64", of the stored values.
+        Type of the stored values, "float32" or "float64".
     batch_size
-        Samples solved together.
+        Number of samples solved together.
     shard
-        Make only this share, "2/4" for the second of four, in a file of its own beside `output`.
-        Without it the samples of the shares found there are taken, only the others solved.
+        The one share to generate, such as "2/4" for the second of four, into a separate file beside
+        `output`. Without it, samples that such files hold are copied and only the others are
+        solved.
     progress
-        Show a bar that counts samples.
+        Whether to show a bar that counts samples.
     exist_ok
-        Return at once when the file to make holds just these samples.
+        Whether to return at once when the file exists already with exactly these samples.
     """
 
     output: Path
@@ -76,7 +77,9 @@ def stored_dtype(dtype: str) -> torch.dtype:
 
 
 def divisor(resolution: int | None, grid: int) -> int:
-    """Return the points to store (None: all of them); ValueError when they do not divide `grid`."""
+    """Return the number of points to store, by default all; ValueError if it does not divide
+    `grid`.
+    """
     resolution = grid if resolution is None else positive_int("resolution", resolution)
     if grid % resolution:
         rule = f"`resolution` must divide `grid`, {grid}"
@@ -94,7 +97,7 @@ def interval(names: tuple[str, str], lowest: float, highest: float) -> tuple[flo
 
 
 def stored_nodes(grid: int, resolution: int | None) -> tuple[int, int]:
-    """Return how many nodes to store along an axis, and each how many-th of `grid` they are."""
+    """Return the number of nodes to store along an axis, and the stride between them in `grid`."""
     resolution = grid if resolution is None else positive_int("resolution", resolution, minimum=2)
     if (grid - 1) % (resolution - 1):
         rule = f"`resolution` - 1 must divide `grid` - 1, {grid - 1}"
@@ -126,9 +129,9 @@ def box_layout(
     extent: float = 1.0,
     constant: tuple[str, ...] = (),
 ) -> FieldLayout:
-    """Return the layout of fields, named in one text, in a box whose sides are all alike.
+    """Return the layout of fields, named in one text, in a box with equal sides.
 
-    Without `times` the fields are steady: one frame.
+    Without `times` the fields are steady and have one frame.
     """
     n_dims = len(grid_shape)
     return FieldLayout(

@@ -49,10 +49,10 @@ from monarch_sciml.data.generators.options import SetOptions, stored_dtype
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples to solve together.
+    """Describe the samples of a batch, which are solved together.
 
     `samples` are their numbers in the set, `seed` is that of the set, `dtype` is stored. `advance`
-    may be called with the share of the batch that has just been done.
+    may be called with the fraction of the batch that has just been done.
     """
 
     samples: range
@@ -69,13 +69,13 @@ class Batch:
         return [sample_generator(self.seed, sample) for sample in self.samples]
 
     def uniform(self, lowest: float, highest: float) -> Tensor:
-        """Draw one number (n,) for each sample, evenly between both ends."""
+        """Draw one uniform random number between both ends for each sample, (n,)."""
         drawn: Any = [rng.uniform(lowest, highest) for rng in self.rngs()]
         return torch.tensor(drawn, dtype=torch.float64)
 
 
 class FieldProblem(ABC):
-    """A problem of fields; a subclass is a frozen dataclass of its physical parameters.
+    """Base class of the problems, whose subclasses are frozen dataclasses of physical parameters.
 
     The class variables are the name on the command line and in the file, the equation as text, and
     the usual numbers of samples in a set and in a batch.
@@ -98,25 +98,29 @@ class FieldProblem(ABC):
     def solve(self, batch: Batch) -> Tensor:
         """Return the fields (n, T, F, *grid) of a batch, each a function of seed and number alone.
 
-        What is random in a sample is drawn from its own generator and from nothing else.
+        All random numbers of a sample come from its own generator.
         """
 
     def coordinates(self) -> Sequence[np.ndarray] | None:
-        """Return the grid points along each axis; None when they begin at 0 and are the usual."""
+        """Return the grid points along each axis; None when they begin at 0 and follow the
+        layout.
+        """
         return None
 
     @property
     def n_points(self) -> int | None:
-        """Grid points of a sample that are advanced together; None takes those stored."""
+        """Return the number of grid points that are advanced together; None is that of the stored
+        ones.
+        """
         return None
 
     def generate(self, options: SetOptions) -> Path:
-        """Make the data set of this problem, or one share of it, and return its file.
+        """Generate the data set of this problem, or one share of it, and return its file.
 
         Raises
         ------
         FileExistsError, OSError, ValueError
-            As `monarch_sciml.data.generate`.
+            When `monarch_sciml.data.generate` raises one of these.
         """
         dtype = stored_dtype(options.dtype)
         stated = {"equation": self.equation, **self.parameters(), "dtype": options.dtype}

@@ -1,4 +1,4 @@
-"""Data set of waves over one fixed sea floor: the same basin, many tsunamis."""
+"""Data set of many waves over one fixed sea floor."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ class ShallowWaterProblem(FieldProblem):
     n_dims
         1 for the interval, 2 for the square.
     gravity
-        g, sides of the box per unit of time squared.
+        Gravity g in sides of the box per unit of time squared.
     amplitude
-        Root mean square of the initial surface, as a share of the mean depth. Where a trough is
-        deeper than the water, the floor is dry.
+        Root mean square of the initial surface, as a share of the mean depth. If a trough is deeper
+        than the water, the floor is dry there.
     grid
         Cells along each axis to solve on.
     resolution
-        Cells along each axis to store, a divisor of `grid`; None stores all. They hold the means
-        of the finer ones, so that sets of one seed and grid show the same waves.
+        Cells along each axis to store, a divisor of `grid`; None stores all. A stored cell holds
+        the mean of its finer cells, so that sets of one seed and grid show the same waves.
     n_modes
         Cosines of the initial surface along each axis.
     alpha
         Smoothness of the initial surface, above half the number of axes for a continuous limit.
     tau
-        Its inverse length scale.
+        Inverse length scale of the initial surface.
     t_end
         Last time.
     n_times
@@ -58,9 +58,9 @@ class ShallowWaterProblem(FieldProblem):
 
     Notes
     -----
-    Finite volumes of order 2, well balanced (a lake at rest stays at rest) and positive (see
-    `ShallowWater`); the stored coordinates are the centres of the cells. A sample of the default
-    set takes about 5 s. Name the fields to PairModule: input_fields ["surface"] or ["surface",
+    The solver `ShallowWater` uses finite volumes of order 2 that keep a lake at rest and the depth
+    positive; the stored coordinates are the centres of the cells. A sample of the default set takes
+    about 5 s. `PairModule` needs the names of the fields: input_fields ["surface"] or ["surface",
     "depth"], target_fields ["surface"], input_frame 0, target_frame -1.
     """
 
@@ -102,7 +102,7 @@ class ShallowWaterProblem(FieldProblem):
 
     @cached_property
     def _depth(self) -> Tensor:
-        """H in the cells."""
+        """The depth H in the cells."""
         function = self.medium.function((self._stored,) * self.n_dims, periodic=False)
         return function(*[self._centres] * self.n_dims)
 
@@ -134,11 +134,11 @@ class ShallowWaterProblem(FieldProblem):
 
     @property
     def n_points(self) -> int:
-        """Cells that are advanced together."""
+        """The number of cells that are advanced together."""
         return self.grid**self.n_dims
 
     def solve(self, batch: Batch) -> Tensor:
-        """Solve from rest and take means over the cells of a stored one."""
+        """Solve from rest and take the means over the finer cells of each stored cell."""
         d, depth = self.n_dims, self._depth
         options, modes = smoothness(self.alpha, self.tau), (self.n_modes,) * d
         drawn = [random_sine_series(modes, rng=rng, **options) for rng in batch.rngs()]

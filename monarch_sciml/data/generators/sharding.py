@@ -1,6 +1,6 @@
-"""Shares of a generated data set: which samples are whose, and how their files become one.
+"""Shares of a generated data set: the samples of each share, and the joining of their files.
 
-A shard is a file of fields like any other; its parameters say which samples of which set it holds.
+A shard is a usual file of fields whose parameters say which samples of which set it holds.
 
 Shapes: N samples, T times, F fields, then the grid.
 """
@@ -28,7 +28,7 @@ _CHUNK = 2**26  # bytes copied at a time
 
 @dataclass(frozen=True)
 class Share:
-    """The samples that one call makes: all of them, or the `index`-th of `of` shares."""
+    """The samples that one call generates: all, or those of share `index` of `of`."""
 
     samples: range
     index: int | None = None
@@ -37,10 +37,10 @@ class Share:
 
     @classmethod
     def parse(cls, shard: str | None, n_samples: int, batch_size: int = 1) -> Share:
-        """Return the share that `shard`, "i/n" or None for everything, names.
+        """Return the share named by `shard`, which is "i/n" or None for all samples.
 
-        Shares are of equal size to a batch (to a sample where there are fewer batches than
-        shares) and end at a batch's end.
+        The sizes of shares differ by at most one batch and shares end where batches end. If there
+        are fewer batches than shares, sizes differ by at most one sample.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class Share:
         return output.with_name(f"{output.stem}.shard-{self.index}-of-{self.of}{output.suffix}")
 
     def stated(self) -> dict[str, Any]:
-        """Return what the parameters of a shard say beside those of the set."""
+        """Return the parameters that a shard has in addition to those of the set."""
         if self.of is None:
             return {}
         facts = {"index": self.index, "of": self.of, "first_sample": self.samples.start}
@@ -127,7 +127,7 @@ def _pairs(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, tuple[Any
 
 
 def _copy(path: Path, writer: FieldWriter) -> None:
-    """Copy what a shard has and `writer` lacks, in chunks of bounded size."""
+    """Copy the samples that a shard has and `writer` lacks, in chunks of bounded size."""
     with _opened(path) as shard:
         fields, first, n_samples = list(shard.fields.values()), shard.first, len(shard.marks)
         sample_bytes = len(fields) * fields[0].dtype.itemsize * math.prod(fields[0].shape[1:])
@@ -143,7 +143,9 @@ def _copy(path: Path, writer: FieldWriter) -> None:
 
 
 class _Shard(NamedTuple):
-    """An open shard: its attributes, data sets of its fields, the marks of what is written."""
+    """An open shard: its attributes, the data sets of its fields, and the marks of written
+    samples.
+    """
 
     attributes: dict[str, Any]
     parameters: dict[str, Any]  # of the set
@@ -155,7 +157,7 @@ class _Shard(NamedTuple):
 
 @contextmanager
 def _opened(path: Path) -> Iterator[_Shard]:
-    """Open a shard; ValueError where it is no such file, or a process is writing it."""
+    """Open a shard; ValueError if it is not a shard, or a process is writing it."""
     import h5py
 
     with ExitStack() as stack:

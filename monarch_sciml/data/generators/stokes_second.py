@@ -22,7 +22,7 @@ from monarch_sciml.solvers.stokes import stokes_second
 
 @dataclass(frozen=True, kw_only=True)
 class StokesSecondProblem(FieldProblem):
-    """Generate trajectories of the fluid above a swinging wall, BOON's Dirichlet problem.
+    """Generate trajectories of the fluid above an oscillating wall, BOON's Dirichlet problem.
 
     U_t = ν U_yy on [0, 1], U(0, t) = U0 cos(ωt), the exact solution U0 exp(−ky) cos(ky − ωt),
     k = √(ω / 2ν), with ω ~ U[3, 4]. Field: `velocity`; frame 0 is the initial state.
@@ -30,25 +30,26 @@ class StokesSecondProblem(FieldProblem):
     Parameters
     ----------
     resolution
-        Points of [0, 1], the wall among them.
+        Number of points of [0, 1], including the wall.
     t_end
         Last time.
     n_times
         Number of evenly spaced frames from 0 to the last time, both included.
     viscosity
-        ν; BOON's files also have smaller ones.
+        Viscosity ν. BOON's files also have smaller ones.
     amplitude
-        U0, largest velocity of the wall.
+        Largest velocity U0 of the wall.
     lowest
-        Least ω.
+        Smallest ω.
     highest
-        Greatest ω.
+        Largest ω.
 
     Notes
     -----
-    Theirs: the equation and its solution, ν = 0.1, 500 points, 25 frames after the initial state,
-    up to t = 1.2. Ours, since their public notebook states neither: U0 = 2, the range of ω, and
-    frames evenly spaced from 0 on. The value at y = 1 is the exact solution's too.
+    The equation and its solution, ν = 0.1, 500 points, and 25 frames after the initial state up to
+    t = 1.2 are BOON's. BOON's public notebook does not state U0 and the range of ω; the values
+    here, and evenly spaced frames from 0 on, were chosen for this package. The value at y = 1 is
+    that of the exact solution too.
 
     References
     ----------

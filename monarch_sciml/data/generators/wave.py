@@ -18,7 +18,7 @@ from monarch_sciml.solvers.wave import solve_wave
 
 @dataclass(frozen=True, kw_only=True)
 class WaveProblem(FieldProblem):
-    """Generate waves on the unit square whose walls hold them fast.
+    """Generate waves on the unit square with zero displacement at the walls.
 
     u_tt = c² Δu, u = 0 on the walls, u_t(0) = 0; u(0) is a Gaussian random series of sines,
     covariance ∝ (−Δ + τ² I)^(−α), mean square 1. The solution is the exact series.
@@ -26,16 +26,16 @@ class WaveProblem(FieldProblem):
     Parameters
     ----------
     speed
-        c, sides of the square per unit of time.
+        Speed c in sides of the square per unit of time.
     resolution
         Evenly spaced points to store along each axis, both walls included, at least 3. Sets of one
         seed show the same waves at every resolution.
     n_modes
-        Sines of the initial displacement along each axis.
+        Number of sines of the initial displacement along each axis.
     alpha
-        Its smoothness, above 1 for a continuous limit.
+        Smoothness of the initial displacement, above 1 for a continuous limit.
     tau
-        Its inverse length scale.
+        Inverse length scale of the initial displacement.
     t_end
         Last time.
     n_times

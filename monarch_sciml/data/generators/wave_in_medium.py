@@ -1,4 +1,4 @@
-"""Data set of waves in one fixed medium: the same place, many events."""
+"""Data set of many waves in one fixed medium."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class WaveInMediumProblem(FieldProblem):
     sides
         "periodic", "dirichlet" (u = 0), or "absorbing" (waves leave; stored as "open").
     cubic
-        γ, strength of the non-linear spring; 0 makes the map linear.
+        Strength γ of the non-linear spring. 0 makes the map linear.
     grid
-        Nodes along each axis to solve on, a multiple of 4 and at least twice `resolution`; of a
-        layered medium also of 4 `medium.n_layers` across the layers.
+        Nodes along each axis to solve on, a multiple of 4 and at least twice `resolution`; and for
+        a layered medium also a multiple of 4 `medium.n_layers` across the layers.
     resolution
         Evenly spaced points to store along each axis. Periodic sides leave out the far side, the
         others include both. Sets of one seed show the same waves at every resolution.
@@ -66,10 +66,10 @@ class WaveInMediumProblem(FieldProblem):
 
     Notes
     -----
-    Solved by spectral elements of degree 4 and evaluated at the stored points, so that no network
-    shares the discretisation. The medium is the same at every resolution. Name the fields to
-    PairModule: input_fields ["displacement"] or ["displacement", "medium"], target_fields
-    ["displacement"], input_frame 0, target_frame -1.
+    The waves are solved by spectral elements of degree 4 and evaluated at the stored points, so
+    that no network shares the discretisation. The medium is the same at every resolution.
+    `PairModule` needs the names of the fields: input_fields ["displacement"] or ["displacement",
+    "medium"], target_fields ["displacement"], input_frame 0, target_frame -1.
     """
 
     name: ClassVar[str] = "wave_in_medium"
@@ -151,7 +151,7 @@ class WaveInMediumProblem(FieldProblem):
 
     @property
     def n_points(self) -> int:
-        """Nodes that are advanced together."""
+        """The number of nodes that are advanced together."""
         return self.grid**self.n_dims
 
     def solve(self, batch: Batch) -> Tensor:

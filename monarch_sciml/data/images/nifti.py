@@ -1,4 +1,4 @@
-"""Images as NIfTI-1, for viewers and for everything downstream of reconstruction."""
+"""Write images as NIfTI-1, for viewers and for programs that process reconstructions."""
 
 # Legend: s slices, h rows, w columns.
 
@@ -41,16 +41,16 @@ def write_nifti(
     Parameters
     ----------
     path
-        Ends in .nii or .nii.gz.
+        Name of the file, ending in .nii or .nii.gz.
     image
         (s, h, w), real or complex, any unit.
     voxel_size
-        Distance of slices, rows and columns in mm, as in `scan.header["voxel_size"]`.
+        Distances between slices, rows and columns in mm, such as `scan.header["voxel_size"]`.
     orientation
         `positions` (s, 3) of the centres of the slices in mm and `directions` (3, 3) of rows,
         columns and slices, as in `scan.header["orientation"]`; None for the axes of the matrix.
     overwrite
-        Replace an existing file.
+        Whether to replace an existing file.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def magnitude_volume(image: torch.Tensor) -> torch.Tensor:
     Raises
     ------
     ValueError
-        When it has another number of axes, no pixel, or a value that is not finite.
+        When the image has another number of axes, no pixel, or a value that is not finite.
     """
     volume = image.detach().cpu().abs().to(torch.float32)
     volume = volume[None] if volume.ndim == 2 else volume

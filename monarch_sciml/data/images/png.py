@@ -35,13 +35,13 @@ def write_png(
     image
         (s, h, w) or (h, w), real or complex; 0 is black, the quantile 0.995 of the volume white.
     pixel_size
-        Height and width of a pixel of the image, any unit. Where they are equal, one pixel of the
+        Height and width of a pixel of the image in any unit. If they are equal, one pixel of the
         image is one of the file; otherwise the longer side is interpolated, so that the file shows
         true proportions.
     n_columns
-        Tiles in a row; by default ceil(sqrt(s)).
+        Number of tiles in a row, by default ceil(sqrt(s)).
     overwrite
-        Replace an existing file.
+        Whether to replace an existing file.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def write_png(
 
     volume = square_pixels(magnitude_volume(image), pixel_size)
     tiles, values = montage(volume, n_columns), volume.flatten()
-    # kthvalue, for torch.quantile refuses more than 2^24 values
+    # kthvalue, because torch.quantile accepts at most 2^24 values
     white = float(values.kthvalue(max(1, round(BRIGHTEST * values.numel()))).values)
     white = white or float(values.max()) or 1.0
     with whole_file(path, overwrite=overwrite) as part:

@@ -1,4 +1,4 @@
-"""Write reconstructed images, the format by the ending of the file name."""
+"""Write reconstructed images in the format that the ending of the file name selects."""
 
 # Legend: s slices, h rows, w columns.
 
@@ -35,13 +35,13 @@ def write_image(
     Parameters
     ----------
     path
-        Where to; its ending decides the format.
+        Name of the file. Its ending decides the format.
     image
         (s, h, w) or (h, w), real or complex, any unit.
     scan
-        What the image was made of.
+        Scan from which the image was reconstructed.
     overwrite
-        Replace existing files.
+        Whether to replace existing files.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def write_image(
     ['a.nii.gz']
     """  # noqa: E501
     ending = image_ending(path)
-    volume = magnitude_volume(image)  # refuses what is no volume before any file is touched
+    volume = magnitude_volume(image)  # raises before any file is touched if the image is no volume
     size = (scan.header.get("voxel_size") if scan is not None else None) or (1.0, 1.0, 1.0)
     if ending == ".png":
         write_png(path, volume, pixel_size=(size[1], size[2]), overwrite=overwrite)
@@ -77,7 +77,7 @@ def write_image(
 
 
 def image_ending(path: str | Path) -> str:
-    """Return which of `ENDINGS` a file name has; ValueError when none.
+    """Return the ending of `ENDINGS` that a file name has; ValueError if it has none.
 
     Examples
     --------

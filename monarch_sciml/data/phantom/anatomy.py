@@ -39,7 +39,7 @@ class Anatomy:
         (5, X, Y, Z) float32: shares of grey matter, white matter and fluid (0 to 1), the T1
         template minus the mixture of the tissue means, and max(0, 32 mm - distance to the brain).
     origin
-        (3,) voxel of the template's coordinate (0, 0, 0) mm.
+        Voxel (3,) of the template's coordinate (0, 0, 0) mm.
     """
 
     volumes: torch.Tensor
@@ -48,7 +48,7 @@ class Anatomy:
 
 @lru_cache(maxsize=1)
 def load_anatomy() -> Anatomy:
-    """Return the MNI152 anatomy that nilearn's wheel ships; nothing is downloaded.
+    """Return the MNI152 anatomy that nilearn's wheel contains, without a download.
 
     Tissue probabilities are of 152 averaged brains and therefore blurred; raising them to the power
     1.7 and normalising makes the boundaries about as sharp as one person's.
@@ -97,10 +97,10 @@ def _template() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def _proximity(brain: np.ndarray) -> np.ndarray:
-    """Return max(0, 32 mm - distance to the brain), (X, Y, Z); a grid of 2 mm is fine enough.
+    """Return max(0, 32 mm - distance to the brain), (X, Y, Z), computed on a grid of 2 mm.
 
-    The distance is that to the brain after its clefts and holes narrower than 24 mm are closed (a
-    skull does not follow them), smoothed.
+    The distance is smoothed, and measured after clefts and holes of the brain that are narrower
+    than 24 mm are closed, because a skull does not follow them.
     """
     from scipy import ndimage
 

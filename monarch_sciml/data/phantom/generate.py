@@ -56,14 +56,14 @@ def generate_scans(
     orientation
         axial, coronal or sagittal for all scans; "random" draws one for each.
     grid_shapes
-        Draw (H, W) of each scan from these instead of `grid_shape`: a set of different sizes, as
-        scanners make.
+        Sizes (H, W) of which one is drawn for each scan instead of `grid_shape`, for a set of
+        different sizes as scanners make it.
     coil_counts
-        Draw the number of coils of each scan from these instead of `n_coils`.
+        Numbers of coils of which one is drawn for each scan instead of `n_coils`.
     noise_levels
-        Draw the noise of each scan from these instead of `noise`.
+        Noise levels of which one is drawn for each scan instead of `noise`.
     progress
-        Show a progress bar.
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -73,7 +73,8 @@ def generate_scans(
     Raises
     ------
     ValueError
-        When a file of that name was made otherwise (nothing is changed), and as `simulate_scan`.
+        When a file of that name was made with other settings (nothing is changed), or when
+        `simulate_scan` refuses an argument.
     ModuleNotFoundError
         When nilearn is not installed (the extra `phantom`).
     """
@@ -109,7 +110,7 @@ def generate_scans(
 def _drawn(
     seed: Sequence[int], settings: dict[str, Any], choices: dict[str, list[Any]]
 ) -> dict[str, Any]:
-    """Return the settings of one scan; what is drawn depends on its seed alone."""
+    """Return the settings of one scan, drawn from a generator that depends on its seed alone."""
     rng = np.random.default_rng([*seed, _SIZES])
     draws = {name: int(rng.integers(2**31)) for name in ("grid_shape", "n_coils", "noise")}
     chosen = {name: given[draws[name] % len(given)] for name, given in choices.items()}
@@ -119,7 +120,7 @@ def _drawn(
 
 
 def _is_made(path: Path, seed: Sequence[int], settings: dict[str, Any]) -> bool:
-    """Return whether a scan is there already; ValueError when it was made otherwise."""
+    """Return whether a scan exists already; ValueError if it was made with other settings."""
     if not path.exists():
         return False
     found, wanted = read_header(path)["attributes"], provenance(seed, settings)

@@ -49,7 +49,8 @@ def simulate_scan(
     Parameters
     ----------
     seed
-        A whole number or several: one simulated subject. Equal arguments give equal scans.
+        One or several whole numbers that identify a simulated subject. Equal arguments give equal
+        scans.
     grid_shape
         (H, W) of k-space and image.
     n_slices
@@ -82,9 +83,9 @@ def simulate_scan(
 
     Notes
     -----
-    About 1 s for 10 slices of 8 coils and 160 x 160 on one core. Face and neck are missing: the
-    template has none. Noise is white and uncorrelated between coils. Neither motion nor relaxation
-    during the readout is simulated.
+    Ten slices of 8 coils and 160 x 160 take about 1 s on one core. Face and neck are missing,
+    because the template has none. Noise is white and uncorrelated between coils. Neither motion nor
+    relaxation during the readout is simulated.
 
     Examples
     --------
@@ -159,8 +160,8 @@ def _object_and_maps(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return object (s, I, J), normalised maps (s, c, I, J) and head (s, I, J) at (s, K, K, 3).
 
-    The shading that normalisation takes out of the maps goes, as far as a random power between 0.3
-    and 1 of it, into the object; the rest is what a scanner's own correction removes.
+    Normalisation removes a shading from the maps. A random power of it, between 0.3 and 1, is put
+    into the object; the rest stands for the correction of the scanner.
     """
     image, head = head_image(points, signals, grid_shape, rng)
     field = receive_field(loop_array(n_coils, rng), points)  # (c, s, K, K)
@@ -210,5 +211,5 @@ def _complex_noise(shape: Sequence[int], rng: np.random.Generator) -> torch.Tens
 
 
 def _percentile(values: torch.Tensor, share: float) -> torch.Tensor:
-    """Return the value below which a share lies; torch.quantile refuses more than 2^24 values."""
+    """Return a percentile, also of more than the 2^24 values that torch.quantile accepts."""
     return values.flatten().kthvalue(int(share * (values.numel() - 1)) + 1).values

@@ -1,1 +1,1 @@
-"""One file a format that fields are stored in."""
+"""Readers of the formats of fields, one file for each."""

@@ -1,4 +1,4 @@
-"""Fields in a file of named arrays, whose axes the user names or the file tells.
+"""Fields in a file of named arrays, whose axes the user or the file names.
 
 Shapes: N samples, T times, F fields, then the grid: (N, T, F, *grid).
 """
@@ -45,9 +45,9 @@ _PARAMETERS = {"visc": "viscosity"}
 class ArrayFields(TableFields):
     """Read fields from named arrays: .npy, .npz, .pt, .mat, HDF5, NetCDF or Zarr.
 
-    Without `axes` only what leaves one reading is read: the names of axes in the file, coordinates,
-    or the names of a pair (`a`, `u`; `coeff`, `sol`; `x`, `y`; `input`, `output`), whose first axis
-    is that of the samples. The reading is part of `describe`.
+    Without `axes` a file is read only if its meaning is unambiguous, by the names of axes in the
+    file, by coordinates, or by the names of a pair (`a`, `u`; `coeff`, `sol`; `x`, `y`; `input`,
+    `output`), whose first axis is that of the samples. The reading is part of `describe`.
 
     Parameters
     ----------
@@ -58,25 +58,26 @@ class ArrayFields(TableFields):
         "time", "channel", "x", "y", "z", or "1" for an axis of one entry. One text for all arrays,
         or a text for each array that is to be used, by its name.
     variable
-        Use this array, struct or group alone.
+        Name of the only array, struct or group to use.
     boundary, domain_extent
-        One entry for each axis of the grid, in place of what the file tells. By default the
-        boundary is "unknown" where the format of published data does not imply it, and a length is
-        that of the coordinates, or 1.
+        One entry for each axis of the grid, which replaces that of the file. By default the
+        boundary is "unknown" unless the format of published data implies it, and a length is that
+        of the coordinates or 1.
 
     Raises
     ------
     FileNotFoundError
         When there is no such file.
     ValueError
-        When it is no such file, damaged, or the axes of its arrays are not told or do not fit.
+        When the file is of another kind or damaged, or the axes of its arrays are unknown or do not
+        fit.
 
     Notes
     -----
     Complex arrays are two real fields, `u.real` and `u.imag`; the components of an axis of channels
     are fields of their own, `u_0`, `u_1`. An array without an axis of times is constant in time,
-    one without the grid is one number a sample, the same everywhere. Points that fall are turned
-    round, with their values.
+    one without the grid is one number a sample, the same everywhere. Descending points are reversed
+    together with their values.
     """
 
     format: ClassVar[str] = "arrays"
@@ -117,7 +118,7 @@ class ArrayFields(TableFields):
         self._format = found.format or f"{arrays.container} arrays"
 
     def _found(self, arrays: ArrayFile, axes: Axes | None) -> Reading:
-        """The reading the user names, or the first that a convention tells."""
+        """Return the reading that the user names, or that of the first matching convention."""
         if axes is not None:
             return named(arrays, axes)
         for convention in self.conventions:
@@ -138,18 +139,18 @@ class ArrayFields(TableFields):
             yield read
 
     def describe(self) -> dict[str, Any]:
-        """Return what the file is, as plain values, for display."""
+        """Return a description of the file as plain values for display."""
         return {**super().describe(), "format": self._format}
 
 
 def _published(arrays: ArrayFile) -> Reading | None:
-    """The reading of the FNO paper's files, which MATLAB wrote."""
+    """Return the reading of the FNO paper's files, which MATLAB wrote."""
     ours = arrays.container.startswith("MATLAB")
     return (by_pair_names(arrays, FNO) or by_times(arrays)) if ours else None
 
 
 def _given(found: Reading) -> tuple[str, ...]:
-    """The arrays of a steady reading that are given: by their names, or the first; and numbers."""
+    """Return the given arrays of a steady reading: by name or the first, and single numbers."""
     on_grid = [name for name, axes in found.axes.items() if _grid_of(axes)]
     numbers = tuple(name for name in found.axes if name not in on_grid)
     first = tuple(on_grid[:1]) if len(on_grid) > 1 else ()
@@ -158,7 +159,7 @@ def _given(found: Reading) -> tuple[str, ...]:
 
 
 def _points_of(arrays: ArrayFile, axis: str, name: str, axes: tuple[str, ...]) -> np.ndarray:
-    """The points of an axis, of a vector or of a mesh; ValueError unless they rise or fall."""
+    """Return the points of an axis from a vector or a mesh; ValueError unless they rise or fall."""
     if axes:  # a mesh
         index = tuple(slice(None) if own == axis else slice(1) for own in axes)
         points = np.ravel(arrays.window(name, index))
@@ -176,7 +177,7 @@ def _points_of(arrays: ArrayFile, axis: str, name: str, axes: tuple[str, ...]) -
 def _layout(
     arrays: ArrayFile, found: Reading, points: Mapping[str, np.ndarray]
 ) -> tuple[FieldLayout, dict[str, StoredField]]:
-    """Sizes and coordinates of the fields of a reading, and where each of them is."""
+    """Return sizes and coordinates of the fields of a reading, and the place of each field."""
     sizes = axis_sizes(arrays, found.axes)
     grid = max((_grid_of(axes) for axes in found.axes.values()), key=len)
     if not {*sizes} & {*GRID_AXES} or {*grid} != {*sizes} & {*GRID_AXES}:
@@ -214,14 +215,14 @@ def _grid_of(axes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _length(points: np.ndarray | None) -> float:
-    """Distance from the first to the last point; 1 where they are not told, or there is but one."""
+    """Return the distance from the first to the last point, or 1 if fewer than two are known."""
     if points is None or len(points) < 2:
         return 1.0
     return round(float(points[-1] - points[0]), 9)
 
 
 def _fields_of(arrays: ArrayFile, name: str, axes: tuple[str, ...]) -> dict[str, StoredField]:
-    """The fields of an array: one, or one for each channel and each part of a complex number."""
+    """Return the fields of an array, one for each channel and each part of a complex number."""
     shape = [size for axis, size in zip(axes, arrays.shapes[name]) if axis == "channel"]
     count = math.prod(shape)
     labels = [str(index) for index in range(count)] if count > 1 else [""]
@@ -234,13 +235,13 @@ def _told(
     boundary: tuple[str, ...] | None,
     domain_extent: tuple[float, ...] | None,
 ) -> FieldLayout:
-    """The layout with what the user says instead."""
+    """Return the layout with the values that the user states."""
     extent = domain_extent or layout.domain_extent
     return replace(layout, boundary=boundary or layout.boundary, domain_extent=extent)
 
 
 def _about(arrays: ArrayFile, found: Reading) -> dict[str, Any]:
-    """What else the file says: its arrays, their reading, and single numbers as parameters."""
+    """Return further information: the arrays, their reading, and single numbers as parameters."""
     numbers = {
         _PARAMETERS.get(name, name): float(np.real(arrays.window(name)).reshape(()))
         for name, shape in arrays.shapes.items()

@@ -1,4 +1,4 @@
-"""Our file format for generated fields, self-describing HDF5, and its reader.
+"""The file format of this package for generated fields, self-describing HDF5, and its reader.
 
 Layout, version 1:
 
@@ -50,7 +50,7 @@ class FieldFile(FieldSource):
     FileNotFoundError
         When there is no such file.
     ValueError
-        When it is no such file, of a later version, truncated, or unfinished.
+        When the file is of another kind or a later version, truncated, or unfinished.
     """
 
     format: ClassVar[str] = FORMAT
@@ -91,7 +91,7 @@ class FieldFile(FieldSource):
 
 
 def _known(times: list[float]) -> tuple[float, ...] | None:
-    """The times of the frames; None where they are not known, which NaN says."""
+    """Return the times of the frames; None if they are unknown, which is stored as NaN."""
     return None if any(map(math.isnan, times)) else tuple(times)
 
 

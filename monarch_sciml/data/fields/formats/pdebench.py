@@ -32,7 +32,7 @@ Layout = Literal["arrays", "Darcy", "seeds", "incompressible"]
 
 
 class PDEBenchFile(TableFields):
-    """Read a file of PDEBench (Takamoto et al., 2022), recognised by what it holds.
+    """Read a file of PDEBench (Takamoto et al., 2022), recognised by its content.
 
     - arrays: `tensor` (advection, Burgers, reaction-diffusion in 1-D) or `density`, `pressure`,
       `Vx`, `Vy`, `Vz` (compressible flow), each (N, T, X[, Y[, Z]]), with `x-coordinate`, ...,
@@ -55,18 +55,18 @@ class PDEBenchFile(TableFields):
     FileNotFoundError
         When there is no such file.
     ValueError
-        When it has none of these layouts, is truncated, or its arrays do not fit one another.
+        When the file has none of these layouts, is truncated, or its arrays do not fit one another.
 
     Notes
     -----
     Grid points are centres of cells: the domain is longer than the distance from the first to the
-    last by one cell. The boundary is the paper's, for no file tells it: periodic for 1-D `tensor`,
-    Dirichlet for Darcy and incompressible flow, Neumann for diffusion-reaction, open for shallow
-    water, "wall" for diffusion-sorption (Dirichlet left, Cauchy right). That of compressible flow
-    is in the file's name alone (`_periodic_`, `_trans_`); it is "unknown" where it is not there.
-    A file that was not merged yet has a first axis of one entry, which is left out.
-    `t-coordinate` has one time more than there are frames; the last one is left out. Incompressible
-    files do not tell their grid: every length is 1.
+    last by one cell. The boundary is taken from the paper, because no file states it: periodic for
+    1-D `tensor`, Dirichlet for Darcy and incompressible flow, Neumann for diffusion-reaction, open
+    for shallow water, "wall" for diffusion-sorption (Dirichlet left, Cauchy right). Only the file
+    name states that of compressible flow (`_periodic_`, `_trans_`); otherwise it is "unknown". A
+    file that was not merged yet has a first axis of one entry, which is left out. `t-coordinate`
+    has one time more than there are frames; the last one is left out. Incompressible files do not
+    state their grid, so every length is 1.
 
     References
     ----------
@@ -137,7 +137,7 @@ Found = tuple[FieldLayout, dict[str, StoredField], dict[str, Any]]
 
 
 def _of_arrays(path: Path, file: Any) -> Found:
-    """Layouts `arrays` and `Darcy`."""
+    """Return the fields of the layouts `arrays` and `Darcy`."""
     steady = "nu" in file
     fields = ("nu", "tensor") if steady else tuple(n for n in ("tensor", *_FLOW) if n in file)
     merged = _is_merged(path, fields[-1], file)
@@ -171,12 +171,12 @@ def _of_arrays(path: Path, file: Any) -> Found:
 
 
 def _is_merged(path: Path, name: str, file: Any) -> bool:
-    """Whether an array is (N, T, *grid), or (1, N, T, *grid) as one process of several wrote it.
+    """Return whether an array is (N, T, *grid) rather than (1, N, T, *grid) of an unmerged file.
 
     Raises
     ------
     ValueError
-        When it is neither, by the sizes of the coordinates.
+        When the sizes of the coordinates fit neither.
     """
     points = tuple(
         len(file[f"{axis}-coordinate"]) for axis in _AXES if f"{axis}-coordinate" in file
@@ -217,7 +217,7 @@ def _of_seeds(path: Path, file: Any) -> Found:
 
 
 def _seeds_of(file: Any) -> list[str]:
-    """Names of the groups that hold a sample each; others may stand beside them."""
+    """Return the names of the groups that hold one sample each; there may be other groups."""
     return sorted(name for name in file if name.isdigit())
 
 
@@ -270,7 +270,7 @@ def _check_shape(path: Path, name: str, got: tuple[int, ...], expected: tuple[in
 
 
 def _length(centres: Any, n: int) -> float:
-    """Length of an axis with n cells of equal size around these points; 1 where it is not told."""
+    """Return the length of an axis of n equal cells around these points, or 1 if it is unknown."""
     if centres is None or centres.shape != (n,) or n < 2:
         return 1.0
     ends = np.asarray(centres[:: n - 1], dtype=np.float64)
@@ -278,7 +278,7 @@ def _length(centres: Any, n: int) -> float:
 
 
 def _times(stored: Any, n_times: int) -> tuple[float, ...] | None:
-    """The first `n_times` times: the t-coordinate has one more than there are frames."""
+    """Return the first `n_times` times, because the t-coordinate has one more than the frames."""
     if stored is None or stored.shape[0] not in (n_times, n_times + 1):
         return None
     return tuple(float(t) for t in stored[:n_times])

@@ -1,4 +1,4 @@
-"""Fields read window by window from a table that says where each of them is stored.
+"""Read windows of fields by means of a table of the places where they are stored.
 
 Shapes: N samples, T times, F fields, then the grid, then components: (N, T, F, *grid).
 """
@@ -23,16 +23,16 @@ from monarch_sciml.data.reading import Reader, real_names, real_part
 
 @dataclass(frozen=True)
 class StoredField:
-    """Say where a field is: which array, what each axis of that is, which component of it.
+    """Describe the place of a field: its array, the meaning of the axes, and its component.
 
     Attributes
     ----------
     array
         Name of the array.
     axes
-        What each axis of the array is, in its order: "sample", "time", an axis of the grid, "1" for
-        one of a single entry, or "channel". A field without samples, times or an axis of the grid
-        is the same along it.
+        Meaning of each axis of the array, in order: "sample", "time", an axis of the grid, "1" for
+        an axis of one entry, or "channel". A field without an axis of samples, times or the grid is
+        constant along that axis.
     component
         Index along each "channel" axis.
     """
@@ -42,7 +42,7 @@ class StoredField:
     component: tuple[int, ...] = ()
 
     def index(self, samples: slice, times: slice, *, cut: bool) -> tuple[slice | int, ...]:
-        """Index of a window of the array; with `cut` of the one component alone."""
+        """Return the index of a window of the array; with `cut` that of one component alone."""
         windows = {"sample": samples, "time": times}
         components = iter(self.component)
         index: list[slice | int] = []
@@ -54,7 +54,7 @@ class StoredField:
         return tuple(index)
 
     def pick(self) -> tuple[slice | int, ...]:
-        """Index of the component in a window that was not cut."""
+        """Return the index of the component in a window that was not cut."""
         components = iter(self.component)
         kept = (axis for axis in self.axes if axis != "1")
         return tuple(next(components) if axis == "channel" else slice(None) for axis in kept)
@@ -66,17 +66,17 @@ class StoredField:
 
 
 class TableFields(FieldSource):
-    """Read fields from a table of what is stored where; the file is opened for each read alone.
+    """Read fields by a table of their places in a file, which is opened anew for each read.
 
-    Only the window that is asked for is read, and it is read once, however many components of an
-    array are asked for.
+    Only the requested window is read, and only once for all requested components of an array.
 
     Parameters
     ----------
     path, layout, about
-        As in `FieldSource`.
+        The arguments of `FieldSource` with the same meaning.
     table
-        Where each field of the layout is; complex arrays have the fields `real_names` tells.
+        Place of each field of the layout. The fields of complex arrays have the names that
+        `real_names` returns.
     flipped
         Axes along which the arrays are stored backwards.
     """
@@ -95,7 +95,7 @@ class TableFields(FieldSource):
 
     @contextmanager
     def _opened(self) -> Iterator[Reader]:
-        """Open the file and give what reads a window of one of its arrays; here of HDF5."""
+        """Open the HDF5 file and yield a function that reads a window of one of its arrays."""
         with open_hdf5(self.path) as file:
             yield lambda name, index: np.asarray(file[name][index])
 
@@ -122,11 +122,15 @@ class TableFields(FieldSource):
     def _window(
         self, read: Reader, stored: StoredField, samples: slice, times: slice, lone: bool
     ) -> np.ndarray:
-        """Read part of an array with the axes it has; of a lone field its component only."""
+        """Read part of an array in its own axes, only the component if a single field is
+        requested.
+        """
         return read(stored.array, stored.index(samples, times, cut=lone))
 
     def _full(self, name: str, window: np.ndarray, samples: slice, times: slice) -> Tensor:
-        """Put the axes of one component in order and repeat what it lacks: (N, T, *grid)."""
+        """Bring the axes of one component into the order (N, T, *grid), repeating it along missing
+        ones.
+        """
         kept, layout = self._table[name].kept, self.layout
         order = ("sample", "time", *layout.axes)
         if kept != order:
@@ -142,7 +146,9 @@ class TableFields(FieldSource):
 
 
 def _mirrored(window: slice, size: int) -> slice:
-    """The entries of an axis stored backwards, from the last wanted to the first."""
+    """Return the entries of an axis that is stored backwards, from the last requested to the
+    first.
+    """
     wanted = range(window.start, window.stop, window.step)
     if not wanted:
         return slice(0, 0, 1)
@@ -162,9 +168,9 @@ def components_of(
     Parameters
     ----------
     name
-        What the fields are called: `name`, `name_LABEL`, `name_LABEL.real`.
+        First part of the names of the fields: `name`, `name_LABEL`, `name_LABEL.real`.
     stored
-        The array, without a component.
+        Place of the array, without a component.
     labels
         Names of the components; [""] for a scalar without an axis of components.
     shape

@@ -29,30 +29,30 @@ _KINDS = ("wall", "open", "periodic")
 class TheWellFile(TableFields):
     """Read a file of The Well (Ohana et al., 2024).
 
-    The fields are those of `t0_fields` (scalars, by their name), of `t1_fields` (vectors, one field
-    a component: velocity_x, velocity_y) and of `t2_fields` (tensors: D_xx, D_xy, ...), in the
-    file's order. A field without `time_varying` is constant: it is repeated in every frame, and
-    likewise without `sample_varying` in every trajectory, without `dim_varying` along that axis.
+    The fields are those of `t0_fields` (scalars, by their name), of `t1_fields` (vectors, with one
+    field for each component: velocity_x, velocity_y) and of `t2_fields` (tensors: D_xx, D_xy, ...),
+    in the file's order. A field without `time_varying` is repeated in every frame, one without
+    `sample_varying` in every trajectory, and one without `dim_varying` along that axis.
 
     Parameters
     ----------
     path
-        The file: one of the several of a split.
+        The file, one of those of a split.
 
     Raises
     ------
     FileNotFoundError
         When there is no such file.
     ValueError
-        When it is no such file, truncated, or its arrays do not fit its `dimensions`.
+        When the file is of another kind or truncated, or its arrays do not fit its `dimensions`.
 
     Notes
     -----
-    The boundary of an axis is "wall" where either end is one, else "open" where either end is, else
-    "periodic"; "open" where none is told, as in The Well's own reader. A condition on several axes
-    counts as a wall where the whole side is one, as open or periodic where any part of it is. The
-    length of a periodic axis includes its last cell. Times that differ between trajectories are
-    left out (`dt` is None). Scalars are parameters in `describe`, no fields.
+    The boundary of an axis is "wall" if either end is one, else "open" if either end is, else
+    "periodic". It is "open" if the file states none, as in The Well's own reader. A condition on
+    several axes counts as a wall if the whole side is one, and as open or periodic if any part of
+    the side is. The length of a periodic axis includes its last cell. Times that differ between
+    trajectories are left out (`dt` is None). Scalars are parameters in `describe`, no fields.
 
     References
     ----------
@@ -95,14 +95,14 @@ class TheWellFile(TableFields):
 
 
 def is_the_well(file: Mapping[str, Any]) -> bool:
-    """Whether an open HDF5 file has the groups of The Well."""
+    """Return whether an open HDF5 file has the groups of The Well."""
     return "dimensions" in file and any(order in file for order in _ORDERS)
 
 
 def _fields(
     path: Path, file: Any, dims: list[str], sizes: tuple[int, ...]
 ) -> Iterator[tuple[str, StoredField]]:
-    """Name and place of every component of every field; `sizes` is (N, T, *grid)."""
+    """Return name and place of every component of every field; `sizes` is (N, T, *grid)."""
     for rank, order in enumerate(_ORDERS):
         group = file.get(order, {})
         labels = ["".join(axes) for axes in product(dims, repeat=rank)]
@@ -130,7 +130,7 @@ def _fields(
 
 
 def _boundary(file: Any, axis: str) -> str:
-    """The condition along an axis, the less regular one where its two ends differ."""
+    """Return the condition along an axis, the less regular one if its two ends differ."""
     ends = {0: "open", -1: "open"}
     for condition in file.get("boundary_conditions", {}).values():
         attrs = condition.attrs
@@ -146,7 +146,7 @@ def _boundary(file: Any, axis: str) -> str:
 
 
 def _covers(condition: Any, axis: int, n_axes: int, end: int, kind: str) -> bool:
-    """Whether a condition on several axes holds at one end: a wall everywhere, others anywhere."""
+    """Return whether a condition on several axes holds at one end of an axis."""
     mask = condition["mask"]
     # masks may begin with axes of samples and times: take the first of each
     index: list[Any] = [0] * (mask.ndim - n_axes) + [slice(None)] * n_axes
@@ -156,7 +156,9 @@ def _covers(condition: Any, axis: int, n_axes: int, end: int, kind: str) -> bool
 
 
 def _length(points: Any, kind: str) -> float:
-    """Length of an axis, in the unit of its points; the last cell counts when it is periodic."""
+    """Return the length of an axis in the unit of its points, with the last cell if it is
+    periodic.
+    """
     row = np.asarray(points[(0,) * (points.ndim - 1)], dtype=np.float64)
     if len(row) < 2:
         return 1.0
@@ -165,14 +167,14 @@ def _length(points: Any, kind: str) -> float:
 
 
 def _times(stored: Any) -> tuple[float, ...] | None:
-    """The times of all trajectories; None when they differ."""
+    """Return the times of all trajectories; None when they differ."""
     rows = np.atleast_2d(stored[()])
     alike = np.allclose(rows, rows[:1], rtol=1e-6, atol=0)
     return tuple(float(t) for t in rows[0]) if alike else None
 
 
 def _parameters(file: Any) -> dict[str, Any]:
-    """The numbers of the file: its simulation parameters, and scalars with one value."""
+    """Return the simulation parameters of the file, and its scalars with one value."""
     names = map(_text, file.attrs.get("simulation_parameters", ()))
     found = {name: np.asarray(file.attrs[name]) for name in names if name in file.attrs}
     for name, scalar in file.get("scalars", {}).items():
