@@ -6,7 +6,7 @@ from monarch_sciml import _signals
 
 
 def main() -> int:
-    """Run one command; Ctrl-C and the end of a job are one line at any moment, imports included."""
+    """Run one command, with one line for Ctrl-C or a stopped job even during the imports."""
     _signals.install()
     try:
         with _signals.deferred():  # an import is not to be torn apart

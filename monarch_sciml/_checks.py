@@ -22,14 +22,14 @@ _MARKS = {*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Return text that cannot steer a terminal: escape codes and the like are spelled out.
+    """Return text with escape codes and other control characters written out.
 
     Parameters
     ----------
     text
-        What may hold names and values from a file.
+        Text that may hold names and values from a file.
     keep
-        Control characters to leave as they are.
+        Control characters that are not changed.
     """
     return "".join(
         c
@@ -99,9 +99,9 @@ def optional_package(name: str, purpose: str, extra: str) -> Any:
     Parameters
     ----------
     name
-        Of the package.
+        Name of the package.
     purpose
-        What needs it, as "writing NIfTI".
+        Task that needs the package, such as "writing NIfTI".
     extra
         The optional dependencies of this package that it is among.
     """

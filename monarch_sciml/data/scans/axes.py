@@ -1,4 +1,4 @@
-"""Which axis of an array of k-space is which: named by the user, or told by where the signal is."""
+"""The meaning of the axes of an array of k-space, named by the user or found from the signal."""
 
 # Legend: t repetitions, e contrasts, s slices, c coils, H readout axis, W phase-encode axis.
 
@@ -33,16 +33,16 @@ _PROBE = 8
 
 @dataclass(frozen=True)
 class Reading:
-    """Names of the axes of an array, and what has to be said about it.
+    """Hold the names of the axes of an array, and a note on how they were found.
 
     Attributes
     ----------
     names
-        A name of `AXES` or "1" for each axis.
+        For each axis a name of `AXES` or "1".
     note
-        Empty when the order is the usual one, or was given.
+        Note for the user. Empty if the order is the usual one or was given.
     guessed
-        Whether nobody named the axes.
+        Whether the axes were found rather than named by the user.
     """
 
     names: tuple[str, ...]
@@ -56,19 +56,19 @@ def named_axes(axes: str, shape: Sequence[int], path: Path, *, parts: bool = Fal
     Parameters
     ----------
     axes
-        As "height,width,coil"; `1` stands for an axis of length 1, and time, frame, echo, channel,
-        rows and columns are understood too.
+        Names such as "height,width,coil". `1` stands for an axis of length 1; time, frame, echo,
+        channel, rows and columns are understood too.
     shape
-        Of the array.
+        Shape of the array.
     path
-        Its file, for the error.
+        File of the array, for error messages.
     parts
         Whether an axis of real and imaginary parts may be named.
 
     Raises
     ------
     ValueError
-        When they do not name every axis once, or leave out height or width.
+        When the names do not give every axis once, or leave out height or width.
     """
     names = tuple(SYNONYMS.get(name.strip(), name.strip()) for name in axes.split(","))
     used = [name for name in names if name != "1"]
@@ -84,16 +84,17 @@ def named_axes(axes: str, shape: Sequence[int], path: Path, *, parts: bool = Fal
 
 
 def found_axes(array: np.ndarray, path: Path) -> Reading:
-    """Return the axes of complex k-space that nobody named.
+    """Find the axes of complex k-space whose axes the user did not name.
 
     By default they are height,width or coil,height,width or slice,coil,height,width. k-space has
-    most of its energy in the middle of its two axes, and of no other: where these are not the last
-    two, an array of three axes is read by it, and a larger one refused with what may be meant.
+    most of its energy in the middle of height and width, and of no other axis. If these are not the
+    last two, the energy decides for an array of three axes, and a larger array is refused with a
+    suggestion.
 
     Raises
     ------
     ValueError
-        When the order cannot be told, or k-space begins with its origin.
+        When the order cannot be determined, or k-space begins with its origin.
     """
     kept = [axis for axis, size in enumerate(array.shape) if size > 1 or array.ndim <= 4]
     default = DEFAULT_AXES.get(len(kept))
@@ -164,7 +165,7 @@ def _refuse_volume(
 
 
 def _profile(array: np.ndarray, axis: int) -> np.ndarray:
-    """Return the energy along an axis, looked at in the middle and at the ends of the others."""
+    """Return the energy along an axis, from the middle and the ends of the other axes."""
     index = []
     for other, n in enumerate(array.shape):
         if other == axis or n <= 2 * _PROBE:

@@ -29,14 +29,15 @@ Of a head within the field of view it is 0.005; of one that is 10 % larger, 0.06
 
 @dataclass(frozen=True)
 class SliceEstimate:
-    """Maps of a slice, and how many pixels have a first and a second one.
+    """Hold the maps of a slice, and the numbers of pixels with a first and a second map.
 
     Attributes
     ----------
     maps
         (M, c, H, W), complex, of unit norm or zero.
     pixels, seconds
-        Numbers of pixels with one map or more, and with two or more; zero but for ESPIRiT.
+        Numbers of pixels with at least one map, and with at least two. They are zero except for
+        ESPIRiT.
     """
 
     maps: Tensor
@@ -56,7 +57,7 @@ def estimate_maps(kspace: Tensor, estimator: Estimator, n_maps: int = 1) -> Slic
     estimator
         "espirit" or "walsh".
     n_maps
-        Number of map sets M; Walsh's method has one.
+        Number of map sets M, which must be one for Walsh's method.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def estimate_maps(kspace: Tensor, estimator: Estimator, n_maps: int = 1) -> Slic
     _check_calibration(kspace, estimator)
     if estimator == "walsh":
         return SliceEstimate(walsh(kspace, calibration=CALIBRATION)[None])
-    # always two sets or more: the second says whether the object fits into the field of view
+    # always at least two sets: the second shows whether the object fits into the field of view
     maps, strength = espirit(
         kspace,
         calibration=CALIBRATION,
@@ -102,7 +103,7 @@ def same_calibration(kspace: Tensor, other: Tensor) -> bool:
 
 
 def _check_calibration(kspace: Tensor, estimator: Estimator) -> None:
-    """Refuse a slice without the block of samples that maps need."""
+    """Refuse a slice without a fully sampled block to estimate maps from."""
     least = 1 if estimator == "walsh" else KERNEL
     size = [part.stop - part.start for part in calibration_region(kspace[None], CALIBRATION)]
     if min(size) < least:

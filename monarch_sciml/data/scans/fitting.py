@@ -20,19 +20,20 @@ Sizes = dict[str, int]
 def fitting_axes(
     shape: Sequence[int], sizes: Sizes, optional: Sequence[str] = ()
 ) -> list[str] | None:
-    """Return a letter for each axis of an array, "1" for one of length 1; None when none fit.
+    """Return a letter for each axis of an array, "1" for length 1, or None if no letters fit.
 
-    The first reading that fits counts: all letters before fewer of them, the wanted order before
-    others. H always comes before W: of a square matrix nothing else can be told.
+    The first choice that fits is taken: all letters before fewer of them, and the usual order
+    before others. H always comes before W, because sizes cannot distinguish them in a square
+    matrix.
 
     Parameters
     ----------
     shape
-        Of the array.
+        Shape of the array.
     sizes
-        The wanted axes, as {"c": 8, "H": 230, "W": 180}; of M at least so many.
+        Sizes of the axes to find, such as {"c": 8, "H": 230, "W": 180}. For M it is the least size.
     optional
-        Letters that may be missing, where the array is to serve all of them.
+        Letters of axes that may be missing because the array serves all of their entries.
 
     Examples
     --------
@@ -43,7 +44,7 @@ def fitting_axes(
     for letters in _choices(sizes, optional):
         if len(letters) != len(long):
             continue
-        for order in permutations(letters):  # the wanted one first
+        for order in permutations(letters):  # the usual one first
             placed = list(zip(order, long))
             fits = all(_fits(letter, shape[axis], sizes) for letter, axis in placed)
             if fits and not _is_transposed(order):
@@ -72,7 +73,7 @@ def _is_transposed(order: Sequence[str]) -> bool:
 
 
 def in_order(array: np.ndarray, found: Sequence[str], letters: Sequence[str]) -> np.ndarray:
-    """Return an array with its axes in the order of `letters`, of length 1 where it has none."""
+    """Return an array with its axes in the order of `letters`, with length 1 for missing ones."""
     kept = [axis for axis, letter in enumerate(found) if letter != "1"]
     array = array.reshape([array.shape[axis] for axis in kept])
     used = [found[axis] for axis in kept]
@@ -82,16 +83,16 @@ def in_order(array: np.ndarray, found: Sequence[str], letters: Sequence[str]) ->
 
 
 class NamedArray:
-    """One array of a file of several: the named one, or one of usual names, or the only one.
+    """Read one array of a file: the named one, one with a usual name, or the only one.
 
     Parameters
     ----------
     path
         A file that `open_arrays` knows.
     names
-        Usual names, the first of which counts.
+        Usual names in order of preference.
     dataset
-        The name, where it is given.
+        Name of the array. None looks for the usual names.
     """
 
     def __init__(self, path: Path, names: Sequence[str], dataset: str | None = None) -> None:
@@ -108,7 +109,7 @@ class NamedArray:
         self.shape = self.file.shapes[self.name] if self.name else ()
 
     def window(self, found: Sequence[str], slices: range | None) -> np.ndarray:
-        """Return the array, of the axis of slices only some."""
+        """Return the array with only some of its slices."""
         index = tuple(
             slice(slices.start, slices.stop)
             if letter == "s" and slices is not None

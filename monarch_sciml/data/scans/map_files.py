@@ -1,4 +1,4 @@
-"""Coil maps from files, and where the maps of a data set come from."""
+"""Read coil maps from files and write them."""
 
 # Legend: s slices, M map sets, c coils, H, W matrix of k-space.
 
@@ -35,15 +35,15 @@ def read_coil_maps(
     Parameters
     ----------
     path
-        A BART .cfl/.hdr pair (`bart ecalib`), or a .npy, .npz, .mat or HDF5 file. Arrays are
-        (c, H, W), (s, c, H, W), or with several map sets (M, c, H, W), (s, M, c, H, W), or in
-        another order that their sizes tell, as (H, W, c). Maps of one slice serve all slices.
+        A BART .cfl/.hdr pair (`bart ecalib`), or a .npy, .npz, .mat or HDF5 file. Arrays are (c, H,
+        W), (s, c, H, W), or with several map sets (M, c, H, W), (s, M, c, H, W), or in another
+        order that follows from their sizes, such as (H, W, c). Maps of one slice serve all slices.
     shape
         (s, c, H, W) of the k-space.
     n_maps
-        Number of map sets wanted; more of them in the file are left out.
+        Number of map sets to read. Further sets in the file are left out.
     slices
-        Numbers of the slices to read, one after the other; None for all.
+        Numbers of the slices to read, which must be consecutive. None reads all.
     dataset
         Name of the array; by default `coil_maps`, `maps`, `sensitivities`, `S`, `sens` or `csm`, or
         the only one of the file.
@@ -58,7 +58,8 @@ def read_coil_maps(
     FileNotFoundError
         When there is no such file.
     ValueError
-        When it is of another kind, truncated, not complex or not finite, or of another size.
+        When the file is of another kind or truncated, or the maps are not complex, not finite or of
+        another size.
 
     Notes
     -----
@@ -86,7 +87,7 @@ def read_coil_maps(
 def write_coil_maps(path: str | Path, maps: torch.Tensor, settings: dict[str, Any]) -> None:
     """Write maps (s, c, H, W) or (s, M, c, H, W) as the data set `coil_maps` of an HDF5 file.
 
-    `settings` is kept as the attribute of that name, JSON text. An existing file is replaced.
+    `settings` is stored as JSON text in the attribute of that name. An existing file is replaced.
     """
     with whole_file(path, overwrite=True) as part, writable_hdf5(part) as file:
         file.create_dataset("coil_maps", data=maps.detach().cpu().resolve_conj().numpy())
@@ -96,7 +97,7 @@ def write_coil_maps(path: str | Path, maps: torch.Tensor, settings: dict[str, An
 def _load(
     path: Path, sizes: Sizes, slices: range | None, dataset: str | None
 ) -> tuple[tuple[int, ...], list[str] | None, np.ndarray | None]:
-    """Return the shape of what a file holds, the letters of its axes, and some of its slices."""
+    """Return the shape of the array of a file, the letters of its axes, and some of its slices."""
     optional = ["s"] if sizes["M"] > 1 else ["M", "s"]
     if path.suffix in (".cfl", ".hdr") or (not path.exists() and pair_of(path)[0].exists()):
         array = _ordered_bart(read_cfl(path), path)  # (s, M, c, H, W)

@@ -1,4 +1,4 @@
-"""Where the coil maps of a data set come from: its files, other files, or an estimate of them."""
+"""The coil maps of a data set: those of its files, of other files, or estimates."""
 
 # Legend: s slices, M map sets, c coils, H, W matrix of k-space.
 
@@ -28,7 +28,7 @@ MAPS_VERSION = 2
 
 @dataclass
 class _Cache:
-    """A file of estimates: where, of which slices, made how, and whether it is there."""
+    """Describe a file of estimates: its path, slices and settings, and whether it exists."""
 
     path: Path
     numbers: list[int]
@@ -42,14 +42,14 @@ class SliceMaps:
     Parameters
     ----------
     source
-        "stored": those in the files of the scans; "espirit" or "walsh": estimated from the
-        undersampled k-space; a path: a file of maps for all scans, or a folder with a .h5, .cfl or
-        .npy file of the name of each.
+        "stored" takes the maps in the files of the scans. "espirit" and "walsh" estimate them from
+        the undersampled k-space. A path is a file of maps for all scans, or a folder with a .h5,
+        .cfl or .npy file of the name of each scan.
     n_maps
-        Number of map sets M; "stored" and "walsh" have one.
+        Number of map sets M, which must be one for "stored" and "walsh".
     folder
-        Where estimates are kept, one HDF5 file a scan, for the next run with the same settings;
-        None keeps them in memory.
+        Folder in which estimates are stored, one HDF5 file per scan, for later runs with the same
+        settings. None keeps them in memory.
 
     Raises
     ------
@@ -79,7 +79,7 @@ class SliceMaps:
 
     @property
     def estimated(self) -> bool:
-        """Whether maps are made from the undersampled k-space."""
+        """Whether maps are estimated from the undersampled k-space."""
         return self.source in ESTIMATES
 
     def given(self, scan: Scan, numbers: range) -> torch.Tensor | None:
@@ -90,12 +90,12 @@ class SliceMaps:
         scan
             The slices; its header has the `shape` (s, c, H, W) of the whole file.
         numbers
-            Which slices of the file they are.
+            Numbers of these slices in the file.
 
         Raises
         ------
         ValueError
-            When there are none, or they do not fit k-space.
+            When there are no maps, or they do not fit k-space.
         FileNotFoundError
             When a folder of maps has no file for this scan.
         """
@@ -114,7 +114,7 @@ class SliceMaps:
         return scan.coil_maps[:, None]
 
     def origin(self, scan: Scan) -> str:
-        """Say where the maps of a scan come from, in a few words."""
+        """Return the origin of the maps of a scan in a few words."""
         if isinstance(self.source, Path):
             folder = self.source.is_dir()
             return (maps_of_scan(self.source, Path(scan.name)) if folder else self.source).name
@@ -126,7 +126,9 @@ class SliceMaps:
         return f"{name} on the calibration region"
 
     def begin(self, file: ScanFile, numbers: Sequence[int], settings: dict[str, Any]) -> None:
-        """Prepare for the slices of a scan; `settings` are what else their maps depend on."""
+        """Prepare for the slices of a scan; `settings` are further values that the maps depend
+        on.
+        """
         if not self.estimated or self.folder is None:
             return
         stat = file.path.stat()
@@ -145,7 +147,8 @@ class SliceMaps:
         self._caches[file.path] = _Cache(path, list(numbers), settings, path.exists())
 
     def estimate(self, file: ScanFile, masked: torch.Tensor, number: int) -> torch.Tensor:
-        """Return the maps (M, c, H, W) of a slice, estimated now or earlier; of an empty one zeros.
+        """Return the maps (M, c, H, W) of a slice, estimated now or earlier; zeros for an empty
+        slice.
 
         Parameters
         ----------
@@ -159,7 +162,7 @@ class SliceMaps:
         Raises
         ------
         ValueError
-            When they cannot be estimated; the message names file and slice.
+            When the maps cannot be estimated. The message names file and slice.
         """
         if (file.path, number) in self._kept:
             return self._kept[file.path, number]
@@ -178,9 +181,9 @@ class SliceMaps:
         return maps
 
     def finish(self, file: ScanFile, *, keep: bool = True) -> None:
-        """Write the estimates of a scan whose slices are through, and let go of them.
+        """Write the estimates of a scan after its last slice, and remove them from memory.
 
-        Without a folder they stay in memory, unless `keep` is false. Slices that nobody asked for
+        Without a folder they stay in memory, unless `keep` is false. Slices that were not requested
         have maps of zero in the file.
         """
         cache = self._caches.get(file.path)
@@ -202,7 +205,7 @@ def maps_of_scan(folder: Path, scan: Path) -> Path:
     Raises
     ------
     FileNotFoundError
-        When there is none.
+        When there is no such file.
     """
     for suffix in SUFFIXES:
         path = folder / (scan.stem + suffix)

@@ -19,17 +19,17 @@ NAMES = ("mask", "masks", "sampling_mask", "pattern")
 def read_mask(
     path: str | Path, shape: tuple[int, int, int], slices: range | None = None
 ) -> torch.Tensor:
-    """Read a sampling mask: all but zero is sampled.
+    """Read a sampling mask, in which every value except zero means sampled.
 
     Parameters
     ----------
     path
         A .npy, .npz, .mat or HDF5 file (the array `mask`, or the only one), or a BART pair. Its
-        array is (W,), (H,), (H, W) or (s, H, W), in any order that the sizes tell.
+        array is (W,), (H,), (H, W) or (s, H, W), or in another order that follows from the sizes.
     shape
         (s, H, W) of the k-space in the file of the scan.
     slices
-        Which of the s slices are wanted; all by default.
+        The slices to return. By default all s slices.
 
     Returns
     -------

@@ -33,53 +33,56 @@ class ScanModule(DataModule):
     folder
         Folder of scans in any format that `read_scan` knows.
     mask
-        How k-space is undersampled.
+        Sampling mask by which k-space is undersampled.
     n_train
         Number of volumes to train on.
     n_validation
-        Number of volumes that choose the best checkpoint; 0 for none.
+        Number of volumes to choose the best checkpoint with; 0 for none.
     n_test
-        Number of volumes for the figures that are reported.
+        Number of volumes for the reported figures.
     pattern
-        Which files of the folder to take, as `*.cfl`.
+        Pattern of the names of files to use, such as `*.cfl`.
     coil_maps
-        "stored": the maps in the files; "espirit" or "walsh": estimated from the masked k-space; a
-        path: a file of maps for all scans, or a folder with one of the name of each.
+        "stored" takes the maps in the files. "espirit" and "walsh" estimate them from the masked
+        k-space. A path is a file of maps for all scans, or a folder with a file of the name of each
+        scan.
     n_maps
-        Map sets of a slice; two for a field of view that is smaller than the object.
+        Number of map sets of a slice. Two are for a field of view that is smaller than the object.
     maps_folder
-        Keep estimated maps there for later runs; None keeps them in memory.
+        Folder in which estimated maps are stored for later runs. None keeps them in memory.
     normalization
-        What k-space and target of a volume are divided by: "p95", "max" or "std" of the magnitude
-        of its zero-filled SENSE images.
+        Number by which k-space and target of a volume are divided: "p95", "max" or "std" of the
+        magnitude of its zero-filled SENSE images.
     slices
         First and one past the last slice used of each volume; all by default.
     matrix
-        (H, W) that every slice is cut or padded to; None leaves them as they are.
+        Size (H, W) to which every slice is cut or padded. None leaves slices as they are.
     resize
         Whether `matrix` cuts and pads the "image" (pixels keep their size) or "kspace" (the field
         of view stays).
     remove_oversampling
-        First drop the outer half of the field of view along the readout (H).
+        Whether to remove first the outer half of the field of view along the readout (H).
     coils
-        Number of virtual coils that those of every slice are compressed to; None leaves them.
+        Number of virtual coils to which the coils of every slice are compressed. None leaves coils
+        as they are.
     group_sizes
-        Where volumes still differ in size, make batches of slices of one size each instead of
-        refusing them.
+        Whether to accept volumes that still differ in size, by making batches of slices of one size
+        each.
     seed
-        Changes split and masks; 0 draws fastMRI's masks.
+        Seed of the split and of the masks. 0 draws fastMRI's masks.
     in_memory
-        Keep the finished samples in memory; otherwise the files are read for every sample.
+        Whether to keep the finished samples in memory. Otherwise the files are read for every
+        sample.
     reader
-        Options of `read_scan`, as `{axes: "coil,height,width"}` for .npy files.
+        Options of `read_scan`, such as `{axes: "coil,height,width"}` for .npy files.
 
     Raises
     ------
     FileNotFoundError
         When `folder` is missing or has no scans.
     ValueError
-        When it has too few volumes, a file cannot be read (it is named), and, once a part is used,
-        as `ScanDataset`.
+        When the folder has too few volumes or a file cannot be read (the message names it), and,
+        once a part is used, when `ScanDataset` raises it.
     """
 
     def __init__(
@@ -125,7 +128,7 @@ class ScanModule(DataModule):
     def spec(self) -> ScanSpec:
         """Matrix, number of coils, and the acceleration achieved on average in the test volumes.
 
-        Where volumes differ in size, matrix and coils are those of most training volumes.
+        If volumes differ in size, matrix and coils are those of most training volumes.
         """
         return self._spec
 
@@ -163,7 +166,7 @@ class ScanModule(DataModule):
         return self._dataset("test", self.test_paths)
 
     def _dataset(self, part: str, paths: Sequence[Path]) -> ScanDataset:
-        """Read a part when it is first used, and keep it."""
+        """Read a part at its first use, and keep it."""
         if part not in self._parts:
             self._parts[part] = ScanDataset(
                 paths,
@@ -192,7 +195,7 @@ def _paths(folder: Path, pattern: str, n_wanted: int) -> list[Path]:
 
 
 def _split(files: Sequence[ScanFile], counts: Sequence[int], seed: int) -> list[list[Path]]:
-    """Return parts of the given sizes; volumes of one subject never lie in two of them."""
+    """Return parts of the given sizes, without a subject that is in two of them."""
     subjects: dict[str, list[Path]] = {}
     for file in files:
         subjects.setdefault(file.subject, []).append(file.path)
@@ -205,7 +208,7 @@ def _split(files: Sequence[ScanFile], counts: Sequence[int], seed: int) -> list[
     for count in counts:
         part: list[Path] = []
         while len(part) < count and (subject := next(order, None)) is not None:
-            part += subjects[subject]  # of the last subject as many as still fit
+            part += subjects[subject]  # as many volumes of the last subject as still fit
         if len(part) < count:
             rule = f"a split into {'/'.join(map(str, counts))} volumes (test/validation/training)"
             got = f"{len(files)} volumes of {len(subjects)} subjects"

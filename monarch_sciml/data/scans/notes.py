@@ -1,4 +1,4 @@
-"""What looks wrong with a scan that can be read: dead coils, missing lines, axes out of order."""
+"""Notes on likely mistakes in a readable scan: dead coils, missing lines, axes out of order."""
 
 # Legend: s slices, c coils, H readout axis, W phase-encode axis.
 
@@ -16,7 +16,7 @@ CENTRAL_ENERGY = 0.1
 
 
 def suspicions(scan: Scan) -> list[str]:
-    """Return a line for each thing about a scan that is likely a mistake.
+    """Return one line for each likely mistake in a scan.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def suspicions(scan: Scan) -> list[str]:
 
 
 def _dead_coils(energy: torch.Tensor) -> list[str]:
-    """Name the coils without signal, by the energy (c,) of each."""
+    """Return a note that names the coils without signal, from the energy (c,) of each."""
     dead = (energy <= DEAD_BELOW * energy.mean()).nonzero().flatten().tolist()
     if not dead:
         return []
@@ -49,7 +49,7 @@ def _dead_coils(energy: torch.Tensor) -> list[str]:
 
 
 def _axes(energy: torch.Tensor, n_coils: int) -> list[str]:
-    """Say where axes look swapped or shifted, by the energy (H, W) of k-space."""
+    """Return a note if axes look swapped or shifted, from the energy (H, W) of k-space."""
     height, width = energy.shape
     found = []
     if n_coils > min(height, width):
@@ -65,7 +65,7 @@ def _axes(energy: torch.Tensor, n_coils: int) -> list[str]:
 
 
 def _off_centre(energy: torch.Tensor) -> list[str]:
-    """Say how far the peak of k-space, of energy (H, W), lies off its centre."""
+    """Return a note on the offset of the peak of k-space, of energy (H, W), from its centre."""
     row, column = peak_of_energy(energy)
     if not (row or column):
         return []
@@ -76,7 +76,7 @@ def _off_centre(energy: torch.Tensor) -> list[str]:
 
 
 def gaps(scan: Scan) -> str | None:
-    """Say which columns of a scan that passes as fully sampled were not acquired; None for none."""
+    """Return a note on missing columns of a scan that counts as fully sampled; None without any."""
     masks = scan.encoded_mask if scan.mask.ndim == 3 else scan.encoded_mask[None]  # (s or 1, H, W)
     columns = masks.any(dim=1).all(dim=0)  # (s or 1, H, W) -> (W,)
     missing = int((~columns).sum())

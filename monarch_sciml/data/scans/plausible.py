@@ -1,4 +1,4 @@
-"""Refuse what can be read as k-space and is none: images, and slices taken for coils."""
+"""Refuse arrays that can be read as k-space but are not: images, and slices taken for coils."""
 
 # Legend: s slices, c coils, H, W matrix of k-space.
 
@@ -28,9 +28,10 @@ _LEAST_SHARE = 0.004
 
 
 def check_domain(scan: Scan) -> None:
-    r"""Refuse a scan whose middle slice is images, not k-space.
+    r"""Refuse a scan whose middle slice consists of images instead of k-space.
 
-    The energy of k-space is in few samples around the origin, that of an image is spread. With
+    The energy of k-space is concentrated in few samples around the origin, that of an image is
+    spread out. With
 
     .. math:: p(x) = \left(\sum_i |x_i|^2\right)^2 / \left(N \sum_i |x_i|^4\right)
 
@@ -40,7 +41,7 @@ def check_domain(scan: Scan) -> None:
     Raises
     ------
     ValueError
-        When it is one.
+        When the middle slice is an image.
     """
     if min(scan.matrix) < _SMALLEST:
         return
@@ -58,15 +59,16 @@ def check_domain(scan: Scan) -> None:
 
 
 def check_coils(scan: Scan) -> None:
-    """Refuse an array whose axis of coils, which nobody named, seems to be one of slices.
+    """Refuse an array whose unnamed axis of coils seems to be an axis of slices.
 
-    Coils show one object, x_c = S_c x with smooth S. What of the middle slice is not explained by
-    it is noise, of which the surroundings of the object have as much, or the images are different.
+    All coils show one object, x_c = S_c x with smooth S. The part of the middle slice that this
+    does not explain must be noise as strong as that around the object; otherwise the images are of
+    different slices.
 
     Raises
     ------
     ValueError
-        When they are different.
+        When the images are different.
     """
     if not scan.header.get("axes_guessed") or scan.n_coils == 1 or min(scan.matrix) < 2 * KERNEL:
         return
@@ -88,14 +90,14 @@ def check_coils(scan: Scan) -> None:
 
 
 def _evenness(x: Tensor) -> float:
-    """Return the share of the samples of (H, W) that hold the energy, between 1 / N and 1."""
+    """Return the share of the samples (H, W) that hold the energy, between 1 / N and 1."""
     energy = x.abs().double().square()
     total = energy.square().sum() * energy.numel()
     return float(energy.sum() ** 2 / total) if float(total) > 0 else 0.0
 
 
 def _unexplained(kspace: Tensor) -> tuple[float, float]:
-    """Return the share of the signal of coils (c, H, W) that is not S x, and that of noise."""
+    """Return the share of the signal of coils (c, H, W) that is not S x, and the share of noise."""
     maps, images, inside = espirit(kspace, crop=-1.0), ifft2c(kspace), object_mask(kspace)
     signal = float(images[:, inside].abs().square().sum())
     rest = (images - maps * combine(images, maps))[:, inside]

@@ -98,7 +98,7 @@ def read_scan(
     reference_scan: str | Path | None = None,
     fftshift: bool = False,
 ) -> Scan:
-    """Read a k-space file of any known format and check what it holds.
+    """Read a k-space file of any known format and check its content.
 
     Parameters
     ----------
@@ -106,46 +106,46 @@ def read_scan(
         A fastMRI, M4Raw, ISMRMRD, SKM-TEA or Calgary-Campinas .h5, Siemens .dat, BART .cfl/.hdr
         (either name, or the stem), .npy or .mat file.
     format
-        Leave the recognition out and read the file as this format.
+        Format of the file. By default it is recognised by its content.
     slices
-        Which slices to read; all by default.
+        Slices to read, by default all.
     axes
-        .npy and .mat only: names of the axes, for example "height,width,coil".
+        Names of the axes of a .npy or .mat file, for example "height,width,coil".
     variable
-        .mat only: name of the array, "data.kspace" inside a struct.
+        Name of the array in a .mat file, such as "data.kspace" inside a struct.
     contrast
-        Number of the contrast or echo, the first by default; not of fastMRI files.
+        Number of the contrast or echo, by default the first. fastMRI files have only one.
     repetition
-        Number of the repetition, the first by default, or "average". M4Raw: "average" for the mean
-        over the files of the series.
+        Number of the repetition, by default the first, or "average" for the mean of all. For M4Raw
+        the mean is over the files of the series.
     prewhiten
-        ISMRMRD and twix only: make the noise of the coils white by the noise readouts.
+        Whether to whiten the noise of the coils by the noise readouts of an ISMRMRD or twix file.
     sequence
-        ISMRMRD and twix only: the Pulseq file (.seq) that was measured. Its trajectory places every
-        readout.
+        The Pulseq file (.seq) that was measured, for an ISMRMRD or twix file. Its trajectory gives
+        the place of every readout.
     reference_scan
-        ISMRMRD and twix only: a file of the same sequence without phase encoding. It gives the
-        phase between the lines of EPI that run forwards and backwards.
+        A file of the same sequence without phase encoding, for an ISMRMRD or twix file. It gives
+        the phase between the lines of EPI that run forwards and backwards.
     fftshift
-        .npy, .mat and BART only: the zero frequency comes first, as numpy.fft.fft2 has it.
+        Whether the zero frequency comes first, as in numpy.fft.fft2, in a .npy, .mat or BART file.
 
     Returns
     -------
     Scan
-        The validated scan. What looks wrong with it, a dead coil for example, is in `notes`.
+        The validated scan. Its `notes` name likely mistakes such as a dead coil.
 
     Raises
     ------
     FileNotFoundError
         When there is no such file.
     ValueError
-        When the file is foreign or truncated, when its k-space has NaN or only zeros, or shapes
-        that do not fit; when an option is given that is for another format.
+        When the file is of an unknown format or truncated, when its k-space has NaN or only zeros,
+        when shapes do not fit, or when an option is given that belongs to another format.
 
     Notes
     -----
-    k-space of .npy, .mat and BART files is taken as it is stored: centred, zero frequency at index
-    N // 2. What looks like images is refused; a `notes` line says where axes look swapped.
+    k-space of .npy, .mat and BART files must be centred, with the zero frequency at index N // 2.
+    Arrays that look like images are refused, and a line of `notes` warns of axes that look swapped.
     """
     form = one_of("format", format, get_args(ScanFormat)) if format else recognise(path)
     options = _options(
@@ -174,14 +174,14 @@ def describe_scan(
     reference_scan: str | Path | None = None,
     fftshift: bool = False,
 ) -> dict[str, Any]:
-    """Say what a k-space file is, reading one slice of it (.mat: all).
+    """Describe a k-space file, reading one slice of it (all of a .mat file).
 
     Parameters
     ----------
     path
-        As for `read_scan`.
+        The arguments of `read_scan` with the same meaning.
     axes, variable, contrast, sequence, reference_scan, fftshift
-        As for `read_scan`.
+        The arguments of `read_scan` with the same meaning.
 
     Returns
     -------
@@ -196,11 +196,12 @@ def describe_scan(
     Raises
     ------
     FileNotFoundError, ValueError
-        As `read_scan`; only the samples that are read are checked.
+        When `read_scan` raises one of these, but only the samples that are read are checked.
 
     Notes
     -----
-    Of ISMRMRD and twix files the headers of all readouts are read, and the samples of at most 2048.
+    In ISMRMRD and twix files the headers of all readouts and the samples of at most 2048 readouts
+    are read.
     """
     form = recognise(path)
     given: dict[str, Any] = {"axes": axes, "variable": variable, "contrast": contrast}
@@ -241,7 +242,7 @@ def describe_scan(
 
 
 def _read(form: ScanFormat, path: str | Path, slices: Slices, options: dict[str, Any]) -> Scan:
-    """Read a file of a known format; an error that does not name the file gets its name."""
+    """Read a file of a known format, adding the name of the file to errors that lack it."""
     if form == "fastmri":
         options = {"average": options.get("repetition") == "average"}
     readers: dict[ScanFormat, Callable[..., Scan]] = {
@@ -263,7 +264,7 @@ def _read(form: ScanFormat, path: str | Path, slices: Slices, options: dict[str,
 
 
 def _options(form: ScanFormat, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that are given; ValueError for one of another format."""
+    """Return the given options; ValueError for one that belongs to another format."""
     options = {name: value for name, value in given.items() if value is not None}
     for name in options:
         if form not in OPTIONS[name]:

@@ -1,4 +1,4 @@
-"""The image of a fully sampled slice: what reconstructions are trained on and held against."""
+"""The reference image of a fully sampled slice, for training and evaluation."""
 
 # Legend: M map sets, c coils, H, W matrix of k-space; ... any leading axes.
 
@@ -15,7 +15,7 @@ HOLES_ABOVE = 0.01
 
 
 def coil_combined(kspace: Tensor, maps: Tensor) -> Tensor:
-    """Return sum_c conj(S_c) F^-1 y_c, of several map sets one image (`combine_map_sets`).
+    """Return sum_c conj(S_c) F^-1 y_c, combined to one image for several map sets.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def coil_combined(kspace: Tensor, maps: Tensor) -> Tensor:
 
 
 def unsupported(kspace: Tensor, maps: Tensor) -> Tensor:
-    """Return where the object is and no coil map: (H, W) bool, of a slice with a sampled centre.
+    """Return where the object has no coil map, (H, W) bool; the centre must be sampled.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ def reference_image(kspace: Tensor, maps: Tensor, phase_maps: Tensor | None = No
         (M, c, H, W), complex maps of unit norm or zero. They are those of the scan, or estimated
         from this fully sampled k-space: the reference depends on no mask.
     phase_maps
-        (M, c, H, W), the maps of the reconstructions, whose phase the image gets where there are
-        any, as maps are free in their phase; None for that of `maps`.
+        Maps (M, c, H, W) of the reconstructions, whose phase the image gets, because the phase of
+        maps is arbitrary. None takes that of `maps`.
 
     Returns
     -------

@@ -31,7 +31,7 @@ LEAST_LEVEL = 1e-3
 
 
 def volume_mask_seed(path: str | Path, seed: int = 0) -> tuple[int, ...]:
-    """Return the seed of a volume's mask: fastMRI's, and for a `seed` other than 0 that before it.
+    """Return the seed of a volume's mask: fastMRI's, preceded by `seed` if that is not 0.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def volume_mask_seed(path: str | Path, seed: int = 0) -> tuple[int, ...]:
 
 
 class ScanDataset(Dataset[dict[str, Any]]):
-    """Undersample the slices of fully sampled volumes, one mask a volume.
+    """Undersample the slices of fully sampled volumes, with one mask for each volume.
 
     A sample is a dict: `masked_kspace` (c, H, W) complex64, `mask` (H, W) float32 0 or 1,
     `coil_maps` (c, H, W) complex64, or (M, c, H, W) of several sets, `target` (H, W) complex64,
@@ -55,54 +55,55 @@ class ScanDataset(Dataset[dict[str, Any]]):
     paths
         Files of scans, in any format that `read_scan` knows.
     mask
-        Draws the mask of a volume from its file name: `volume_seed(name)` as fastMRI does, preceded
-        by `seed` where that is not 0. What the file itself did not acquire stays out of the mask.
+        Sampling mask, drawn for each volume from its file name: `volume_seed(name)` as in fastMRI,
+        preceded by `seed` if that is not 0. Samples that the file itself did not acquire stay out
+        of the mask.
     coil_maps
-        "stored": the maps in the file; "espirit" or "walsh": estimated from the calibration region
-        of the MASKED k-space, as a scan that was never fully sampled would need it; a path: a file
-        of maps for all scans, or a folder with one of the name of each.
+        "stored" takes the maps in the file. "espirit" and "walsh" estimate them from the
+        calibration region of the MASKED k-space, as for a scan that was never fully sampled. A path
+        is a file of maps for all scans, or a folder with a file of the name of each scan.
     n_maps
-        Map sets of a slice, from ESPIRiT or a file; two for a field of view that is smaller than
-        the object.
+        Number of map sets of a slice, from ESPIRiT or a file. Two are for a field of view that is
+        smaller than the object.
     maps_folder
-        Keep estimated maps there, one file a volume, for later runs with the same scans, mask and
-        rules; None keeps them in memory.
+        Folder in which estimated maps are stored, one file per volume, for later runs with the same
+        scans, mask and rules. None keeps them in memory.
     normalization
-        What a volume is divided by, of the magnitude of its zero-filled SENSE images: the 95th
-        percentile, the maximum or the standard deviation.
+        Number by which a volume is divided: the 95th percentile, the maximum or the standard
+        deviation of the magnitude of its zero-filled SENSE images.
     slices
         First and one past the last slice used of each volume; all by default.
     rules
-        How slices are brought to one size; by default they stay as they are.
+        Rules that bring slices to one size. By default slices stay as they are.
     group_sizes
-        Allow volumes of different size: `batch_groups` then says which samples may share a batch,
-        and the training loop makes batches of one size each.
+        Whether to allow volumes of different sizes. `batch_groups` then tells which samples may
+        share a batch, and the training loop makes batches of one size each.
     seed
-        Changes every mask.
+        Seed on which every mask depends.
     in_memory
-        Keep the finished samples; otherwise each is read and made anew when it is asked for. Every
-        volume is read once at the start either way, slice by slice.
+        Whether to keep the finished samples. Otherwise each is read and made anew at every request.
+        In both cases every volume is read once at the start, slice by slice.
     reader
-        Options of `read_scan`, as `{axes: "coil,height,width"}` for .npy files.
+        Options of `read_scan`, such as `{axes: "coil,height,width"}` for .npy files.
 
     Raises
     ------
     FileNotFoundError
         When a file is missing.
     ValueError
-        When a file is no k-space file (it is named), volumes differ in matrix or coils and
-        `group_sizes` is false, a volume is undersampled and so has no reference, has no stored maps
-        but they are asked for, or no calibration region for ESPIRiT; when `slices` leaves none, or
-        the samples do not fit into memory.
+        When a file is no k-space file (the message names it), or volumes differ in matrix or coils
+        and `group_sizes` is false. When a volume is undersampled and so has no reference, lacks the
+        stored maps that are requested, or has no calibration region for ESPIRiT. When `slices`
+        selects none, or the samples do not fit into memory.
 
     Notes
     -----
     Maps are brought to unit norm (`unit_norm_maps`). The target is the file's own complex `target`
     (with stored maps only: its phase refers to them), otherwise `reference_image` of the fully
     sampled k-space, noise included, with the maps of the file or with maps that are estimated from
-    this full k-space: it does not depend on the mask. Where maps of a file are not of unit norm the
-    target is made of k-space too. An empty slice has maps and target of zero where they are
-    estimated. Files are closed after each read, so that DataLoader workers can share a data set.
+    this full k-space: it does not depend on the mask. If maps of a file do not have unit norm, the
+    target is computed from k-space too. For an empty slice, estimated maps and target are zero.
+    Files are closed after each read, so that DataLoader workers can share a data set.
     """
 
     def __init__(
@@ -157,7 +158,9 @@ class ScanDataset(Dataset[dict[str, Any]]):
 
     @property
     def batch_groups(self) -> list[tuple[int, ...]] | None:
-        """The size (c, H, W) of every sample, where they differ: only equal ones share a batch."""
+        """The size (c, H, W) of every sample if sizes differ; only samples of one size share a
+        batch.
+        """
         if len(set(self.shapes)) == 1:
             return None
         return [self.shapes[volume] for volume, _ in self.index]
@@ -174,7 +177,7 @@ class ScanDataset(Dataset[dict[str, Any]]):
         return self._finish(self._read(volume, number), volume, number)
 
     def fingerprint(self) -> str:
-        """Return a checksum of the files (`content_sum`) and masks; names do not count."""
+        """Return a checksum of the files (`content_sum`) and masks, whatever their names are."""
         digest = hashlib.sha256(repr((self.index, self.shapes)).encode())
         for path, mask in zip(self.paths, self._masks):
             for part in [path] if path.is_file() else pair_of(path):
@@ -251,7 +254,9 @@ class ScanDataset(Dataset[dict[str, Any]]):
     def _given_target(
         self, scan: Scan, maps: torch.Tensor, norm: torch.Tensor | None
     ) -> torch.Tensor:
-        """Return the reference (H, W) of one slice with maps (M, c, H, W) that had a norm."""
+        """Return the reference (H, W) of one slice with maps (M, c, H, W) of a given original
+        norm.
+        """
         if self._has_target(scan) and scan.target is not None:
             if norm is None:
                 return scan.target[0]
@@ -289,10 +294,10 @@ class ScanDataset(Dataset[dict[str, Any]]):
 
 
 def normalization_level(images: torch.Tensor, normalization: ScanNormalization) -> torch.Tensor:
-    """Return what a volume of magnitudes (s, H, W) is divided by, shape ().
+    """Return the number, shape (), by which a volume of magnitudes (s, H, W) is divided.
 
-    Empty slices do not count. The level is at least 1/1000 of the largest pixel: where next to
-    nothing of a volume is object, a percentile alone would be that of the noise, or zero.
+    Empty slices do not count. The level is at least 1/1000 of the largest pixel, because in a
+    volume that is almost empty a percentile would be that of the noise, or zero.
     """
     filled = images[images.flatten(1).any(dim=1)]  # (s, H, W) without slices of zeros
     if not len(filled):

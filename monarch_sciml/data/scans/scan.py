@@ -1,4 +1,4 @@
-"""One scan in memory: k-space, the acquired samples and what the file says about them."""
+"""One scan in memory: k-space, the acquired samples and the header of the file."""
 
 # Legend: s slices, c coils, H readout axis, W phase-encode axis (the undersampled one), h, w the
 # matrix of the reference image.
@@ -53,24 +53,25 @@ class Scan:
     target
         (s, h, w) reference image: complex (coil combined) or real (root sum of squares), or None.
     header
-        As far as the file knows them: `format`, `shape` (s, c, H, W) of the whole file, `dtype` (on
-        disk), `acquisition`, `contrasts` and `repetitions` (how many the file has), `reference`
-        (the name of the target), `padding` (first and one past the last encoded column),
-        `row_padding` (the same for rows), `voxel_size` (slice, row, column) in mm, `recon_matrix`
-        (h, w) that a scanner would crop the image to, `orientation` (`positions` of the slices
-        (s, 3) in mm and `directions` (3, 3) of rows, columns and slices, in DICOM's coordinates of
-        the patient), `attributes`, and `notes`: a list of lines on what looks wrong, such as a dead
-        coil.
+        Entries as far as the file has them: `format`, `shape` (s, c, H, W) of the whole file,
+        `dtype` (on disk), `acquisition`, `contrasts` and `repetitions` (how many the file has),
+        `reference` (the name of the target), `padding` (first and one past the last encoded
+        column), `row_padding` (the same for rows), `voxel_size` (slice, row, column) in mm,
+        `recon_matrix` (h, w) that a scanner would crop the image to, `orientation` (`positions` of
+        the slices (s, 3) in mm and `directions` (3, 3) of rows, columns and slices, in DICOM's
+        coordinates of the patient), `attributes`, and `notes`: a list of lines on likely mistakes,
+        such as a dead coil.
     name
-        Short name: the file name without its folder.
+        Short name, the file name without its folder.
     path
         The source file, None for a scan that was made in memory.
     transformed
         Acquisition axes that are in image space already: ("readout",) when the file is a 3-D scan
         in hybrid space, where axis 0 is the readout and (H, W) are both phase encodes.
     calibration_kspace
-        (s, c, H, W) complex64, zero where not acquired: calibration lines that the scanner took
-        beside the imaging lines; None when there are none. See `with_calibration`.
+        Calibration lines (s, c, H, W) complex64 that the scanner acquired in addition to the
+        imaging lines, zero where not acquired. None if there are none. `with_calibration` adds them
+        to the image.
 
     Examples
     --------
@@ -123,7 +124,7 @@ class Scan:
 
     @property
     def notes(self) -> list[str]:
-        """What looks wrong with the scan, a line each; empty when nothing does."""
+        """Notes on likely mistakes in the scan, one line each; empty if there are none."""
         return self.header.setdefault("notes", [])
 
     @property
@@ -138,7 +139,8 @@ class Scan:
 
     @property
     def fully_sampled(self) -> bool:
-        """Whether a reference image can be made of the scan: acceleration at most 1.3.
+        """Whether the acceleration is at most 1.3, so that a reference image can be made of the
+        scan.
 
         An elliptical shutter, which acquires pi/4 of the rectangle, still counts as fully sampled.
         """
@@ -146,7 +148,7 @@ class Scan:
 
     @property
     def peak(self) -> tuple[int, int]:
-        """Rows and columns by which the peak of k-space lies off its centre (`peak_offset`)."""
+        """Offset of the peak of k-space from its centre in rows and columns (`peak_offset`)."""
         energy = torch.zeros(self.matrix)
         for kspace in self.kspace:  # slice by slice, to need no second volume
             energy += kspace.abs().square().sum(dim=0)
@@ -157,11 +159,11 @@ class Scan:
         return self.mask if self.mask.ndim == 2 else self.mask[index]
 
     def with_calibration(self) -> Scan:
-        """Return the scan with the separate calibration lines put where imaging lines are missing.
+        """Return the scan with separate calibration lines in place of missing imaging lines.
 
-        The sum of both is what ESPIRiT and a network should see. A scan without such lines is
-        returned as it is. Lines of another contrast or flip angle would disturb the image: compare
-        with `calibration_kspace` left out where that may be.
+        ESPIRiT and networks should get this sum of both. A scan without such lines is returned as
+        it is. Lines of another contrast or flip angle disturb the image; if that is possible,
+        compare with an image without them.
         """
         if self.calibration_kspace is None:
             return self
@@ -171,7 +173,7 @@ class Scan:
         return replace(self, kspace=kspace, mask=self.mask | acquired, calibration_kspace=None)
 
     def recentred(self, peak: tuple[int, int]) -> Scan:
-        """Return the scan with k-space moved cyclically, its peak from an offset to the centre.
+        """Return the scan with k-space moved cyclically, so that its peak comes to the centre.
 
         Images are multiplied by a phase ramp and keep their magnitude, as a complex target does
         here. Networks and wavelets expect images without the ramp, masks the peak at the centre.
@@ -179,7 +181,8 @@ class Scan:
         Parameters
         ----------
         peak
-            Rows and columns, as the property `peak` gives them; of (0, 0) the scan is returned.
+            Offset in rows and columns, as in the property `peak`. With (0, 0) the scan itself is
+            returned.
         """
         if not any(peak):
             return self
@@ -202,8 +205,8 @@ class Scan:
         Parameters
         ----------
         mask
-            (H, W) or (s, H, W), non-zero where k-space is kept, for all coils. What the scan did
-            not acquire stays out.
+            Mask (H, W) or (s, H, W) of all coils, non-zero where k-space is kept. Samples that the
+            scan did not acquire stay out.
 
         Raises
         ------

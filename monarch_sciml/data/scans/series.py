@@ -1,4 +1,4 @@
-"""One volume out of a series, and k-space that begins with its origin."""
+"""Select one volume of a series, and centre k-space that begins with its origin."""
 
 # Legend: t repetitions, e contrasts, s slices, c coils, H readout axis, W phase-encode axis.
 
@@ -34,10 +34,10 @@ def picked(
 
 
 def from_corner(kspace: torch.Tensor) -> torch.Tensor:
-    """Return k-space (..., H, W) whose zero frequency comes first as the centred one it stands for.
+    """Return centred k-space of k-space (..., H, W) whose zero frequency comes first.
 
-    Its image is that of numpy.fft.ifft2, with nothing moved: the shift of the image is a phase ramp
-    over k-space.
+    The image equals that of numpy.fft.ifft2 without a shift, because a phase ramp over k-space
+    takes the place of the shift.
     """
     height, width = kspace.shape[-2:]
     return torch.fft.fftshift(kspace * corner_ramp(height, width), dim=(-2, -1))

@@ -22,22 +22,22 @@ _ROWS, _COLUMNS = -2, -1
 
 @dataclass(frozen=True)
 class SizeRules:
-    """Say how a slice is brought to a size: oversampling off, matrix cut or padded, coils fewer.
+    """Bring slices to one size by removing oversampling, resizing the matrix and combining coils.
 
     Parameters
     ----------
     matrix
-        (H, W) that every slice gets; None leaves them as they are.
+        Size (H, W) of every slice. None leaves slices as they are.
     resize
         "image": cut or zero-pad the image, so that the pixels keep their size and the field of view
         changes. "kspace": cut or zero-pad k-space, so that the field of view stays and the
         resolution changes; exact for any sampling.
     remove_oversampling
-        First drop the outer half of the field of view along the readout, the rows H, which scanners
-        sample twice as densely as asked for.
+        Whether to remove first the outer half of the field of view along the readout, the rows H,
+        which scanners sample twice as densely as needed.
     coils
-        Number of virtual coils (`coil_compression`) that every slice gets, from its undersampled
-        k-space; slices with fewer coils get empty ones. None leaves them as they are.
+        Number of virtual coils of every slice, computed from its undersampled k-space
+        (`coil_compression`). Slices with fewer coils get empty ones. None leaves coils as they are.
 
     Raises
     ------
@@ -69,7 +69,7 @@ class SizeRules:
         return (self.coils or coils, *(self.matrix or (height, width)))
 
     def encoded(self, file: ScanFile) -> tuple[IndexRange, IndexRange]:
-        """Return rows and columns of k-space that were encoded at all, after the rules."""
+        """Return the rows and columns of k-space that were encoded, after the rules."""
         rows, columns = file.rows, file.columns
         _, _, height, width = file.shape
         if self.remove_oversampling:
@@ -82,12 +82,12 @@ class SizeRules:
     def apply(
         self, scan: Scan, maps: torch.Tensor | None = None
     ) -> tuple[Scan, torch.Tensor | None]:
-        """Return a scan and its maps in the matrix of the rules; coils stay as they are.
+        """Return a scan and its maps in the matrix of the rules, without a change of the coils.
 
         Parameters
         ----------
         scan
-            Any number of slices, with one mask or one each.
+            Scan of any number of slices, with one mask for all or one for each.
         maps
             (..., c, H, W) coil maps, dimensionless, or None.
 
@@ -141,7 +141,7 @@ class SizeRules:
 
 
 def cut_or_pad(x: torch.Tensor, n: int, axis: int) -> torch.Tensor:
-    """Return the n central points along an axis, zeros where there are none.
+    """Return the n central points along an axis, padded with zeros where there are none.
 
     Point N // 2 of the old axis becomes point n // 2, so that the origin of image and k-space
     stays where `fft2c` has it.
@@ -191,7 +191,7 @@ def _resized(
 
 
 def _window(window: IndexRange, old: int, n: int, resize: Resize) -> IndexRange:
-    """Return which of n points were encoded, when of `old` points those in the window were."""
+    """Return the encoded ones of n points, given the encoded window of `old` points."""
     if resize == "kspace":
         shift = n // 2 - old // 2
         return max(0, window[0] + shift), min(n, window[1] + shift)
@@ -201,7 +201,7 @@ def _window(window: IndexRange, old: int, n: int, resize: Resize) -> IndexRange:
 
 
 def _positions(old: int, n: int) -> torch.Tensor:
-    """Return where n points over the same extent lie among `old` ones, centre on centre: (n,)."""
+    """Return the positions (n,) of n points among `old` ones of the same extent and centre."""
     return old // 2 + (torch.arange(n) - n // 2) * (old / n)
 
 
@@ -213,9 +213,9 @@ def _fft(x: torch.Tensor, axis: int, *, inverse: bool = False) -> torch.Tensor:
 
 
 def _interpolated(maps: torch.Tensor, n: int, axis: int) -> torch.Tensor:
-    """Return maps (..., c, H, W) on n points along an axis, linearly, of unit norm where they were.
+    """Interpolate maps (..., c, H, W) linearly to n points along an axis, keeping unit norm.
 
-    Maps end abruptly where the object does: cutting their k-space would make them ring.
+    Maps end abruptly at the edge of the object, so cutting their k-space would cause ringing.
     """
     old = maps.shape[axis]
     position = _positions(old, n).clamp(0, old - 1)
@@ -224,7 +224,7 @@ def _interpolated(maps: torch.Tensor, n: int, axis: int) -> torch.Tensor:
     share = share[:, None] if axis == _ROWS else share
     high = (low + 1).clamp(max=old - 1)
     mixed = maps.index_select(axis, low) * (1 - share) + maps.index_select(axis, high) * share
-    # the nearest old pixel says what the norm is: one, or zero outside the object
+    # the norm is that of the nearest old pixel: one, or zero outside the object
     norm = torch.linalg.vector_norm(maps, dim=-3, keepdim=True)
     wanted = norm.index_select(axis, position.round().long())
     found = torch.linalg.vector_norm(mixed, dim=-3, keepdim=True)

@@ -1,4 +1,4 @@
-"""Which slices of a volume a reader reads."""
+"""The slices of a volume that a reader reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def resolve(slices: Slices, n_slices: int) -> slice:
 
 
 def numbers(slices: Slices, n_slices: int) -> range:
-    """Return the numbers of the slices that are read."""
+    """Return the numbers of the slices to read."""
     return range(*resolve(slices, n_slices).indices(n_slices))
 
 

@@ -1,4 +1,4 @@
-"""Scans of any readable format, one slice at a time: what data sets and commands read from."""
+"""Read scans of any known format one slice at a time, for data sets and commands."""
 
 # Legend: s slices, c coils, H, W matrix of k-space.
 
@@ -20,7 +20,7 @@ from monarch_sciml.physics.noise import noise_level
 from monarch_sciml.physics.sampling.base import IndexRange
 
 SUFFIXES = (".h5", ".hdf5", ".mrd", ".cfl", ".npy", ".mat", ".dat")
-"""Names that files of scans end in; what they hold is recognised by content."""
+"""Endings of the names of scan files, whose format is recognised by content."""
 
 READER_OPTIONS = ("format", *OPTIONS)
 """Names that the options of a reader may have."""
@@ -28,7 +28,7 @@ READER_OPTIONS = ("format", *OPTIONS)
 
 @dataclass(frozen=True)
 class ScanFile:
-    """What must be known of a file of a scan before its samples are read.
+    """Describe the file of a scan before its samples are read.
 
     Attributes
     ----------
@@ -37,17 +37,19 @@ class ScanFile:
     shape
         (s, c, H, W) of its k-space.
     rows, columns
-        First and one past the last row and column of k-space that were encoded at all.
+        First and one past the last row and column of k-space that were encoded.
     subject
-        Who was scanned: the attribute `patient_id` of the file, otherwise its name.
+        Identifier of the person scanned: the attribute `patient_id` of the file, otherwise its
+        name.
     transformed
-        Axes that are in image space already, as `Scan.transformed`.
+        Axes that are in image space already, like `Scan.transformed`.
     reader
-        Options of `read_scan`, as `axes` for .npy files.
+        Options of `read_scan`, such as `axes` for .npy files.
     peak
-        Rows and columns by which the peak of k-space lies off its centre, in the middle slice.
+        Offset of the peak of k-space from its centre in rows and columns, in the middle slice.
     noise
-        Noise relative to the brightness of the middle slice (`noise_level`); None if not known.
+        Noise relative to the brightness of the middle slice (`noise_level`). None if it is not
+        known.
     """
 
     path: Path
@@ -61,10 +63,10 @@ class ScanFile:
     noise: float | None = None
 
     def read(self, index: int) -> Scan:
-        """Return the scan of one slice, closing the file again.
+        """Return the scan of one slice and close the file.
 
-        An empty slice, as there is at the end of some volumes, is a scan of zeros that counts as
-        acquired everywhere; `read_scan` refuses it as a scan of its own.
+        An empty slice, as at the end of some volumes, becomes a scan of zeros that counts as
+        acquired everywhere, although `read_scan` refuses a scan of zeros.
 
         Raises
         ------
@@ -83,7 +85,7 @@ class ScanFile:
             return scan
 
     def _beside_another(self, index: int) -> Scan | None:
-        """Return an empty slice, which `read_scan` takes only together with one that is not."""
+        """Return an empty slice, which `read_scan` reads only together with another slice."""
         other = self.shape[0] // 2  # `open_scan` found a signal there
         if index == other:
             return None
@@ -105,21 +107,21 @@ class ScanFile:
 
 
 def open_scan(path: str | Path, reader: Mapping[str, Any] | None = None) -> ScanFile:
-    """Find out what a file of a scan holds, from its header and the slice in the middle.
+    """Describe the file of a scan from its header and the slice in the middle.
 
     Parameters
     ----------
     path
         A file of any format that `read_scan` knows.
     reader
-        Options of `read_scan`, all but `slices`.
+        Options of `read_scan` except `slices`.
 
     Raises
     ------
     FileNotFoundError
         When there is no such file.
     ValueError
-        When it is of no known format, truncated, or not finite; the message names it. When an
+        When the file is of no known format, truncated or not finite (the message names it), or an
         option is unknown.
     """
     path, options = Path(path), dict(reader or {})
@@ -149,17 +151,17 @@ def scan_files(folder: str | Path, pattern: str = "*") -> list[Path]:
     Parameters
     ----------
     folder
-        Where to look; not in the folders inside it.
+        Folder to search, without its subfolders.
     pattern
-        Which names to take, as `*.cfl` or `sub-0?_*`; of those, files that end in one of
-        `SUFFIXES` and are not hidden.
+        Pattern of names, such as `*.cfl` or `sub-0?_*`. Of the files that match, those that end in
+        one of `SUFFIXES` and are not hidden are taken.
 
     Raises
     ------
     NotADirectoryError
-        When it is a file.
+        When `folder` is a file.
     FileNotFoundError
-        When it is missing or has no such file.
+        When `folder` is missing or has no such file.
     """
     folder = Path(folder)
     if folder.is_file():

@@ -1,1 +1,1 @@
-"""One file a format that scans are stored in."""
+"""Readers of the formats of scans, one file for each."""

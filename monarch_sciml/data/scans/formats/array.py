@@ -40,16 +40,17 @@ def read_array(
     axes
         Names of the array's axes in order, separated by commas, out of repetition, contrast, slice,
         coil, height, width and part (two: real and imaginary); `1` for an axis of length 1. By
-        default as the signal says (`found_axes`).
+        default they are found from the signal (`found_axes`).
     variable
         Name of the array in a .mat file, `data.kspace` inside a struct; needed when it holds more
         than one of complex numbers.
     slices
-        Which slices to keep; all by default.
+        Slices to read, by default all.
     contrast, repetition
-        Which of several to read, the first by default; of repetitions "average" means their mean.
+        Number of the contrast and of the repetition, by default the first. The repetition may be
+        "average" for the mean of all.
     fftshift
-        The zero frequency comes first, as numpy.fft.fft2 has it.
+        Whether the zero frequency comes first, as in numpy.fft.fft2.
 
     Returns
     -------
@@ -85,7 +86,7 @@ def read_array(
         "axes_guessed": ",".join(reading.names) if reading.guessed else None,
     }
     kspace = picked(whole, path, contrast=contrast, repetition=repetition)
-    # a copy: of a .npy file only the slices that are read leave the disk
+    # a copy, so that only the slices that are used are read from a .npy file
     contiguous = np.array(kspace[resolve(slices, len(kspace))], np.complex64, order="C")
     found = torch.from_numpy(contiguous)
     found = from_corner(found) if fftshift else found
@@ -93,7 +94,7 @@ def read_array(
 
 
 def _complex(array: np.ndarray, axes: str | None, path: Path) -> tuple[np.ndarray, Reading | None]:
-    """Return an array of complex numbers, and its axes where they are given."""
+    """Return an array of complex numbers, and its axes if they are given."""
     if array.dtype.kind == "c":
         return array, named_axes(axes, array.shape, path) if axes else None
     array = complex_values(array)
@@ -113,7 +114,7 @@ def _complex(array: np.ndarray, axes: str | None, path: Path) -> tuple[np.ndarra
 
 
 def _as_centred(array: np.ndarray) -> np.ndarray:
-    """Return an array with the origin of every long axis in the middle, to tell its axes by."""
+    """Return an array with the origin of every long axis in the middle, to find its axes from."""
     return np.fft.fftshift(array, axes=[i for i, n in enumerate(array.shape) if n >= 16])
 
 
@@ -137,7 +138,7 @@ def _load_mat(path: Path, kind: FileKind, variable: str | None) -> np.ndarray:
 
 
 def _only_kspace(file: ArrayFile) -> str:
-    """Return the name of the one array that can be k-space: the only complex one, or the only."""
+    """Return the name of the only complex array, or else of the only array."""
     names = [name for name, shape in file.shapes.items() if math.prod(shape) > 1]
     complex_ones = [name for name in names if is_complex_type(file.dtype(name))]
     found = complex_ones or names

@@ -28,7 +28,8 @@ CONTRAST, REPETITION = AXES.index("TE"), AXES.index("TIME")
 def pair_of(path: str | Path) -> tuple[Path, Path]:
     """Return the .hdr and the .cfl path of a pair named by either of them or by their common stem.
 
-    Only one of the two suffixes is taken off: `scan.v2` stands for scan.v2.hdr and scan.v2.cfl.
+    Only the suffixes .hdr and .cfl are removed, so `scan.v2` stands for scan.v2.hdr and
+    scan.v2.cfl.
     """
     path = Path(path)
     stem = path.with_suffix("") if path.suffix in (".cfl", ".hdr") else path
@@ -80,7 +81,7 @@ def read_cfl(path: str | Path) -> np.ndarray:
 
 
 def _mapped(path: str | Path) -> np.ndarray:
-    """Return a pair as `read_cfl` does, of which only what is used is read from the disk."""
+    """Map a pair into memory, so that only the parts that are used are read from the disk."""
     dims = read_dimensions(path)
     header, data = pair_of(path)
     size, expected = existing_file(data).stat().st_size, 8 * prod(dims)
@@ -100,7 +101,7 @@ def write_cfl(path: str | Path, array: np.ndarray, *, overwrite: bool = False) -
     array
         Real or complex values, any shape of at most 16 axes in BART's order, cast to complex64.
     overwrite
-        Replace an existing pair.
+        Whether to replace an existing pair.
 
     Raises
     ------
@@ -149,11 +150,12 @@ def read_bart(
     path
         The .cfl file, the .hdr file, or their common stem.
     slices
-        Which slices to read; all by default.
+        Slices to read, by default all.
     contrast, repetition
-        Which of several to read, the first by default; of repetitions "average" means their mean.
+        Number of the contrast and of the repetition, by default the first. The repetition may be
+        "average" for the mean of all.
     fftshift
-        The zero frequency comes first, as numpy.fft.fft2 has it.
+        Whether the zero frequency comes first, as in numpy.fft.fft2.
 
     Returns
     -------
@@ -207,7 +209,7 @@ def write_bart(path: str | Path, kspace: torch.Tensor, *, overwrite: bool = Fals
     kspace
         (s, c, H, W), real or complex; stored as (H, W, 1, c, ..., s) with slices along axis 13.
     overwrite
-        Replace an existing pair.
+        Whether to replace an existing pair.
     """
     if kspace.ndim != 4:
         rule = "`kspace` must have shape (slices, coils, H, W)"

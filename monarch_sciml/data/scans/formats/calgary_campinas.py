@@ -19,23 +19,20 @@ from monarch_sciml.data.scans.series import corner_ramp
 from monarch_sciml.data.scans.slices import Slices, middle, resolve
 
 SAMPLED_SHARE = 0.85
-"""Part of kz that was sampled; what the files hold beyond is not signal."""
+"""Part of kz that was sampled; values of the files beyond it are not signal."""
 
 
 def read_calgary_campinas(path: str | Path, *, slices: Slices = None) -> Scan:
     """Read a Calgary-Campinas multi-coil file.
 
-    The file holds float (X, H, W, 2c), real and imaginary parts of the coils in turn, whose images
-    are `numpy.fft.ifft2` of (H, W) without any shift. Multiplication with
-    exp(2 pi i (h H_0 / H + w W_0 / W)), where H_0 = H // 2 and W_0 = W // 2, makes it the centred
-    k-space of this package: the magnitude images stay, to the pixel.
+    The file holds float (X, H, W, 2c), real and imaginary parts of the coils in turn, x
 
     Parameters
     ----------
     path
         The .h5 file.
     slices
-        Which positions x to read; all by default.
+        Readout positions x to read, by default all.
 
     Returns
     -------
@@ -52,9 +49,9 @@ def read_calgary_campinas(path: str | Path, *, slices: Slices = None) -> Scan:
 
     Notes
     -----
-    The zero frequency lies in the middle of the stored plane. Should most of its energy lie at the
-    corners, as `numpy.fft.fft2` of an image has it, k-space is shifted as well and nothing is taken
-    for padding; the slice in the middle of the file decides for all.
+    The zero frequency lies in the middle of the stored plane. If most of the energy lies at the
+    corners, as in `numpy.fft.fft2` of an image, k-space is shifted as well and nothing counts as
+    padding. The slice in the middle of the file decides for all.
 
     References
     ----------
@@ -90,7 +87,7 @@ def read_calgary_campinas(path: str | Path, *, slices: Slices = None) -> Scan:
 
 
 def _origin_at_corner(parts: np.ndarray) -> bool:
-    """Say whether the corners of slices (s, H, W, 2c) hold more energy than the middle."""
+    """Return whether the corners of slices (s, H, W, 2c) hold more energy than the middle."""
     energy = np.square(parts).sum(axis=(0, 3))  # (H, W)
     top, left = energy.shape[0] // 4, energy.shape[1] // 4
     central = (slice(top, energy.shape[0] - top), slice(left, energy.shape[1] - left))

@@ -1,4 +1,4 @@
-"""fastMRI's HDF5 layout: one file a volume. Files are opened, copied and closed at every read."""
+"""fastMRI's HDF5 layout, with one file per volume, which is opened and closed at every read."""
 
 # Legend: s slices, c coils, H readout axis, W phase-encode axis, h, w matrix of the reference.
 
@@ -82,7 +82,9 @@ def _header_of(file: Any, kspace: Any) -> dict[str, Any]:
 
 
 def _listed(attributes: dict[str, Any], name: str) -> tuple[Any, ...] | None:
-    """Take a list that `write_fastmri` kept as JSON text from the attributes; None without one."""
+    """Remove from the attributes a list that `write_fastmri` stored as JSON text; None without
+    it.
+    """
     text = attributes.get(name)
     if not (isinstance(text, str) and text.startswith("[")):
         return None
@@ -101,7 +103,7 @@ def read_fastmri(path: str | Path, *, slices: Slices = None) -> Scan:
     path
         The .h5 file.
     slices
-        Which slices to read; all by default.
+        Slices to read, by default all.
 
     Returns
     -------
@@ -156,7 +158,7 @@ def read_slice(path: str | Path, index: int) -> Scan:
     Raises
     ------
     ValueError
-        When the volume has no such slice, and as `read_fastmri`.
+        When the volume has no such slice, or when `read_fastmri` raises it.
     """
     scan = read_fastmri(path, slices=slice(index, index + 1))
     if scan.n_slices != 1 or index < 0:
@@ -177,11 +179,8 @@ def write_fastmri(
 
     Data sets: `kspace` (s, c, H, W) complex64 and `ismrmrd_header`; `mask`, (W,) when the pattern
     is the same in every row, (H, W) otherwise, (s, H, W) where slices differ (which fastMRI's own
-    readers do not know), when the scan is undersampled;
-    `reconstruction_rss` float32 when it is fully sampled. Beyond fastMRI's own, where there is
-    one: `coil_maps` (s, c, H, W), `target` (s, h, w) complex, `reconstruction` (s, h, w), and for a
-    scan in hybrid space the attributes `transformed` and `row_padding`, by which `read_fastmri`
-    knows it again; its slices are images along the readout as those of a 2-D scan are.
+    readers do not know), when the scan is undersampled; `reconstruction_rss` float32 when it is
+    fully sampled. x
 
     Parameters
     ----------
@@ -192,9 +191,9 @@ def write_fastmri(
     reconstruction
         (s, h, w), real or complex image made from the scan, unit of `scan.target`.
     attributes
-        More attributes: text, numbers; anything else is stored as JSON text.
+        Further attributes. Text and numbers are stored as they are, other values as JSON text.
     overwrite
-        Replace an existing file.
+        Whether to replace an existing file.
 
     Raises
     ------

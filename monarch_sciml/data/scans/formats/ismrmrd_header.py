@@ -1,4 +1,4 @@
-"""The part of the ISMRMRD XML header that matters here: matrix sizes, FOV and encoding limits."""
+"""Read matrix sizes, fields of view and encoding limits from an ISMRMRD XML header."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPACE = {"m": NAMESPACE}
 
 @dataclass(frozen=True)
 class EncodingSpace:
-    """What the header of an ISMRMRD file says about one encoding.
+    """Describe one encoding by the header of an ISMRMRD file.
 
     Attributes
     ----------
@@ -23,16 +23,16 @@ class EncodingSpace:
     recon_matrix
         Matrix (x, y, z) of the image that the scanner makes.
     fov, recon_fov
-        Fields of view (x, y, z) of the two in mm; 0 where the header is silent.
+        Fields of view (x, y, z) of the two matrices in mm, 0 if the header has none.
     center
-        Counters of kspace_encoding_step_1 and _2 at the centre of k-space; None where the header
-        is silent.
+        Counters of kspace_encoding_step_1 and _2 at the centre of k-space, None if the header has
+        none.
     maximum
         Largest counter of kspace_encoding_step_1, or None.
     trajectory
         "cartesian", "epi", "radial", ...
     ramps
-        The readout gradient of EPI, as converters describe it; None where the header is silent.
+        The readout gradient of EPI, as converters describe it, None if the header has none.
     """
 
     matrix: tuple[int, int, int]
@@ -112,7 +112,7 @@ def _ramps(node: ElementTree.Element) -> Ramps | None:
 
 
 def noise_bandwidth(xml: str | bytes) -> float:
-    """Return relativeReceiverNoiseBandwidth of an ISMRMRD header, 1 where it is silent."""
+    """Return relativeReceiverNoiseBandwidth of an ISMRMRD header, or 1 if it has none."""
     path = "m:acquisitionSystemInformation/m:relativeReceiverNoiseBandwidth"
     return float(ElementTree.fromstring(xml).findtext(path, "1", _SPACE))
 
@@ -152,7 +152,7 @@ def voxel_size_from_header(
 ) -> tuple[float, float, float] | None:
     """Return the distance of slices, rows and columns in mm, from the header of a fastMRI file.
 
-    None where the header gives no field of view, or is that of another matrix (H, W).
+    The result is None if the header has no field of view, or belongs to another matrix (H, W).
     """
     try:
         space = encoding_spaces(xml)[0]
@@ -170,7 +170,7 @@ def minimal_header(
     padding: tuple[int, int] | None,
     voxel_size: tuple[float, float, float] | None = None,
 ) -> str:
-    """Return the XML that `padding_from_header`, and fastMRI's own reader, understand.
+    """Return an XML header for `padding_from_header` and fastMRI's own reader.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def minimal_header(
     padding
         First and one past the last encoded column; None when all W columns are encoded.
     voxel_size
-        Distance of slices, rows and columns in mm; None where it is not known.
+        Distances between slices, rows and columns in mm, None if they are not known.
     """
     left, right = padding or (0, matrix[1])
 

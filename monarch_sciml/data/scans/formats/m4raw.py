@@ -1,4 +1,4 @@
-"""M4Raw: fastMRI-like files of a low-field scanner, one file a repetition."""
+"""M4Raw: files of a low-field scanner in fastMRI's layout, one for each repetition."""
 
 # Legend: s slices, c coils, H readout axis, W phase-encode axis.
 
@@ -41,24 +41,24 @@ def read_m4raw(path: str | Path, *, slices: Slices = None, average: bool = False
     path
         The .h5 file of any repetition, named as in the data set: 2022061003_T101.h5.
     slices
-        Which slices to read; all by default.
+        Slices to read, by default all.
     average
-        Average k-space over the files of the same subject and contrast in its
-        folder. Movement between repetitions is not corrected.
+        Whether to average k-space over the files of the same subject and contrast in its folder.
+        Movement between repetitions is not corrected.
 
     Returns
     -------
     Scan
-        As `read_fastmri`, with the number of files of the series as `header["repetitions"]`, and
-        the format "M4Raw" where the file is named as in the data set. The reference of an average
-        is left out: a mean of magnitudes is not the magnitude of a mean.
+        The scan as `read_fastmri` returns it, with the number of files of the series as
+        `header["repetitions"]`, and the format "M4Raw" if the file is named as in the data set. An
+        average has no reference, because a mean of magnitudes is not the magnitude of a mean.
 
     Raises
     ------
     FileNotFoundError
         When there is no such file.
     ValueError
-        As `read_fastmri`; when repetitions differ in size.
+        When `read_fastmri` raises it, or repetitions differ in size.
 
     References
     ----------

@@ -30,7 +30,7 @@ def read_skm_tea(path: str | Path, *, slices: Slices = None, contrast: int = 0) 
     path
         The .h5 file of the Raw Data Track.
     slices
-        Which positions x to read; all by default (a whole scan is 5 to 10 GB an echo).
+        Readout positions x to read, by default all (a whole scan has 5 to 10 GB for each echo).
     contrast
         Number of the echo, 0 or 1.
 
@@ -123,7 +123,7 @@ def _masks(file: Any) -> dict[str, Any]:
 
 
 def _check_sizes(file: Any, path: Path) -> None:
-    """Refuse maps and targets that are not those of k-space."""
+    """Refuse maps and targets that do not fit k-space."""
     n_slices, height, width, n_echoes, n_coils = file["kspace"].shape
     volume = (n_slices, height, width)
     for name, shape in {"maps": (*volume, n_coils, 1), "target": (*volume, n_echoes, 1)}.items():
@@ -137,7 +137,8 @@ def _acquired_box(
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return first and one past the last acquired row and column.
 
-    The stored masks have the acquired shape; without them it is the box around what is not zero.
+    The stored masks have the acquired shape. Without them it is the box around the non-zero
+    samples.
     """
     pattern = acquired if acquired.ndim == 2 else acquired.any(dim=0)  # (H, W)
     if shapes and len(shapes[0]) >= 2:

@@ -1,1 +1,1 @@
-"""Raw data of scanners: readouts, and where each belongs in k-space."""
+"""Raw data of scanners: readouts and their places in k-space."""

@@ -31,20 +31,20 @@ SAME_SLICE = 1e-5
 
 
 def place_by_sequence(table: Table, sequence: SequenceReadouts) -> None:
-    """Give every readout of a table the place that its sequence acquired it at.
+    """Set the place of every readout of a table from the trajectory of its sequence.
 
     Lines, partitions, directions and positions along the readout follow from the trajectory; slices
     from the frequencies of the pulses, in the order of their positions; a line that is acquired
     again after one excitation is another contrast (echo), after another excitation another
-    repetition. Labels of the sequence, where it sets them, say what is noise, a navigator, a
-    calibration line, a contrast, repetition, cardiac phase or set.
+    repetition. If the sequence sets labels, they mark noise, navigators, calibration lines,
+    contrasts, repetitions, cardiac phases and sets.
 
     Parameters
     ----------
     table
-        The readouts; changed in place.
+        The readouts, which are changed in place.
     sequence
-        What was measured.
+        The sequence that was measured.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def place_by_sequence(table: Table, sequence: SequenceReadouts) -> None:
 
     Notes
     -----
-    Scans that run a sequence several times are repetitions.
+    If a scan runs a sequence several times, the runs are repetitions.
     """
     numbers, runs = _matched(table, sequence)
     kinds = _kinds(sequence)
@@ -104,7 +104,7 @@ def _sizes(samples: np.ndarray) -> str:
 
 
 def _kinds(sequence: SequenceReadouts) -> np.ndarray:
-    """Return what each readout is for (r,), by the labels and the number of its samples."""
+    """Return the purpose (r,) of each readout, from the labels and the number of its samples."""
     labels, none = sequence.labels, np.zeros(len(sequence.positions), int)
     kinds = np.full(len(none), IMAGING, "u1")
     reference = labels.get("REF", none) != 0
@@ -127,7 +127,7 @@ def _slice_numbers(sequence: SequenceReadouts, kinds: np.ndarray) -> np.ndarray:
 
 
 def _navigator_patterns(rows: np.ndarray, encoding: Encoding) -> None:
-    """Give navigators the positions along the readout of an imaging line of their direction."""
+    """Set the positions of navigators to those of an imaging line of the same direction."""
     for reverse in (False, True):
         alike = np.flatnonzero(encoding.reverse == reverse)
         chosen = (rows["kind"] == NAVIGATOR) & (rows["reverse"] == reverse)
@@ -158,7 +158,7 @@ def _count_visits(rows: np.ndarray, sequence: SequenceReadouts) -> None:
 
 
 def _write(table: Table, numbers: np.ndarray, runs: int, rows: np.ndarray) -> None:
-    """Copy the places of one run of the sequence to all of them; other readouts are left alone."""
+    """Copy the places of one run of the sequence to all runs, without changing other readouts."""
     per_run = int(rows["repetition"].max()) + 1
     shots = int(rows["shot"].max()) + 1
     for run in range(runs):
@@ -185,7 +185,7 @@ def _geometry(encoding: Encoding) -> Geometry:
 
 
 def _describe(table: Table, encoding: Encoding, sequence: SequenceReadouts) -> None:
-    """Write sizes of voxels and what is to be said into the header of the scan."""
+    """Write sizes of voxels and notes into the header of the scan."""
     sizes = [1000 / (encoding.readout_step * encoding.readout_pixels)]
     sizes += [1000 / (axis.step * axis.size) for axis in encoding.axes]
     stated = table.header.pop("voxel_size", None)
@@ -203,7 +203,9 @@ def _describe(table: Table, encoding: Encoding, sequence: SequenceReadouts) -> N
 
 
 def _slice_distance(sequence: SequenceReadouts) -> float:
-    """Return the distance of neighbouring slices in m, else their thickness, 0 if not known."""
+    """Return the distance of neighbouring slices in m, else their thickness, 0 if it is not
+    known.
+    """
     values = np.unique(np.rint(sequence.slice_position / SAME_SLICE)) * SAME_SLICE
     if len(values) > 1:
         return float(np.median(np.diff(values)))

@@ -1,4 +1,4 @@
-"""EPI: find the phase between forward and reversed lines, or say that nothing gives it."""
+"""EPI: find the phase between forward and reversed lines, or note that it is not known."""
 
 # Legend: m readouts without phase encoding, c coils, s slices, H readout, W lines.
 
@@ -28,9 +28,9 @@ def correct_phase(table: Table, chosen: np.ndarray, reference: Table | None = No
     Parameters
     ----------
     table
-        The scan; its navigators are used when there is no reference scan.
+        The readouts of the scan, whose navigators are used if there is no reference scan.
     chosen
-        Numbers of its imaging readouts.
+        Numbers of the imaging readouts of the scan.
     reference
         A scan of the same sequence without phase encoding.
 
@@ -63,7 +63,7 @@ def correct_phase(table: Table, chosen: np.ndarray, reference: Table | None = No
 
 
 def _take_places(table: Table, reference: Table) -> None:
-    """Give the readouts of a reference scan the directions and positions of those of the scan."""
+    """Set directions and positions of the readouts of a reference scan to those of the scan."""
     flagged = len(np.unique(reference.rows["reverse"][reference.rows["kind"] == IMAGING])) == 2
     if flagged and not table.patterns:
         return
@@ -84,7 +84,7 @@ def _range(samples: np.ndarray) -> str:
 
 
 def _phase_of(source: Table, numbers: np.ndarray) -> tuple[float, float] | None:
-    """Return the phase that readouts of these numbers give; None when they are of one direction."""
+    """Return the phase from readouts of these numbers; None if all have one direction."""
     rows = source.rows[numbers]
     if len(np.unique(rows["samples"])) > 1 or len(np.unique(rows["coils"])) > 1:
         return None
@@ -101,16 +101,16 @@ def _phase_of(source: Table, numbers: np.ndarray) -> tuple[float, float] | None:
 
 
 def ghost_note(table: Table, chosen: np.ndarray, placed: Placed | None) -> None:
-    """Say that a ghost is to be expected where nothing corrects the phase of reversed lines.
+    """Note that a ghost is likely if the phase of reversed lines cannot be corrected.
 
     Parameters
     ----------
     table
         The scan.
     chosen
-        Numbers of its imaging readouts.
+        Numbers of the imaging readouts of the scan.
     placed
-        What became of them, to measure the ghost by; None when only a part of them was read.
+        The placed readouts, from which the ghost is measured. None if only a part was read.
     """
     rows = table.rows[chosen]
     if table.phases or len(np.unique(rows["reverse"])) < 2:
@@ -126,7 +126,7 @@ def ghost_note(table: Table, chosen: np.ndarray, placed: Placed | None) -> None:
 
 
 def _measured_phase(table: Table, rows: np.ndarray, placed: Placed) -> tuple[float, float] | None:
-    """Return the phase that a slice suggests; None where it is not fully sampled in 2-D."""
+    """Return the phase that a slice suggests; None if it is not fully sampled in 2-D."""
     geometry = table.geometry
     columns = rows["line"] + geometry.lines // 2 - geometry.center[0]
     reverse, forward = np.zeros(geometry.lines, bool), np.zeros(geometry.lines, bool)

@@ -77,37 +77,35 @@ def read_ismrmrd(
 ) -> Scan:
     """Read Cartesian k-space from an ISMRMRD file.
 
-    Noise, navigator and other readouts without an image are told apart by their flags. Readout
-    oversampling is removed, lines are placed at step_1 + N_y // 2 - center, readouts shifted by
-    center_sample, reversed ones turned round; averages and segments are put together. Samples on
+    Noise, navigator and other readouts without an image are distinguished by their flags. Readout
+    oversampling is removed, lines are placed at step_1 + N_y // 2 - center, readouts are shifted by
+    center_sample, and reversed ones are flipped. Averages and segments are combined. Samples on
     gradient ramps are regridded, and reversed lines of EPI corrected in phase by navigators or a
-    reference scan. The mask holds the lines that are there.
+    reference scan. The mask holds the acquired lines.
 
     Parameters
     ----------
     path
         The .h5 (or .mrd) file.
     slices
-        Which slices to read; all by default. Of a 3-D scan, which readout positions.
+        Slices to read, by default all. For a 3-D scan they are readout positions.
     contrast
         Number of the contrast, the first by default.
     repetition
         Number of the repetition, the first by default, or "average" for the complex mean of all.
     prewhiten
-        Decorrelate the coils and scale their noise to variance 1, by the noise readouts.
+        Whether to decorrelate the coils and scale their noise to variance 1 by the noise readouts.
     sequence
         The Pulseq file (.seq) that was measured, to place readouts by its trajectory.
     reference_scan
         An ISMRMRD file of the same sequence without phase encoding.
     limit
-        Read the samples of at most so many readouts, those nearest the centre of k-space.
+        Largest number of readouts whose samples are read, those nearest the centre of k-space.
 
     Returns
     -------
     Scan
-        H the readout, W step 1; of a 3-D scan slices are readout positions (`transformed` says so)
-        and (H, W) steps 1 and 2. Lines for calibration only are in `calibration_kspace`.
-        Not validated.
+        x
 
     Raises
     ------
@@ -120,8 +118,8 @@ def read_ismrmrd(
 
     Notes
     -----
-    Memory: the slices that are read, 398 bytes a readout for the headers and 256 readouts. A slice
-    of a 3-D scan needs all readouts of its volume to be read, though not held.
+    The memory needed is that of the slices that are read, 398 bytes per readout for the headers,
+    and 256 readouts. For a slice of a 3-D scan all readouts of its volume are read, but not kept.
 
     References
     ----------
@@ -236,7 +234,9 @@ def _geometry(space: EncodingSpace) -> Geometry:
 
 
 def _center_unset(space: EncodingSpace) -> bool:
-    """Say whether the centre line is stated as 0 though the lines would then leave the matrix."""
+    """Return whether the centre line is given as 0 although the lines would then leave the
+    matrix.
+    """
     lines = space.matrix[1]
     return space.center[0] == 0 and space.maximum is not None and space.maximum >= -(-lines // 2)
 
@@ -244,7 +244,7 @@ def _center_unset(space: EncodingSpace) -> bool:
 def _sizes(table: Table, space: EncodingSpace) -> dict[str, Any]:
     """Return the header entries that follow from the sizes of an encoding.
 
-    Slices have the distance of their positions, gaps included, where readouts state them.
+    If readouts state positions, the distance between slices includes gaps.
     """
     geometry = table.geometry
     volume = geometry.partitions > 1
@@ -265,7 +265,7 @@ def _sizes(table: Table, space: EncodingSpace) -> dict[str, Any]:
 
 
 def _load(path: Path, numbers: np.ndarray) -> np.ndarray:
-    """Return the samples (b, c, n) of readouts that all have one c and n."""
+    """Return the samples (b, c, n) of readouts that all have the same c and n."""
     with open_hdf5(path) as file:
         group: Any = acquisitions_of(file)
         data = group["data"]

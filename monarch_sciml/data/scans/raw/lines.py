@@ -1,4 +1,4 @@
-"""From the samples of readouts to evenly spaced lines of k-space, or images along the readout."""
+"""Turn the samples of readouts into evenly spaced lines of k-space or images along the readout."""
 
 # Legend: b readouts, c coils, n samples of a readout, X readout matrix with oversampling, H
 # without.
@@ -18,9 +18,9 @@ def readout_lines(table: Table, samples: np.ndarray, rows: np.ndarray) -> np.nda
     Parameters
     ----------
     table
-        Where they are from.
+        Table of the readouts.
     samples
-        In the order of acquisition.
+        Samples (b, c, n) in the order of acquisition.
     rows
         (b,) their rows of the table.
     """
@@ -54,7 +54,7 @@ def readout_images(table: Table, samples: np.ndarray, rows: np.ndarray) -> np.nd
 
 
 def place_on_ramps(table: Table, ramps: Ramps) -> None:
-    """Give readouts under a trapezoidal gradient their positions, where it bends within them."""
+    """Set the positions of readouts that extend over the ramps of a trapezoidal gradient."""
     usable = (table.rows["kind"] != NOISE) & (table.rows["kind"] != OTHER)
     samples = np.unique(table.rows["samples"][usable])
     if len(samples) != 1 or ramps.even(int(samples[0])):
@@ -65,7 +65,7 @@ def place_on_ramps(table: Table, ramps: Ramps) -> None:
 
 
 def readout_mask(table: Table, rows: np.ndarray) -> np.ndarray:
-    """Return which of the H samples of a line all of these readouts acquired, (H,) bool."""
+    """Return which of the H samples of a line were acquired by all of these readouts, (H,) bool."""
     geometry = table.geometry
     places = np.arange(geometry.kept) - geometry.kept // 2  # in steps
     acquired = np.ones(geometry.kept, bool)
@@ -92,7 +92,7 @@ def _on_grid(table: Table, samples: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _matrix(table: Table, number: int) -> np.ndarray:
-    """Return the matrix (H, n) of a pattern, made once for a table."""
+    """Return the matrix (H, n) of a pattern, computed once for a table."""
     if number not in table.matrices:
         positions = table.patterns[number - 1]
         table.matrices[number] = readout_to_image(positions, table.geometry.kept)

@@ -1,4 +1,4 @@
-"""Linear phase correction of EPI: lines of opposite directions are made to agree."""
+"""Linear phase correction of EPI between lines of opposite directions."""
 
 # Legend: m reference readouts, c coils, H pixels along the readout, W lines.
 
@@ -17,7 +17,7 @@ WIDEST_SLOPE = 48.0
 def linear_phase(
     images: np.ndarray, reverse: np.ndarray, train: np.ndarray
 ) -> tuple[float, float] | None:
-    """Estimate by how much the phase of reversed readouts differs from that of forward ones.
+    """Estimate the difference in phase between reversed and forward readouts.
 
     The difference is modelled as a + b (x - H // 2), x the pixel along the readout: a shift of the
     echo in time gives b, a constant offset of phase a. Of three readouts that follow each other
@@ -30,9 +30,9 @@ def linear_phase(
         (m, c, H) complex, readouts without phase encoding, transformed along the readout, in the
         order of acquisition.
     reverse
-        (m,) bool, which of them were acquired backwards.
+        Whether each readout was acquired backwards, (m,) bool.
     train
-        (m,) number of the echo train: readouts of different ones are not compared.
+        Number (m,) of the echo train. Readouts of different trains are not compared.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def _line(values: np.ndarray) -> tuple[float, float]:
 
 
 def phase_ramp(phase: tuple[float, float], n_pixels: int) -> np.ndarray:
-    """Return what the image (H,) of a reversed readout is multiplied by to agree with the others.
+    """Return the factor (H,) by which to multiply the image of a reversed readout.
 
     exp(-i (a + b (x - H // 2))) for the (a, b) of `linear_phase`.
     """
@@ -95,7 +95,7 @@ def phase_ramp(phase: tuple[float, float], n_pixels: int) -> np.ndarray:
 
 
 def suggested_phase(images: np.ndarray, reverse: np.ndarray) -> tuple[float, float]:
-    """Guess the phase of reversed lines from the image itself: that of the weakest ghost.
+    """Guess the phase of reversed lines from the image itself as that of the weakest ghost.
 
     The sum of magnitudes over the image is least where signal is not spread over a ghost.
 

@@ -1,4 +1,4 @@
-"""Put readouts where they belong in k-space, white if asked."""
+"""Put readouts into their places in k-space, and whiten their noise on request."""
 
 # Legend: b readouts of one block, c coils, n samples of a readout, H readout matrix without
 # oversampling, W lines (first phase encode), Z partitions (second phase encode, 3-D scans only),
@@ -27,7 +27,7 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Placed:
-    """k-space as the readouts give it.
+    """Hold k-space made from readouts.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ def place(
     whitening: np.ndarray | None = None,
     limit: int | None = None,
 ) -> Placed:
-    """Put readouts where they belong in k-space; those of one place are averaged.
+    """Put readouts into their places in k-space, averaging those of one place.
 
     Line l goes to column l + W // 2 - center, sample i of a readout to i + X // 2 - center; then
     oversampling is removed by cropping the image of the readout to its central H of X pixels.
@@ -60,14 +60,14 @@ def place(
     table
         The readouts.
     chosen
-        Numbers of those to place.
+        Numbers of the readouts to place.
     slices
-        Which slices to place; for 3-D scans which readout positions.
+        Slices to place. For a 3-D scan they are readout positions.
     whitening
         (c, c) matrix applied to the coils.
     limit
-        Read the samples of at most so many readouts, those nearest the centre of k-space; the mask
-        still counts all of them.
+        Largest number of readouts whose samples are read, those nearest the centre of k-space. The
+        mask still includes all readouts.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def whitening_matrix(table: Table, imaging: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        When there are no noise readouts, of other coils, or too few.
+        When there are no or too few noise readouts, or they are of other coils.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Readouts of a scanner, sorted into k-space: what ISMRMRD and Siemens twix files share."""
+"""The table of readouts that is common to ISMRMRD and Siemens twix files."""
 
 # Legend: r readouts, b readouts of one block, c coils, n samples of a readout, X readout matrix
 # with oversampling, H without, W lines (first phase encode), Z partitions (second phase encode).
@@ -22,7 +22,7 @@ ROW = np.dtype(
     + [(name, "i4") for name in ("phase", "set", "samples", "coils", "center", "before", "after")]
     + [("pattern", "i4"), ("shot", "i4"), ("position", "f8", (3,))]
 )
-"""A row of the table: what the file says about one readout.
+"""A row of the table, which describes one readout.
 
 `kind` is an index of `KINDS`; `reverse`: sampled from the end to the start; `dwell`: time of a
 sample, any unit; then the counters; the number of `samples` and `coils`; `center`: the sample at
@@ -37,16 +37,16 @@ Load = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Geometry:
-    """The matrix that readouts are placed in.
+    """Describe the matrix in which readouts are placed.
 
     Attributes
     ----------
     readout
         X, readout matrix with oversampling, in samples.
     kept
-        H, readout matrix without it: the central part of the image.
+        H, readout matrix without oversampling, the central part of the image.
     lines, partitions
-        W and Z; Z is 1 for 2-D scans.
+        Numbers W and Z, where Z is 1 for 2-D scans.
     center
         Counters of line and partition at the centre of k-space, which goes to W // 2 and Z // 2.
     """
@@ -60,34 +60,36 @@ class Geometry:
 
 @dataclass
 class Table:
-    """The readouts of a file before any sample is read.
+    """Hold the headers of the readouts of a file before any sample is read.
 
     Attributes
     ----------
     name
-        Of the file, for messages.
+        Name of the file, for messages.
     rows
         (r,) of dtype `ROW`.
     geometry
-        Where they go.
+        Matrix in which the readouts are placed.
     load
-        Returns the samples (b, c, n) complex64 of the readouts of given numbers, which all have
-        the same n and c.
+        Function that returns the samples (b, c, n) complex64 of readouts of given numbers, which
+        must all have the same n and c.
     bandwidth
-        Noise bandwidth of the receiver over 1 / dwell time.
+        Noise bandwidth of the receiver divided by 1 / dwell time.
     header
-        What goes into the header of the scan.
+        Entries of the header of the scan.
     patterns
         Positions (n,) of the samples along the readout, in the order of acquisition and in steps of
         one over the field of view, for readouts that are not evenly spaced at whole samples.
     phases
-        By slice, the phase of reversed readouts: (a, b) of `linear_phase`.
+        Phase (a, b) of reversed readouts for each slice, as in `linear_phase`.
     matrices
-        By number of the pattern, what turns its samples into an image; made when first used.
+        For each number of a pattern the matrix that turns its samples into an image, computed at
+        its first use.
     order_known
-        Whether the counters say where lines belong; Pulseq without labels counts readouts.
+        Whether the counters give the places of lines. Pulseq sequences without labels only count
+        readouts.
     sizes
-        Returns the header entries that follow from the geometry, once that is final.
+        Function that returns the header entries that follow from the final geometry.
     """
 
     name: str
@@ -110,7 +112,7 @@ class Table:
 def choose(table: Table, kind: int, contrast: int, repetition: Repetition) -> np.ndarray:
     """Return the numbers of the readouts of one contrast and repetition, in the file's order.
 
-    Of cardiac phases and sets the first is taken; averages and segments are all taken.
+    The first cardiac phase and the first set are taken, and all averages and segments.
 
     Raises
     ------
@@ -135,7 +137,7 @@ def choose(table: Table, kind: int, contrast: int, repetition: Repetition) -> np
 
 
 def extent(row: np.ndarray, geometry: Geometry) -> tuple[int, int, int]:
-    """Return where sample 0 goes, and the first and one past the last sample that is used."""
+    """Return the place of sample 0, and the first and one past the last sample that is used."""
     samples, center = int(row["samples"]), int(row["center"])
     if samples == geometry.readout and center == 0:
         center = samples // 2  # unset: a full readout is centred
@@ -144,7 +146,7 @@ def extent(row: np.ndarray, geometry: Geometry) -> tuple[int, int, int]:
 
 
 def check_alike(table: Table, rows: np.ndarray) -> None:
-    """Refuse readouts that differ in what one array needs to be the same."""
+    """Refuse readouts that differ in samples or coils and so do not fit into one array."""
     if not len(rows):
         counts = np.bincount(table.rows["kind"], minlength=len(KINDS))
         held = ", ".join(f"{n} {kind}" for n, kind in zip(counts, KINDS) if n) or "no"
@@ -170,8 +172,8 @@ def check_alike(table: Table, rows: np.ndarray) -> None:
 def counts_readouts(rows: np.ndarray) -> bool:
     """Return whether the lines of imaging readouts are their numbers in the order of acquisition.
 
-    So counts a Pulseq sequence without labels; one whose labels name consecutive lines in their
-    order looks the same.
+    This holds for a Pulseq sequence without labels. One whose labels number consecutive lines in
+    order cannot be distinguished from it.
     """
     imaging = rows[rows["kind"] == IMAGING]
     others = any(imaging[name].any() for name in ("partition", "slice", "contrast"))
@@ -179,10 +181,11 @@ def counts_readouts(rows: np.ndarray) -> bool:
 
 
 def fit_matrix(table: Table) -> None:
-    """Change the matrix to one that its imaging readouts fill, and say so in a note.
+    """Change the matrix to one that its imaging readouts fill, and note the change.
 
-    A header that states partitions though all readouts are of one becomes that of a 2-D scan; one
-    that states fewer lines or partitions than the counters reach becomes larger, up to twice.
+    If all readouts belong to one partition, the scan becomes 2-D although the header states more.
+    If the counters exceed the lines or partitions of the header, the matrix grows, at most to twice
+    its size.
     """
     imaging = table.rows[table.rows["kind"] == IMAGING]
     if not len(imaging):
@@ -205,7 +208,7 @@ def fit_matrix(table: Table) -> None:
 
 
 def smallest_matrix(before: int, after: int) -> int:
-    """Return the smallest N that has `before` places below N // 2 and `after` from it on."""
+    """Return the smallest N with `before` places below N // 2 and `after` places from N // 2 on."""
     return max(2 * before, 2 * after - 1)
 
 

@@ -1,4 +1,4 @@
-"""Readouts with samples anywhere along the readout: the inverse of their Fourier sum."""
+"""Regrid readouts with arbitrary sample positions by the inverse of their Fourier sum."""
 
 # Legend: n samples of a readout, H pixels of the image along it, X pixels of a wider image.
 
@@ -21,9 +21,9 @@ class Ramps:
     up, flat, down
         Durations of the parts of the gradient.
     delay
-        From its start to the first sample's interval.
+        Time from the start of the gradient to the interval of the first sample.
     dwell
-        Between two samples.
+        Time between two samples.
     """
 
     up: float
@@ -33,12 +33,12 @@ class Ramps:
     dwell: float
 
     def even(self, samples: int) -> bool:
-        """Return whether so many samples all lie on the flat top, evenly spaced in k-space."""
+        """Return whether this many samples all lie on the flat top, evenly spaced in k-space."""
         times = self._times(samples)
         return times[0] >= self.up and times[-1] <= self.up + self.flat
 
     def positions(self, samples: int, n_pixels: int) -> np.ndarray:
-        """Return the positions (n,) of the samples in steps; see `trapezoid_positions`."""
+        """Return the positions (n,) of the samples in steps, by `trapezoid_positions`."""
         return trapezoid_positions(self._times(samples), self.up, self.flat, self.down, n_pixels)
 
     def _times(self, samples: int) -> np.ndarray:
@@ -55,8 +55,8 @@ def readout_to_image(positions: np.ndarray, n_pixels: int) -> np.ndarray:
     where V is the oversampling, one over the mean distance of the k_j. White noise of variance 1 in
     evenly spaced samples then has variance 1 in the image. The matrix is the pseudo-inverse of this
     sum, with the rows of the central H pixels. The image is solved for on X >= H pixels, as many as
-    the samples are dense enough for, so that signal from just outside the field of view stays
-    outside.
+    the density of the samples allows, so that signal from just outside the field of view does not
+    fold into it.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def readout_to_image(positions: np.ndarray, n_pixels: int) -> np.ndarray:
     Notes
     -----
     The solution is exact, up to rounding, for every image of X pixels where the samples determine
-    it: where they reach to both ends of k-space at distances of at most one step. Where a part of
-    k-space was not sampled it is taken as zero, as everywhere in this package.
+    it: where they reach to both ends of k-space at distances of at most one step. Parts of k-space
+    that were not sampled are taken as zero, as everywhere in this package.
 
     References
     ----------
@@ -107,7 +107,7 @@ def trapezoid_positions(
     Parameters
     ----------
     times
-        (n,) of the samples since the start of the gradient, in the unit of the three durations.
+        Times (n,) of the samples since the start of the gradient, in the unit of the durations.
     ramp_up, flat_top, ramp_down
         Durations of the parts of the gradient.
     n_pixels

@@ -1,4 +1,4 @@
-"""Pulseq sequence files (.seq): where in k-space every readout was acquired, by pypulseq."""
+"""Read the k-space positions of all readouts from Pulseq sequence files (.seq) with pypulseq."""
 
 # Legend: r readouts, n samples of a readout, e excitations.
 
@@ -18,7 +18,7 @@ from monarch_sciml._checks import existing_file, message, optional_package
 
 @dataclass(frozen=True)
 class SequenceReadouts:
-    """What a sequence file says about its readouts, in the order of acquisition.
+    """Describe the readouts of a sequence file in the order of acquisition.
 
     Attributes
     ----------
@@ -29,11 +29,11 @@ class SequenceReadouts:
     excitation
         (r,) number of the excitation before each readout; 0 before the first.
     slice_position
-        (r,) where the excited slice lies along its normal, in m; 0 for pulses without a gradient.
+        Position (r,) of the excited slice along its normal in m, 0 for pulses without a gradient.
     normal
         (3,) unit vector across the slices; zeros where pulses have no gradient.
     field_of_view
-        (3,) in m, as the file defines it; zeros where it does not.
+        Field of view (3,) in m as the file defines it, otherwise zeros.
     labels
         Values (r,) of the labels that the sequence sets, such as SLC, ECO, REP, NAV and REF.
     """
@@ -69,8 +69,8 @@ def read_sequence(path: str | Path) -> SequenceReadouts:
 
     Notes
     -----
-    Gradient delays and eddy currents of the scanner are not in the file: they show as a shift
-    between lines of opposite directions, which the phase correction of EPI removes.
+    Gradient delays and eddy currents of the scanner are not in the file. They cause a shift between
+    lines of opposite directions, which the phase correction of EPI removes.
 
     References
     ----------
@@ -84,7 +84,7 @@ def read_sequence(path: str | Path) -> SequenceReadouts:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, _size: int, _changed: int) -> SequenceReadouts:
-    """Read a file once, also where its scan is read a slice at a time."""
+    """Read a file only once, also when its scan is read slice by slice."""
     pulseq = optional_package("pypulseq", "reading Pulseq sequence files", "scanners")
     content = path.read_bytes()
     if b"[VERSION]" not in content[:4096]:

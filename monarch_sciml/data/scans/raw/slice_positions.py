@@ -15,7 +15,7 @@ NEARLY = 1e-2
 
 
 def sort_slices(table: Table, *, rising: bool) -> None:
-    """Number slices by their positions where their numbers follow the time of acquisition.
+    """Number slices by position if their numbers follow the time of acquisition.
 
     The axis is the line through the positions, its largest component positive: feet to head, back
     to front or right to left.
@@ -23,9 +23,9 @@ def sort_slices(table: Table, *, rising: bool) -> None:
     Parameters
     ----------
     table
-        The readouts; changed in place.
+        The readouts, which are changed in place.
     rising
-        Also turn the order round where positions fall from slice to slice.
+        Whether to reverse the order too if positions fall from slice to slice.
     """
     values, positions = _positions(table)
     if len(values) < 2:
@@ -83,7 +83,7 @@ def _positions(table: Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _along(positions: np.ndarray) -> np.ndarray:
-    """Return where positions (s, 3) lie on the line through them, (s,)."""
+    """Return the coordinates (s,) of positions (s, 3) on the line through them."""
     _, _, vectors = np.linalg.svd(positions - positions.mean(axis=0), full_matrices=False)
     axis = vectors[0]
     return positions @ axis * np.sign(axis[np.abs(axis).argmax()])

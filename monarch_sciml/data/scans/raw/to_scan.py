@@ -1,4 +1,4 @@
-"""From a table of readouts to a `Scan`: contrast, averages, calibration lines, prewhitening."""
+"""Make a `Scan` from a table of readouts."""
 
 # Legend: s slices, c coils, H readout, W phase encode.
 
@@ -48,15 +48,15 @@ def scan_of(
     path
         The file.
     slices
-        Which slices to read; of a 3-D scan, which readout positions.
+        Slices to read. For a 3-D scan they are readout positions.
     contrast
         Counter of the contrast (echo).
     repetition
         Counter of the repetition, or "average" for the mean of all.
     prewhiten
-        Make noise white by the noise readouts.
+        Whether to whiten the noise by the noise readouts.
     limit
-        Read the samples of at most so many readouts, those nearest the centre.
+        Largest number of readouts whose samples are read, those nearest the centre.
     sequence
         The Pulseq file that gives the places of the readouts.
     reference
@@ -70,7 +70,8 @@ def scan_of(
     Raises
     ------
     ValueError
-        As `place_by_sequence`, `choose`, `correct_phase`, `place` and `whitening_matrix`.
+        When `place_by_sequence`, `choose`, `correct_phase`, `place` or `whitening_matrix` raises
+        it.
     """
     _set_places(table, sequence)
     chosen = choose(table, IMAGING, contrast, repetition)
@@ -142,7 +143,7 @@ def _calibration(
     contrast: int,
     limit: int | None,
 ) -> torch.Tensor | None:
-    """Return k-space of readouts that are for calibration only; None when none of them fit."""
+    """Return k-space of readouts for calibration only; None if none of them fits."""
     if not (table.rows["kind"] == CALIBRATION).any():
         return None
     present = np.unique(table.rows["contrast"][table.rows["kind"] == CALIBRATION])

@@ -1,4 +1,4 @@
-"""From the trajectory of a sequence to lines, partitions and positions along the readout."""
+"""Turn the trajectory of a sequence into lines, partitions and positions along the readout."""
 
 # Legend: r readouts, n samples of a readout; k-space in 1/m until it is divided by the steps.
 
@@ -19,7 +19,7 @@ LARGEST_DRIFT = 0.5
 
 @dataclass(frozen=True)
 class Axis:
-    """Positions along one phase-encoding axis as counters.
+    """Describe positions along one phase-encoding axis as counters.
 
     Attributes
     ----------
@@ -28,8 +28,8 @@ class Axis:
     center
         The counter at the centre of k-space, or next to it.
     size
-        Smallest matrix that holds all counters with the centre at size // 2; even, but for as many
-        lines on either side of the centre.
+        Smallest matrix that holds all counters with the centre at size // 2. It is even unless
+        there are equally many lines on both sides of the centre.
     step
         Distance of two counters in 1/m: one over the encoded field of view.
     """
@@ -42,20 +42,20 @@ class Axis:
 
 @dataclass(frozen=True)
 class Encoding:
-    """Where a Cartesian sequence acquires its readouts.
+    """Describe the places of the readouts of a Cartesian sequence.
 
     Attributes
     ----------
     axes
         The axes of phase encoding: lines, and for 3-D scans partitions.
     readout_step
-        1/m between two pixels' worth of k-space along the readout.
+        Distance in 1/m between two samples of k-space along the readout without oversampling.
     readout_pixels
         Readout matrix without oversampling.
     patterns
         The different positions (n,) of samples along the readout, in steps.
     pattern
-        (r,) which of them a readout has.
+        Number (r,) of the pattern of each readout.
     reverse
         (r,) whether a readout runs towards smaller positions.
     """
@@ -70,7 +70,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Lines:
-    """Readouts as lines through k-space.
+    """Describe readouts as lines through k-space.
 
     Attributes
     ----------
@@ -79,7 +79,8 @@ class Lines:
     along
         r arrays (n,): the positions of the samples along it, in 1/m.
     places
-        (r, 3) where each readout passes the plane across it through the centre, in 1/m.
+        Point (r, 3), in 1/m, at which each readout crosses the plane through the centre that is
+        perpendicular to the direction.
     drift
         (r,) largest distance of a sample from the straight line of its readout, in 1/m.
     reverse
@@ -118,7 +119,7 @@ def measured_lines(positions: Sequence[np.ndarray]) -> Lines:
 
 
 def leading_navigators(lines: Lines, shot: np.ndarray) -> np.ndarray:
-    """Return which readouts (r,) are navigators of EPI, though not labelled.
+    """Return which readouts (r,) are unlabelled navigators of EPI.
 
     They are the first two or more readouts after an excitation where these pass the centre of
     k-space in turn forwards and backwards, and later readouts are phase-encoded.
@@ -141,9 +142,9 @@ def cartesian_encoding(name: str, lines: Lines, field_of_view: np.ndarray) -> En
     Parameters
     ----------
     name
-        The sequence, for messages.
+        Name of the sequence, for messages.
     lines
-        Its imaging readouts, all of n samples.
+        The imaging readouts, all of n samples.
     field_of_view
         (3,) in m along the axes of the gradients; zeros where it is not known.
 
@@ -235,7 +236,9 @@ def _axis(name: str, values: np.ndarray, field_of_view: float) -> Axis:
 
 
 def _patterns(rows: list[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return the different ones of r arrays of positions (n,), and which of them each one is."""
+    """Return the distinct ones of r arrays of positions (n,), and the number of each array's
+    one.
+    """
     seen: dict[bytes, int] = {}
     patterns: list[np.ndarray] = []
     numbers = np.empty(len(rows), int)

@@ -63,34 +63,35 @@ def read_twix(
 ) -> Scan:
     """Read Cartesian k-space of the last measurement in a Siemens .dat file.
 
-    Noise, phase-correction, navigator and feedback readouts are told apart by their flags, readout
-    oversampling is removed, averages and segments are put together. Samples on gradient ramps are
-    regridded, and reversed lines of EPI corrected in phase by navigators or a reference scan.
+    Noise, phase-correction, navigator and feedback readouts are distinguished by their flags.
+    Readout oversampling is removed, and averages and segments are combined. Samples on gradient
+    ramps are regridded, and reversed lines of EPI corrected in phase by navigators or a reference
+    scan.
 
     Parameters
     ----------
     path
         The .dat file.
     slices
-        Which slices to read, in the order of their positions along the slice normal (feet to head,
-        back to front or right to left); all by default. Of a 3-D scan, which readout positions.
+        Slices to read, by default all, in the order of their positions along the slice normal (feet
+        to head, back to front or right to left). For a 3-D scan they are readout positions.
     contrast
         Number of the echo, the first by default.
     repetition
         Number of the repetition, the first by default, or "average" for the complex mean of all.
     prewhiten
-        Decorrelate the coils by the noise readouts of any measurement in the file.
+        Whether to decorrelate the coils by the noise readouts of any measurement in the file.
     sequence
         The Pulseq file (.seq) that was measured, to place readouts by its trajectory.
     reference_scan
         A .dat file of the same sequence without phase encoding.
     limit
-        Read the samples of at most so many readouts, those nearest the centre of k-space.
+        Largest number of readouts whose samples are read, those nearest the centre of k-space.
 
     Returns
     -------
     Scan
-        As `read_ismrmrd`.
+        The scan in the form that `read_ismrmrd` returns.
 
     Raises
     ------
@@ -103,9 +104,9 @@ def read_twix(
 
     Notes
     -----
-    The oversampling factor is the header's `flReadoutOSFactor` (1 for Pulseq, whose sequences are
-    written without), 2 where it is silent. Where no centre line is given (Pulseq again) the lines
-    are taken to be centred.
+    The oversampling factor is the header's `flReadoutOSFactor` (1 for Pulseq sequences, which have
+    no oversampling), or 2 if the header has none. If no centre line is given, as by Pulseq, the
+    lines are assumed to be centred.
     """
     path = Path(path)
     return scan_of(
@@ -152,7 +153,7 @@ def _is_pulseq(header: dict[str, Any]) -> bool:
 
 
 def _place_on_ramps(table: Table, header: dict[str, Any]) -> None:
-    """Give readouts on gradient ramps their positions, from the regridding part of the header."""
+    """Set the positions of readouts on gradient ramps from the regridding part of the header."""
     settings = header.get("Meas", {})
     values = [np.atleast_1d(settings.get(name, 0)) for name in RAMPS]
     mode, up, flat, down, delay, duration = (float(v[0]) if v.size else 0.0 for v in values)
@@ -226,7 +227,7 @@ def _oversampling(header: dict[str, Any]) -> float:
 
 
 def _dwell(header: dict[str, Any]) -> float:
-    """Return the time of a sample in ns, 0 where the header is silent."""
+    """Return the time of a sample in ns, or 0 if the header has none."""
     times = header.get("MeasYaps", {}).get("sRXSPEC", {}).get("alDwellTime", [0])
     value = np.atleast_1d(times)[0] if np.size(times) else 0
     return float(value or 0)
@@ -237,7 +238,7 @@ def _slice_of(header: dict[str, Any]) -> dict[str, Any]:
 
 
 def _header(header: dict[str, Any]) -> dict[str, Any]:
-    """Return the header entries that the protocol gives."""
+    """Return the header entries that follow from the protocol."""
     protocol = header.get("MeasYaps", {})
     return {
         "format": "Siemens twix",
@@ -250,8 +251,8 @@ def _sizes(table: Table, header: dict[str, Any]) -> dict[str, Any]:
     """Return the size of voxels in mm.
 
     The encoded field of view is that of the protocol times one plus the oversampling of phases (of
-    partitions in 3-D scans); a voxel is that over the matrix. Slices that were acquired apart have
-    the distance of their positions, gaps included.
+    partitions in 3-D scans); a voxel is that over the matrix. The distance between slices that were
+    acquired separately includes gaps.
     """
     first, geometry = _slice_of(header), table.geometry
     fov = [float(first.get(name, 0)) for name in ("dReadoutFOV", "dPhaseFOV", "dThickness")]
@@ -266,7 +267,7 @@ def _sizes(table: Table, header: dict[str, Any]) -> dict[str, Any]:
 
 
 def _more(header: dict[str, Any], name: str) -> float:
-    """Return a share of oversampling of the protocol, 0 where it is silent."""
+    """Return a share of oversampling of the protocol, or 0 if it has none."""
     value = header.get("MeasYaps", {}).get("sKSpace", {}).get(name, 0)
     return float(value) if isinstance(value, int | float) and value > 0 else 0.0
 
