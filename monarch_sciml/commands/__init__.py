@@ -1,1 +1,1 @@
-"""What the command line does: one file a command, each an ordinary function."""
+"""The commands of the command line, each an ordinary function in a file or folder of its own."""

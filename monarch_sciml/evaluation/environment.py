@@ -25,7 +25,7 @@ PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Return what a reader needs to judge or repeat a measurement, ready for JSON.
+    """Describe the machine and the software, as JSON values, so that a measurement can be repeated.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def environment() -> dict[str, Any]:
 
     Notes
     -----
-    No host name, user name or absolute path is in it: it may be published.
+    The description holds no host name, user name or absolute path, so it may be published.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def _n_cpus() -> int:
 
 
 def _git(*arguments: str) -> str | None:
-    """Return the answer of git about the checkout this file is TRACKED in; None without one."""
+    """Return the answer of git about the checkout that TRACKS this file; None without one."""
     here = Path(__file__)
 
     def ask(*words: str) -> str:

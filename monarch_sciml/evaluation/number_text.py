@@ -1,4 +1,4 @@
-"""Numbers as text: as many digits as the spread supports, no more."""
+"""Numbers as text with as many digits as their spread supports."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def percent_text(value: float) -> str:
 
 
 def seconds_text(value: float | None) -> str:
-    """Return a duration in seconds, or in minutes and hours where that reads better."""
+    """Return a duration in seconds, or in minutes and hours if it is long."""
     if value is None or not math.isfinite(value):
         return MISSING
     if value < 120:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def render_table(table: ComparisonTable, *, markdown: bool) -> str:
-    """Return the table, the paired comparison where seeds allow one, and notes on how to read."""
+    """Return the table, the paired comparison if seeds allow one, and notes for reading them."""
     headers = ["network", *(h for _, h in _columns(table))]
     rows = [
         [result.network, *(_cell(table, result, key, markdown) for key, _ in _columns(table))]
@@ -38,7 +38,7 @@ def laid_out(headers: list[str], rows: list[list[str]], *, markdown: bool) -> st
 
 
 def result_cells(table: ComparisonTable) -> list[dict[str, Any]]:
-    """Return one flat row per network with unrounded numbers; None where there is none."""
+    """Return one flat row per network with unrounded numbers and None for missing ones."""
     rows: list[dict[str, Any]] = []
     for result in table.results:
         row: dict[str, Any] = {"network": result.network, "n_seeds": _n_seeds(result)}

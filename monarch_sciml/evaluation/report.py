@@ -32,7 +32,7 @@ def write_report(
     budget: str = "",
     overwrite: bool = False,
 ) -> Path:
-    """Write tables, figures and how they were made as one HTML file.
+    """Write tables, figures and the description of their origin as one HTML file.
 
     The page needs no other file and no network: figures are embedded as PNG, the style is
     inline, there is no script. It follows the light or dark setting of the reader and prints.
@@ -44,7 +44,7 @@ def write_report(
     title, summary
         Heading and plain text below it; an empty line starts a new paragraph.
     tables
-        For each caption a `ComparisonTable`, or text that holds GitHub Markdown tables.
+        For each caption a `ComparisonTable` or a text with tables in GitHub Markdown.
     figures
         For each caption a matplotlib figure, or the path of a PNG file.
     environment
@@ -52,9 +52,9 @@ def write_report(
     configuration
         Text of the configuration file.
     command, seeds, budget
-        What made the result; each is left out when empty.
+        Command, seeds and budget that produced the result. Empty ones are left out.
     overwrite
-        Replace a file that exists.
+        Whether to replace an existing file.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Long tables of results: one row for every network and seed, kept as CSV."""
+"""Long tables of results as CSV, with one row for every network and seed."""
 
 from __future__ import annotations
 

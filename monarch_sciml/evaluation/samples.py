@@ -1,4 +1,4 @@
-"""The results of networks on every test sample: long rows, and means ± standard error over them."""
+"""The results of networks on every test sample as long rows, with means and standard errors."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ def sample_rows(
     Parameters
     ----------
     run
-        What all rows begin with: `network`, `seed`, where there are any the further data set.
+        First columns of all rows: `network`, `seed` and possibly the further data set.
     metrics
-        (V,) each: one value for every trajectory or volume, as `evaluate_model` returns them.
+        For each metric the values (V,) of all trajectories or volumes, as `evaluate_model` returns
+        them.
     unit
         Column that names the sample: "sample" or "volume".
     names
@@ -78,8 +79,8 @@ def samples_table(table: ComparisonTable, rows: Iterable[ResultRow], *, unit: st
 
     Notes
     -----
-    The standard error tells what other test samples would change; the spread over seeds, in
-    `table`, what other initial weights would. A seed whose value is not finite is left out.
+    The standard error measures the effect of other test samples, and the spread over seeds in
+    `table` that of other initial weights. A seed whose value is not finite is left out.
     """
     values: dict[str, dict[Any, list[ResultRow]]] = {}
     for row in rows:

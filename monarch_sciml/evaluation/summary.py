@@ -13,7 +13,7 @@ from monarch_sciml.evaluation.results import ResultRow, as_float
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean and spread of one number over seeds.
+    """Hold mean and spread of one number over seeds.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class NetworkResult:
-    """The results of one network over its seeds.
+    """Hold the results of one network over its seeds.
 
     Attributes
     ----------
@@ -63,9 +63,9 @@ class NetworkResult:
     metrics
         For each metric the `Summary` of these values.
     n_parameters
-        Learnable real numbers; None when no row tells.
+        Number of learnable real numbers. None if no row states it.
     epochs, seconds_per_epoch, seconds
-        Means over the seeds; None when no row tells.
+        Means over the seeds. None if no row states them.
     """
 
     network: str

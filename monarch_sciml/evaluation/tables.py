@@ -15,10 +15,10 @@ from monarch_sciml.evaluation.summary import NetworkResult, Summary
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """Networks compared on the same test set under one budget.
+    """Compare networks on the same test set under one budget.
 
-    Build it with `from_rows`. A loss against the baseline is shown where a gain would be, and a
-    run that failed (NaN, infinite or missing value) is counted in its cell, never dropped.
+    Build it with `from_rows`. Losses against the baseline are shown like gains, and a failed run
+    (with a NaN, infinite or missing value) is counted in its cell and never dropped.
 
     Attributes
     ----------
@@ -27,9 +27,9 @@ class ComparisonTable:
     metrics
         Names of the metric columns.
     baseline
-        Name of the network that the others are held against; None for no such columns.
+        Name of the network with which the others are compared. None leaves out the comparison.
     lower_is_better
-        Metrics of which a smaller value is better; errors, as opposed to PSNR and SSIM.
+        Metrics of which a smaller value is better, such as errors, unlike PSNR and SSIM.
 
     Examples
     --------
@@ -121,9 +121,9 @@ class ComparisonTable:
     def change(self, network: str, metric: str) -> float | None:
         """Return the change of the mean against the baseline's.
 
-        For an error 100 (m - b) / b in percent, negative where the network is better; for a
-        quality such as PSNR or SSIM the difference m - b (in dB for PSNR), positive where it is
-        better. None for the baseline itself, and where either has a failed run.
+        For an error 100 (m - b) / b in percent, negative where the network is better; for a quality
+        such as PSNR or SSIM the difference m - b (in dB for PSNR), positive where it is better.
+        None for the baseline itself, and if either has a failed run.
         """
         if self.baseline is None or network == self.baseline:
             return None
@@ -135,13 +135,13 @@ class ComparisonTable:
         return 100 * (ours.mean - base.mean) / base.mean if base.mean else None
 
     def paired(self, network: str, metric: str) -> Summary | None:
-        """Compare with the baseline seed by seed, where both were trained with the same seeds.
+        """Compare with the baseline seed by seed if both were trained with the same seeds.
 
         For an error the ratio r_s = m_s / b_s of each common seed s, for a quality the difference
         d_s = m_s - b_s. The mean is sum r_s / n, the spread sqrt(sum (r_s - mean)^2 / (n - 1)):
-        what both networks share in a seed (data order, test set) cancels, so that it is tighter
-        than two separate spreads. A pair with a failed run counts as failed. None for the
-        baseline itself, for untrained methods, and without a common seed.
+        effects that both networks share in a seed (data order, test set) cancel, so that this
+        spread is smaller than two separate ones. A pair with a failed run counts as failed. None
+        for the baseline itself, for untrained methods, and without a common seed.
         """
         if self.baseline is None or network == self.baseline:
             return None

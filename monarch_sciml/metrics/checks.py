@@ -1,4 +1,4 @@
-"""The check of shapes that every error of fields begins with."""
+"""Checks of the arguments of errors of fields and images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def same_shape(prediction: torch.Tensor, target: torch.Tensor) -> None:
 
 
 def checked(prediction: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return both images in float64, refusing what cannot be compared."""
+    """Return both images in float64, refusing images that cannot be compared."""
     same_shape(prediction, target)
     if target.dim() != 3 or target.is_complex() or prediction.is_complex():
         rule = "images must be real magnitudes of shape (slices, H, W)"
@@ -50,7 +50,7 @@ def nonzero(target: torch.Tensor) -> torch.Tensor:
 
 
 def peak_of(target: torch.Tensor, data_range: float | None) -> torch.Tensor:
-    """Return the range to judge by as a () tensor."""
+    """Return the data range as a scalar tensor."""
     if data_range is None:
         return nonzero(target).amax()
     if not data_range > 0:

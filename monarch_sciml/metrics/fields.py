@@ -1,4 +1,4 @@
-"""Errors of predicted fields, each as the paper that introduced it defines it, one value a sample.
+"""Errors of predicted fields by the definitions of their papers, one value per sample.
 
 Shapes: B samples, T time steps, F fields, then the grid: (B, T, F, *grid). Real or complex.
 """
@@ -19,15 +19,16 @@ from monarch_sciml.metrics.spectrum import fourier_rmse as fourier_rmse
 def relative_l2(prediction: Tensor, target: Tensor, *, check: bool = True) -> Tensor:
     """Compute ‖prediction − target‖₂ / ‖target‖₂ of each sample, all else flattened.
 
-    This is the loss and the metric of the FNO paper: one norm over all times, fields and grid
-    points of a sample. Its training loss is this, per time step, summed over the steps.
+    This is the metric of the FNO paper, with one norm over all times, fields and grid points of a
+    sample. The training loss of the paper is this error of each time step, summed over the steps.
 
     Parameters
     ----------
     prediction, target
         Fields (B, ...), same shape and unit.
     check
-        Look for zero targets. False in a training loop spares a wait for the device.
+        Whether to check for zero targets. False saves a synchronisation with the device in a
+        training loop.
 
     Returns
     -------
@@ -40,8 +41,9 @@ def relative_l2(prediction: Tensor, target: Tensor, *, check: bool = True) -> Te
 
     Notes
     -----
-    neuralop's `LpLoss(d=2)` is another number: it sums over batch AND fields. `LpLoss(d=n)` with n
-    the number of axes after the batch is the sum of these.
+    neuralop's `LpLoss(d=2)` is a different number, because it sums over batch AND fields.
+    `LpLoss(d=n)`, with n the number of axes after the batch, is the sum of these errors over the
+    batch.
 
     References
     ----------
@@ -143,7 +145,8 @@ def vrmse(prediction: Tensor, target: Tensor, *, eps: float = 1e-7) -> Tensor:
     prediction, target
         Fields (B, T, F, *grid), same unit.
     eps
-        Added to the variance, so that a constant target gives a large number, not infinity.
+        Number added to the variance, so that a constant target gives a large number instead of
+        infinity.
 
     Returns
     -------
@@ -193,7 +196,7 @@ def max_error(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def _ratio(prediction: Tensor, target: Tensor, check: bool) -> Tensor:
-    """Norm of the difference over the norm of the target along the last axis."""
+    """Return the norm of the difference divided by that of the target, along the last axis."""
     norm = torch.linalg.vector_norm(target, dim=-1)
     if check and bool((norm == 0).any()):
         where = tuple(int(i) for i in (norm == 0).nonzero()[0])

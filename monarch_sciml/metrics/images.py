@@ -18,7 +18,7 @@ from monarch_sciml.metrics.ssim import structural_similarity
 def image_statistics(
     prediction: torch.Tensor, target: torch.Tensor, data_range: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """Return per-slice pieces from which the errors of whole volumes are put together.
+    """Return quantities of each slice from which the errors of whole volumes are computed.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def image_statistics(
 
     Notes
     -----
-    Pass the pieces of all batches, concatenated, to `volume_metrics`. fastMRI crops both images to
-    (w, w), w the width of the target, before; that is the caller's.
+    Pass the pieces of all batches, concatenated, to `volume_metrics`. fastMRI first crops both
+    images to (w, w), where w is the width of the target; the caller must do this.
     """
     prediction, target = checked(prediction, target)
     if data_range.shape != target.shape[:1]:
@@ -151,7 +151,7 @@ def psnr(
     prediction, target
         (S, H, W), magnitudes of one volume, any common unit.
     data_range
-        The peak; None for the largest target value of the volume.
+        Peak value. None takes the largest target value of the volume.
 
     Returns
     -------

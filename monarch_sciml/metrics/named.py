@@ -1,4 +1,4 @@
-"""Errors of fields by name, as configurations choose them.
+"""Errors of fields by the names that configurations use.
 
 Shapes: B samples, T time steps, F fields, then the grid: (B, T, F, *grid).
 """
@@ -42,7 +42,7 @@ def field_metrics(prediction: Tensor, target: Tensor, names: Iterable[str]) -> d
     prediction, target
         Fields (B, T, F, *grid), same unit.
     names
-        Some of `FIELD_METRICS`.
+        Names of `FIELD_METRICS`.
 
     Returns
     -------

@@ -46,7 +46,7 @@ def fourier_rmse(prediction: Tensor, target: Tensor, *, bands: tuple[int, int] =
     -----
     The wavenumbers of two and more axes are, like those of PDEBench's code, those of the non-
     negative quadrant without Nyquist. That code also takes the mean over the samples of a batch
-    inside the root; with batches of one sample its figure is the mean of ours.
+    inside the root; with batches of one sample its figure is the mean of these errors.
 
     References
     ----------
@@ -86,7 +86,8 @@ def energy_spectrum(field: Tensor, *, domain_extent: Sequence[float] | None = No
     Parameters
     ----------
     field
-        Fields (B, T, F, *grid); of a velocity this is its energy, of a vorticity its enstrophy.
+        Fields (B, T, F, *grid). For a velocity the spectrum is its energy, for a vorticity its
+        enstrophy.
     domain_extent
         Length of each grid axis, any unit: wavenumbers then count the waves along the LONGEST axis,
         so that shells are spheres on a domain that is no cube. By default waves along each axis.
@@ -103,7 +104,8 @@ def energy_spectrum(field: Tensor, *, domain_extent: Sequence[float] | None = No
 
     Notes
     -----
-    The jump of a field that is not periodic shows as a tail ~ κ⁻² that no network put there.
+    The jump of a non-periodic field at the ends of the grid causes a tail ~ κ⁻² that is no error of
+    a network.
     """
     check_shapes(field, field)
     grid_shape = field.shape[3:]
@@ -123,13 +125,15 @@ def energy_spectrum(field: Tensor, *, domain_extent: Sequence[float] | None = No
 
 
 def _kept(grid_shape: Sequence[int]) -> tuple[int, ...]:
-    """Wavenumbers along each axis that PDEBench's code counts; an axis of one point has k = 0."""
+    """Return the wavenumbers along each axis that PDEBench counts; an axis of one point has k =
+    0.
+    """
     n_axes = sum(size > 1 for size in grid_shape)
     return tuple(size // 2 + (n_axes == 1) if size > 1 else 1 for size in grid_shape)
 
 
 def _n_shells(grid_shape: Sequence[int]) -> int:
-    """Number of whole shells: the wavenumbers of the shortest axis of more than one point."""
+    """Return the number of whole shells, set by the shortest axis of more than one point."""
     pairs = zip(_kept(grid_shape), grid_shape)
     return min((kept for kept, size in pairs if size > 1), default=1)
 

@@ -36,22 +36,22 @@ def evaluate_model(
     model
         The network; it is moved to the accelerator's device and put back in its mode.
     objective
-        What is computed.
+        Objective that computes the metrics.
     dataset
-        Map-style, of dict samples.
+        Map-style data set of dict samples.
     batch_size
-        Samples a process handles at once: a matter of memory, not of results.
+        Number of samples that a process handles at once. It affects memory but not results.
     accelerator
-        Device and processes; None makes one.
+        Device and processes. None makes an accelerator.
     progress
         Whether to show a bar.
     num_workers
-        Processes that load data.
+        Number of processes that load data.
 
     Returns
     -------
-    Each metric (V,) on the CPU, in the order of the data set (volumes: of their numbers), the same
-    in every process.
+    For each metric the values (V,) on the CPU, the same in every process. Trajectories are in the
+    order of the data set, volumes in that of their numbers.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def evaluate_model(
     network = accelerator.unwrap_model(model).to(accelerator.device)
     positive_int("batch_size", batch_size)
     if batch_groups(dataset) is not None:
-        batch_size = 1  # samples differ in size; which share a batch plays no part in the metrics
+        batch_size = 1  # samples differ in size, and metrics do not depend on the batch
     loader = DataLoader(
         dataset,
         batch_size,

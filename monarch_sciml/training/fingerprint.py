@@ -1,4 +1,4 @@
-"""Tell the data of a run from others: a run is resumed with the data it was started with."""
+"""Checksums of data, so that a run is resumed only with the data it was started with."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from monarch_sciml.training.records import TrainingData
 
 
 def data_fingerprint(data: TrainingData) -> str | None:
-    """Return a checksum of training and validation data; None where they have none.
+    """Return a checksum of training and validation data; None if they do not provide one.
 
-    A data set says what it is by a method `fingerprint`, which returns a text that depends on the
-    values alone: not on where the files are, nor on the machine. Data sets of this package have it.
+    A data set provides it by a method `fingerprint`, which returns a text that depends on the
+    values alone and not on the place of the files or the machine. All data sets of this package
+    have this method.
     """
     parts = [_of(data.train)]
     if data.validation is not None:

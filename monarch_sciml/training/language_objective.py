@@ -1,4 +1,4 @@
-"""What is minimised and what is reported of language models.
+"""The objective of language models.
 
 Letters: B batch, T tokens.
 """
@@ -17,7 +17,7 @@ from monarch_sciml.training.objective import Batch, Objective
 
 @dataclass(frozen=True)
 class NextTokenObjective(Objective):
-    """Predict the next token of every context; report bits a token.
+    """Predict the next token of every context, and report bits per token.
 
     Batches hold `input` and `target` (B, T), whole numbers. The network returns scores (B, T,
     vocabulary). The loss is the cross-entropy in nats, averaged over batch and tokens.
@@ -36,7 +36,7 @@ class NextTokenObjective(Objective):
         return model(batch["input"])
 
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return the bits a token of each context."""
+        """Return the bits per token of each context."""
         scores, target = self.predict(model, batch).float(), batch["target"]
         nats = F.cross_entropy(scores.mT, target, reduction="none")  # (B, T)
         return {"bits_per_token": nats.mean(1) / math.log(2)}

@@ -1,4 +1,4 @@
-"""Devices, processes and randomness of a run."""
+"""Loading of samples in batches, shared among the processes of a run."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def training_fields(dataset: Dataset[dict[str, Any]], most: int = 1000) -> torch
     dataset
         Samples with `input` and `target`, (T, C, n_1, ..., n_d).
     most
-        Samples taken, at equal distances.
+        Largest number of samples, which are taken at equal distances.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def training_fields(dataset: Dataset[dict[str, Any]], most: int = 1000) -> torch
     Raises
     ------
     ValueError
-        When the samples are no real fields.
+        When the samples are not real fields.
     """
     count = len(dataset)  # type: ignore[arg-type]
     taken = range(0, count, max(1, -(-count // most)))
@@ -89,7 +89,7 @@ def training_loader(
 
     When the last batch is incomplete and there are several processes, accelerate fills it with
     samples from the beginning of the epoch, so that every process takes the same number of steps.
-    Where samples differ in size (`batch_groups`), every batch is of one size.
+    If samples differ in size (`batch_groups`), all samples of a batch have the same size.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def training_loader(
 
 
 def as_worker(_: int) -> None:
-    """Leave Ctrl-C, which a terminal sends to all processes, to the process that trains."""
+    """Ignore Ctrl-C, which a terminal sends to all processes, in a process that loads data."""
     leave_to_parent()
 
 
@@ -135,7 +135,7 @@ def stacked(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        When samples differ in shape; the line says in which.
+        When samples differ in shape. The message names the shapes.
     """
     try:
         return default_collate(list(samples))
@@ -161,15 +161,15 @@ def n_samples_of(dataset: Dataset[dict[str, Any]]) -> int:
 
 
 def batch_groups(dataset: Dataset[dict[str, Any]]) -> Sequence[Hashable] | None:
-    """Return the group of every sample, None when all of them may share a batch.
+    """Return the group of every sample, or None if all of them may share a batch.
 
-    A data set whose samples cannot all be stacked says so by an attribute `batch_groups`, for
-    example the size of each.
+    A data set whose samples cannot all be stacked has an attribute `batch_groups`, for example the
+    size of each sample.
 
     Raises
     ------
     ValueError
-        When the data set has not one group a sample.
+        When the data set does not have one group for each sample.
     """
     groups = getattr(dataset, "batch_groups", None)
     if groups is None or len(set(groups)) <= 1:
@@ -185,18 +185,18 @@ class GroupedBatchSampler:
     """Form batches of one group each, in the order in which a sampler draws the samples.
 
     A batch is complete when the sampler has drawn enough samples of one group; the incomplete ones
-    come last. With several processes they are filled up with samples of their own group, and their
-    number to a multiple of the processes, because every process has to take the same number
-    of equally large steps.
+    come last. With several processes, incomplete batches are filled with samples of their own group
+    and batches are added up to a multiple of the number of processes, because every process must
+    take the same number of equally large steps.
 
     Parameters
     ----------
     sampler
-        Draws the numbers of the samples, each once an epoch.
+        Sampler that draws the number of every sample once per epoch.
     groups
         Group of every sample.
     batch_size
-        Samples of a batch of one process.
+        Number of samples in a batch of one process.
     n_processes
         Number of processes, which take the batches in turn.
     """
@@ -223,7 +223,7 @@ class GroupedBatchSampler:
         """Yield the numbers of the samples of each batch."""
         open_batches: dict[Hashable, list[int]] = {}
         drawn: dict[Hashable, list[int]] = {}
-        early: list[list[int]] = []  # what a last round of the processes may be filled up with
+        early: list[list[int]] = []  # samples to fill the last round of the processes with
         n_batches = 0
         for batch in self._batches(open_batches, drawn):
             n_batches += 1

@@ -1,4 +1,4 @@
-"""One process at a time trains in a run directory; and what all processes of a job agree on."""
+"""The lock that lets only one job at a time train in a run directory."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
 
 class RunBusy(RuntimeError):
-    """Another process is training in the run directory."""
+    """Error that another process is training in the run directory."""
 
 
 @contextmanager
 def run_lock(folder: str | Path, *, patience: float = 2.0) -> Iterator[None]:
-    """Hold a run directory; all processes of one `torchrun` hold it together.
+    """Lock a run directory for all processes of one `torchrun` together.
 
     Parameters
     ----------
     folder
-        The run directory; it is made.
+        The run directory, which is made when missing.
     patience
-        Seconds to wait for another process.
+        Number of seconds to wait for another process.
 
     Raises
     ------
@@ -41,8 +41,8 @@ def run_lock(folder: str | Path, *, patience: float = 2.0) -> Iterator[None]:
 
     Notes
     -----
-    A lock of the operating system, which a killed process cannot leave behind; where there is none
-    (some network file systems) nothing is locked.
+    The lock is one of the operating system, so a killed process leaves none behind. On file systems
+    without locks (some network ones) nothing is locked.
     """
     folder = Path(folder)
     lock = _taken(folder / LOCK, patience) if is_main_process() else None
@@ -54,13 +54,15 @@ def run_lock(folder: str | Path, *, patience: float = 2.0) -> Iterator[None]:
         yield
     finally:
         if lock is not None:
-            with suppress(OSError):  # Windows removes no open file; it means nothing when it stays
+            with suppress(
+                OSError
+            ):  # Windows does not remove open files; a file that stays has no effect
                 (folder / LOCK).unlink()  # while it is held: nobody else can hold it
             lock.release()
 
 
 def remove_lock(folder: str | Path) -> None:
-    """Remove the lock that a killed process left in a run directory that is only read."""
+    """Remove the lock file that a killed process left in a run directory that is only read."""
     path = Path(folder) / LOCK
     with suppress(OSError):
         if is_main_process() and path.exists() and (lock := _taken(path, 0.0)) is not None:
@@ -69,7 +71,7 @@ def remove_lock(folder: str | Path) -> None:
 
 
 def is_finished(folder: str | Path, epochs: int) -> bool:
-    """Return whether the training with its last checkpoint in `folder` has done its epochs.
+    """Return whether the training with its last checkpoint in `folder` has finished its epochs.
 
     A checkpoint of weights only, of a model that has nothing to learn, is finished.
     """
@@ -92,7 +94,7 @@ def _taken(path: Path, patience: float) -> FileLock | None:
         lock.acquire()
     except Timeout:
         return None
-    except NotImplementedError:  # how filelock says that there are no locks here
+    except NotImplementedError:  # raised by filelock where there are no locks
         return lock
     except OSError as error:
         if error.errno not in _NO_LOCKS:

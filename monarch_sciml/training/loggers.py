@@ -1,4 +1,4 @@
-"""Where the numbers of a run go: one row an epoch."""
+"""Loggers that record one row of numbers per epoch of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LoggedRow = dict[str, float]
 
 
 class Logger(ABC):
-    """Take the rows of a run, one an epoch, in order."""
+    """Record the rows of a run in order, one per epoch."""
 
     @abstractmethod
     def log(self, row: Mapping[str, float]) -> None:
@@ -27,17 +27,17 @@ class Logger(ABC):
 
 
 class CSVLogger(Logger):
-    """Write all rows to one CSV file, blank where a row lacks a column.
+    """Write all rows to one CSV file, with blank cells for missing columns.
 
-    The file is rewritten whole for each row, so a reader never meets half a row, and rows of a run
-    that is resumed replace what was there.
+    The whole file is rewritten for each row, so a reader never finds half a row, and a resumed run
+    replaces rows that are already there.
 
     Parameters
     ----------
     path
         The file to write.
     rows
-        Rows of the run so far, kept as they are.
+        Rows of the run so far, which are kept.
     """
 
     def __init__(self, path: str | Path, rows: Iterable[Mapping[str, float]] = ()) -> None:
@@ -74,7 +74,7 @@ class TensorBoardLogger(Logger):
     folder
         Folder of the event files.
     first_epoch
-        Epoch the first row will have: later points of an earlier, killed run are dropped from view.
+        Epoch of the first row. TensorBoard hides later points of an earlier, killed run.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The training loop: one for every network, every objective and any number of processes."""
+"""The training loop for all networks and objectives and any number of processes."""
 
 from __future__ import annotations
 
@@ -47,31 +47,31 @@ def train(
     """Train a model and keep its last and its best checkpoint.
 
     The run directory gets `metrics.csv` (one row an epoch) and `checkpoints/last` and
-    `checkpoints/best`, written at the end of every epoch; the best is the one with the best
-    monitored metric on the validation data, or the last where there are none. A model without
-    trainable parameters comes back at once, after 0 epochs, with its (fixed) weights saved.
+    `checkpoints/best`, written at the end of every epoch; the best has the best monitored metric on
+    the validation data, or is the last if there are none. A model without trainable parameters is
+    not trained (0 epochs), but its (fixed) weights are saved.
 
     Parameters
     ----------
     model
-        The network; trained in place, moved to the GPU where there is one.
+        The network, which is trained in place and moved to the GPU if there is one.
     objective
-        Loss, metrics, and which metric chooses the best checkpoint.
+        Loss, metrics, and the metric that chooses the best checkpoint.
     data
-        Anything with `train` and `validation` data sets of dict samples.
+        Object with data sets `train` and `validation` of dict samples.
     optimisation
         Optimiser, parameter groups, schedule and clipping.
     budget
         Epochs and batch size.
     output
-        The run directory; it is made.
+        The run directory, which is made when missing.
     seed
-        Seed of the order of samples and of all randomness in training (initial weights are the
-        caller's).
+        Seed of the order of samples and of all randomness in training (the caller draws the initial
+        weights).
     resume
-        Whether to go on from `checkpoints/last` where there is one. Epochs share no randomness, so
-        a run that was killed and resumed ends in the same bits as one that was not (on a GPU: as
-        far as its kernels are deterministic).
+        Whether to continue from `checkpoints/last` if it exists. Epochs share no randomness, so a
+        run that was killed and resumed ends with the same bits as one that was not (on a GPU only
+        if its kernels are deterministic).
     mixed_precision
         "no", "bf16" or "fp16".
     tensorboard
@@ -79,10 +79,10 @@ def train(
     progress
         Whether to show a progress bar with loss and remaining time.
     num_workers
-        Processes that load data.
+        Number of processes that load data.
     started
-        Called when the run directory is held and the run is known to be able to start or go on,
-        before its first step: what describes the run is written then.
+        Function that is called before the first step, when the run directory is locked and the run
+        can start or continue. It writes the files that describe the run.
 
     Returns
     -------

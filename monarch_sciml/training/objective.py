@@ -1,4 +1,4 @@
-"""What is minimised and what is reported: the interface, and roll-outs of fields.
+"""The interface of objectives, and the objectives for roll-outs of fields.
 
 Letters: B batch, T_in and T_out steps, C fields, *grid spatial axes, N samples, V units (volumes).
 """
@@ -22,11 +22,12 @@ Batch = Mapping[str, Tensor]
 
 
 class Objective(ABC):
-    """A loss to train with and metrics to report, in two parts that several processes can share.
+    """Base class of objectives: a loss to train with, and metrics that several processes can share.
 
     `evaluate` returns quantities of each sample; the loop gathers the rows of all processes, and
-    `reduce` turns them into metrics of each unit that is averaged over in the end (a trajectory, or
-    a volume of many slices). So the numbers do not depend on batch size or number of processes.
+    `reduce` turns them into metrics of each unit over which the final mean is taken (a trajectory,
+    or a volume of many slices). The numbers therefore do not depend on batch size or number of
+    processes.
 
     Attributes
     ----------
@@ -52,11 +53,13 @@ class Objective(ABC):
         """Return quantities of each sample, each (B,)."""
 
     def reduce(self, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Turn the quantities of all samples (N,) into metrics of all units (V,); here the same."""
+        """Turn the quantities of all samples (N,) into metrics of all units (V,), by default
+        unchanged.
+        """
         return dict(rows)
 
     def settings(self) -> dict[str, Any]:
-        """Return the class name and plain attributes: what must agree for a run to be resumed."""
+        """Return class name and plain attributes, which must agree when a run is resumed."""
         plain = {k: v for k, v in vars(self).items() if isinstance(v, str | int | float | bool)}
         return {"objective": type(self).__name__, **{f"objective.{k}": plain[k] for k in plain}}
 
@@ -66,30 +69,30 @@ class RolloutObjective(Objective):
     """Train and evaluate a network that predicts one step, or k at once, on roll-outs of itself.
 
     The network sees the last T_in steps as channels, its prediction is appended, the window moves
-    on. With k = T_out there is no feedback: the FNO paper's 3-D protocol, all frames at once. The
-    loss is that of the FNO paper's 2-D code,
+    on. With k = T_out all frames are predicted at once without feedback, as in the FNO paper's 3-D
+    protocol. The loss is that of the FNO paper's 2-D code,
 
         sum_t ||u_t - v_t||_2 / ||v_t||_2, averaged over the batch,
 
     with norms over fields and grid; the gradient runs through the whole roll-out. The metrics are
-    those of the whole roll-out.
+    computed over the whole roll-out.
 
-    Batches hold `input` (B, T_in, C, *grid) and `target` (B, T_out, C, *grid), and where fields are
-    given but not predicted `input_only` (B, G, *grid), which every step sees too. With T_out = 1
-    nothing is fed back and the fields of `target` may differ from those of `input` (Darcy).
+    Batches hold `input` (B, T_in, C, *grid) and `target` (B, T_out, C, *grid), and possibly
+    `input_only` (B, G, *grid), fields that are given to every step but not predicted. With T_out =
+    1 nothing is fed back and the fields of `target` may differ from those of `input` (Darcy).
 
     Attributes
     ----------
     metrics
-        What is reported, names of `monarch_sciml.metrics.FIELD_METRICS`. `relative_l2` (norms over
-        steps, fields and grid) chooses the best checkpoint and is reported always, first. They may
-        be changed when a run is resumed or evaluated again.
+        Names of the metrics to report, from `monarch_sciml.metrics.FIELD_METRICS`. `relative_l2`
+        (norms over steps, fields and grid) chooses the best checkpoint and is always reported
+        first. They may be changed when a run is resumed or evaluated again.
 
     References
     ----------
-    Li et al., "Fourier Neural Operator for Parametric PDEs", ICLR 2021, section 5.3. They sum over
-    the batch where we average, which Adam does not see (but for its epsilon and coupled weight
-    decay).
+    Li et al., "Fourier Neural Operator for Parametric PDEs", ICLR 2021, section 5.3. The authors
+    sum over the batch instead of averaging, which does not affect Adam (except for its epsilon and
+    coupled weight decay).
     """
 
     monitor: ClassVar[str] = "relative_l2"
@@ -132,9 +135,9 @@ class RolloutObjective(Objective):
         return torch.cat(chunks, dim=1)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return the metrics of each whole roll-out; see `metrics.field_metrics`.
+        """Return the metrics of each whole roll-out, by `metrics.field_metrics`.
 
-        A prediction that is not finite has metrics that are not; where a field of the target is
+        The metrics of a prediction that is not finite are not finite. If a field of the target is
         zero everywhere at some time, `nrmse` is not finite either.
 
         Raises
@@ -152,8 +155,8 @@ class OneStepObjective(RolloutObjective):
 
     All T_out steps of a sample are learned at once, each from the T_in true steps before it
     (teacher forcing), so a batch is one call of the network on B T_out windows. The loss is the sum
-    over steps of the relative L2 error, averaged over the batch: that of `RolloutObjective` without
-    feedback.
+    over steps of the relative L2 error, averaged over the batch, which is that of
+    `RolloutObjective` without feedback.
 
     Attributes
     ----------
@@ -202,7 +205,7 @@ class OneStepObjective(RolloutObjective):
 
 
 def _summed_steps(prediction: Tensor, target: Tensor) -> Tensor:
-    """Sum relative L2 over T and average over B, for (B, T, C, *grid)."""
+    """Sum the relative L2 errors of (B, T, C, *grid) over T and average them over B."""
     return relative_l2_over_time(prediction, target, check=False).sum(dim=1).mean()
 
 
@@ -214,7 +217,7 @@ def _check_feedback(past: Tensor, target: Tensor) -> None:
 
 
 def _check_chunk(chunk: Tensor, target: Tensor) -> None:
-    """Refuse an output (B, k C, *grid) of which a whole number does not fill the target."""
+    """Refuse an output (B, k C, *grid) unless the number of steps T_out is a multiple of k."""
     n_steps, n_fields = target.shape[1], target.shape[2]
     if chunk[:, :n_fields].shape != target[:, 0].shape or chunk.shape[1] % n_fields:
         rule = f"the network must return {tuple(target[:, 0].shape)}"

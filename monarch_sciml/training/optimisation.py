@@ -17,11 +17,11 @@ from monarch_sciml.transforms import LearnableTransform
 
 @dataclass(frozen=True, kw_only=True)
 class Optimisation:
-    """Describe how parameters are updated.
+    """Describe the update of the parameters.
 
-    Learnable transforms form a group of their own. Their parameters are deviations p from the
-    initial transform, so decoupled decay, p <- (1 - lr * transform_decay) p, pulls the transform
-    back to it.
+    Learnable transforms form a separate group. Their parameters are deviations p from the initial
+    transform, so decoupled decay, p <- (1 - lr * transform_decay) p, pulls the transform back to
+    it.
 
     Attributes
     ----------
@@ -33,30 +33,31 @@ class Optimisation:
     weight_decay
         Weight decay of every parameter outside the transforms.
     scheduler
-        "cosine": from `learning_rate` to 0 over the whole budget, lr (1 + cos(pi s / S)) / 2 at
-        step s of S; "step": times `gamma` every `step_size` epochs; "constant".
+        "cosine" lowers the learning rate from `learning_rate` to 0 over the whole budget, lr (1 +
+        cos(pi s / S)) / 2 at step s of S. "step" multiplies it by `gamma` every `step_size` epochs.
+        "constant" keeps it.
     step_size
         Epochs between two drops of the "step" schedule.
     gamma
         Factor of one drop of the "step" schedule.
     gradient_clip
-        Largest 2-norm of the gradient of all parameters together; larger ones are scaled down to
-        it. None leaves gradients alone.
+        Largest 2-norm of the gradient of all parameters together. Larger gradients are scaled down
+        to it. None does not change gradients.
     transform_learning_rate_factor
         Learning rate of the transforms divided by that of everything else; 0 freezes them.
     transform_decay
         Decoupled decay of the transforms towards their initial value.
     factor_learning_rates
-        Learning rates of the factors of structured linear layers. None: that of everything else.
-        "fan_in": times n_in / fan-in of the factor, so that a step moves the output as far as that
-        of a dense layer would (`StructuredLinear.learning_rate_factors`).
+        Learning rates of the factors of structured linear layers. None takes that of all other
+        weights. "fan_in" multiplies it by n_in / fan-in of the factor, so that a step changes the
+        output as much as a step of a dense layer would (`StructuredLinear.learning_rate_factors`).
     densify_at
         Share of the optimiser's steps after which structured linear layers are multiplied out and
-        training goes on densely (sparse-to-dense): 0.9 in the paper. None keeps them.
+        training continues with dense layers (sparse-to-dense), 0.9 in the paper. None keeps them.
     guided_until
-        Share of the steps during which a dense matrix guides every structured linear layer; its
-        share in the output falls from 1 to 0 as half a cosine (self-guided training: 0.5 in its
-        paper). None for no guide.
+        Share of the steps during which a dense matrix guides every structured linear layer
+        (self-guided training, 0.5 in its paper). The share of that matrix in the output falls from
+        1 to 0 as half a cosine. None uses no guide.
 
     Notes
     -----
@@ -98,9 +99,9 @@ class Optimisation:
             raise ValueError(message(rule, got, "Lower it."))
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Return the groups "weights", "transform" and of factors, those with members, for `Adam`.
+        """Return the non-empty groups "weights", "transform" and those of factors, for `Adam`.
 
-        Parameters that need no gradient are in neither; a parameter shared by a transform and
+        Parameters that need no gradient are in no group. A parameter shared by a transform and
         another module belongs to "transform".
         """
         transforms = [m for m in model.modules() if isinstance(m, LearnableTransform)]
@@ -124,7 +125,7 @@ class Optimisation:
         return [group for group in groups if group["params"]]
 
     def _factor_groups(self, model: nn.Module, weights: dict[str, Any]) -> list[dict[str, Any]]:
-        """Move the factors that have a learning rate of their own out of the group of weights."""
+        """Move factors with a separate learning rate out of the group of weights."""
         if self.factor_learning_rates is None:
             return []
         rates = {id(p): rate for p, rate in factor_rates(model)}

@@ -1,4 +1,4 @@
-"""What the processes of one run agree on."""
+"""The accelerator, the seeds and the common values of the processes of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monarch_sciml._checks import one_of
 
 
 def make_accelerator(mixed_precision: str = "no") -> Accelerator:
-    """Return the accelerator of this process: the GPU where there is one, and all of `torchrun`.
+    """Return the accelerator of this process, with a GPU if there is one and all of `torchrun`.
 
     Parameters
     ----------
@@ -24,17 +24,17 @@ def make_accelerator(mixed_precision: str = "no") -> Accelerator:
 
     Notes
     -----
-    Set the environment variable ACCELERATE_USE_CPU=true to stay on the CPU.
+    The environment variable ACCELERATE_USE_CPU=true keeps the run on the CPU.
     """
     one_of("mixed_precision", mixed_precision, ("no", "bf16", "fp16"))
     # accelerate keeps the first precision of a process; runs after one another may differ
     AcceleratorState._reset_state()
-    # left to itself it takes processes without a GPU for separate jobs
+    # by default it takes processes without a GPU for separate jobs
     return Accelerator(mixed_precision=mixed_precision, cpu=not torch.accelerator.is_available())
 
 
 def is_main_process() -> bool:
-    """Return whether this is the process of the job that writes files and speaks."""
+    """Return whether this is the process of the job that writes files and messages."""
     return make_accelerator().is_main_process
 
 

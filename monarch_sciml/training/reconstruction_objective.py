@@ -1,4 +1,4 @@
-"""What is minimised and what is reported of reconstructed images.
+"""The objective of reconstructed images.
 
 Letters: B batch, H x W matrix, N samples (slices), V volumes.
 """
@@ -25,8 +25,8 @@ class ReconstructionObjective(Objective):
     Batches hold `masked_kspace` and `coil_maps` (B, coils, H, W) complex, `mask` (B, H, W),
     `target` (B, H, W) complex, `scale` (B,) (the data were divided by it), `max` (B,) (largest
     target magnitude of the volume, after that division) and `volume` (B,). The metrics are
-    fastMRI's, of magnitude images in the data's own units, one value a volume: `nmse`, `psnr` (dB),
-    `ssim`.
+    fastMRI's, of magnitude images in the units of the data, with one value per volume: `nmse`,
+    `psnr` (dB), `ssim`.
 
     Attributes
     ----------
@@ -36,13 +36,13 @@ class ReconstructionObjective(Objective):
         over all coils and all of k-space, sampled or not, F the centred orthonormal FFT; for one
         set of maps.
     ssim_weight, kspace_weight
-        What is added of the criteria "ssim" and "kspace"; 0 for none.
+        Weights with which the criteria "ssim" and "kspace" are added, 0 for none.
 
     Notes
     -----
-    SSIM is blind to the phase of the image, and float64 whatever the data. The squared error in
-    k-space would be that of the image once more, F being unitary; hence the modulus, which gives
-    the many weak high frequencies their share.
+    SSIM does not depend on the phase of the image and is computed in float64. Because F is unitary,
+    a squared error in k-space would equal that of the image; the modulus gives the many weak high
+    frequencies more weight.
 
     References
     ----------

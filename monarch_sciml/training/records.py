@@ -1,4 +1,4 @@
-"""What goes into a run and what comes out: data, budget, progress, result."""
+"""Data, budget, progress and result of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monarch_sciml.training.optimisation import Optimisation
 
 
 class TrainingData(Protocol):
-    """What the loop asks of data: any `DataModule` has it."""
+    """The interface of training data, which every `DataModule` has."""
 
     @property
     def train(self) -> Dataset[dict[str, Any]]:
@@ -28,22 +28,23 @@ class TrainingData(Protocol):
 
     @property
     def validation(self) -> Dataset[dict[str, Any]] | None:
-        """Samples that choose the best checkpoint, or None."""
+        """Samples to choose the best checkpoint with, or None."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Say how long to train.
+    """State the length of the training.
 
     Attributes
     ----------
     epochs
-        Passes over the training data.
+        Number of passes over the training data.
     batch_size
-        Samples of one optimiser step, over all processes together.
+        Number of samples of one optimiser step, in all processes together.
     evaluate_every
-        Epochs between two evaluations on the validation data; the last epoch is always evaluated.
+        Number of epochs between two evaluations on the validation data. The last epoch is always
+        evaluated.
     """
 
     epochs: int
@@ -57,7 +58,7 @@ class Budget:
 
 @dataclass
 class Progress:
-    """How far a run has come: what is saved beside the state of the optimiser.
+    """Record the progress of a run, which is saved with the state of the optimiser.
 
     Attributes
     ----------
@@ -70,9 +71,9 @@ class Progress:
     best_epoch
         Epoch of the best checkpoint; 0 before there is one.
     best_value
-        Its value of the monitored metric (NaN without validation data).
+        Monitored metric of the best checkpoint (NaN without validation data).
     history
-        One row an epoch, as in metrics.csv.
+        One row per epoch, as in metrics.csv.
     """
 
     epoch: int = 0
@@ -83,7 +84,7 @@ class Progress:
     history: list[LoggedRow] = field(default_factory=list)
 
     def note_best(self, value: float, *, mode: Literal["min", "max"] | None = None) -> bool:
-        """Return whether this epoch, with its monitored value, is the best so far; keep it if so.
+        """Return whether this epoch has the best monitored value so far, and record it if so.
 
         Without `mode` the last is the best. Any number is better than NaN.
         """
@@ -98,7 +99,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What `train` returns: how far it came, and where the checkpoints are.
+    """Result of `train`: the progress of the run and the paths of its checkpoints.
 
     The model holds the weights of the last epoch afterwards; `load_weights(model, result.best)`
     brings back the best.
@@ -110,7 +111,7 @@ class TrainingResult:
     progress
         Epochs, steps, seconds, best epoch and history.
     notes
-        Sentences on what its user should know, as that a damaged checkpoint was left out.
+        Sentences for the user, for example that a damaged checkpoint was left out.
     """
 
     output: Path
@@ -119,7 +120,7 @@ class TrainingResult:
 
     @property
     def metrics(self) -> Path:
-        """The CSV file with one row an epoch."""
+        """The CSV file with one row per epoch."""
         return self.output / "metrics.csv"
 
     @property
@@ -134,10 +135,10 @@ class TrainingResult:
 
 
 def check_output(result: TrainingResult, *, resume: bool) -> None:
-    """Raise FileExistsError when the run directory is taken, NotADirectoryError when it is none.
+    """Raise FileExistsError if the run directory is in use, NotADirectoryError if it is no folder.
 
-    A run that ended in its first epoch left nothing that was learned: its place is free. One that
-    has learned something cannot go on without its last checkpoint: FileNotFoundError.
+    A run that ended in its first epoch has learned nothing and may be replaced. A run that has
+    learned something but lost its last checkpoint raises FileNotFoundError.
     """
     if result.output.exists() and not result.output.is_dir():
         rule = "the run directory must be a folder"
@@ -159,7 +160,7 @@ def _has_learned(result: TrainingResult) -> bool:
         return True
     try:
         return is_finished(result.last, epochs=1)
-    except ValueError:  # a damaged state; look at it before it goes
+    except ValueError:  # a damaged state, which the user may want to look at before it is removed
         return True
 
 
@@ -170,7 +171,7 @@ DATA = "data.fingerprint"
 def run_settings(
     optimisation: Optimisation, objective: Objective, budget: Budget
 ) -> dict[str, Any]:
-    """Return what a run must be resumed with, and not with another value of."""
+    """Return the settings that must not change when a run is resumed."""
     settings = {f"optimisation.{name}": value for name, value in asdict(optimisation).items()}
     settings |= {**objective.settings(), "budget.batch_size": budget.batch_size}
     if optimisation.scheduler == "cosine":
@@ -180,7 +181,7 @@ def run_settings(
 
 def check_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Raise ValueError when a run is resumed with settings that would not continue it."""
-    if old.get(DATA, new.get(DATA)) != new.get(DATA):  # runs of earlier versions do not say
+    if old.get(DATA, new.get(DATA)) != new.get(DATA):  # runs of earlier versions do not record it
         rule = "a run must be resumed with the training and validation data it was started with"
         remedy = "Restore the data, or name another run directory."
         raise ValueError(message(rule, "other values in them", remedy))

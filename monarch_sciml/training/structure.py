@@ -1,4 +1,4 @@
-"""The structure of a network while it is trained: multiplied out on the way, and found again.
+"""Changes of the structure of a network during training, and their record in weights files.
 
 Weights files carry the record of the structured layers of their network, because a run that
 densifies has checkpoints of either kind.
@@ -28,44 +28,45 @@ STRUCTURE = "structure"
 
 
 def structure_metadata(model: nn.Module) -> dict[str, str]:
-    """Return what a weights file says about the structure of its network; nothing if it is dense.
+    """Return the record of the structure for a weights file, empty for a dense network.
 
-    A dense network is written as it always was, so that files of networks without structured layers
-    do not change.
+    A dense network has no record, so that files of networks without structured layers do not
+    change.
     """
     record = conversion_record(model)
     return {STRUCTURE: json.dumps(record)} if record["layers"] else {}
 
 
 def stored_structure(path: Path) -> dict[str, Any] | None:
-    """Return the record in a weights file, None for the file of a dense network."""
+    """Return the record in a weights file, or None for a dense network."""
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(STRUCTURE)
-    except (SafetensorError, OSError):  # reading the weights says what is wrong
+    except (SafetensorError, OSError):  # reading the weights raises the full error
         return None
     return None if text is None else json.loads(text)
 
 
 def match_structure(model: nn.Module, path: Path) -> bool:
-    """Give a network, in place, the structure of the weights that it shall load.
+    """Change a network in place to the structure of the weights that it is to load.
 
     Parameters
     ----------
     model
-        Of the same architecture; it may have been multiplied out since the file was written, or be
-        built before that.
+        Network of the same architecture. It may have been multiplied out after the file was
+        written, or have its structured layers while the file is of the dense network.
     path
         A weights file.
 
     Returns
     -------
-    Whether the network was changed. New layers have no meaningful values yet.
+    Whether the network was changed. New layers hold no meaningful values until the weights are
+    loaded.
 
     Raises
     ------
     ValueError
-        When the network has not the layers of the record.
+        When the network does not have the layers of the record.
     """
     stored, own = stored_structure(path), conversion_record(model)
     if json.dumps(stored) == json.dumps(own) or (stored is None and not own["layers"]):
@@ -78,7 +79,7 @@ def match_structure(model: nn.Module, path: Path) -> bool:
 
 
 def check_structure(model: nn.Module, path: Path) -> None:
-    """Raise ValueError when weights are of a structured network and the model is dense, or so."""
+    """Raise ValueError unless the weights and the model have the same structured layers."""
     stored = (stored_structure(path) or {"layers": {}})["layers"]
     own = conversion_record(model)["layers"]
     if stored.keys() != own.keys():
@@ -89,19 +90,19 @@ def check_structure(model: nn.Module, path: Path) -> None:
 
 
 def add_guides(model: nn.Module) -> None:
-    """Let a dense matrix guide every structured layer of a network, in place."""
+    """Add a dense matrix that guides it to every structured layer of a network, in place."""
     for layer in _layers(model):
         layer.add_guide()
 
 
 def set_guides(model: nn.Module, progress: float) -> None:
-    """Set the share of the guides when this part of their time is over: half a cosine to 0."""
+    """Set the share of the guides after a fraction of their time, falling as half a cosine to 0."""
     for layer in _layers(model):
         layer.guide_share = 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def remove_guides(model: nn.Module) -> None:
-    """Take the guides out of every structured layer, in place."""
+    """Remove the guides from every structured layer, in place."""
     for layer in _layers(model):
         layer.remove_guide()
 
@@ -115,17 +116,17 @@ def rebuilt(
     steps_per_epoch: int,
     epochs: int,
 ) -> tuple[Adam, LambdaLR]:
-    """Return optimiser and schedule of a network whose parameters have changed, to go on with.
+    """Return a new optimiser and schedule for a network whose parameters have been replaced.
 
     Parameters
     ----------
     model
         The network, without a wrapper.
     optimizer, scheduler
-        Those it has been trained with; not to be used afterwards. The state of parameters that
-        `optimizer` holds goes over, and the schedule goes on at the step it has reached.
+        The optimiser and schedule so far, which must not be used afterwards. The state of
+        parameters that remain is kept, and the schedule continues at its step.
     optimisation, steps_per_epoch, epochs
-        What they were made from.
+        The values from which the optimiser and the schedule were made.
     """
     new = optimisation.build_optimizer(model)
     for group in new.param_groups:

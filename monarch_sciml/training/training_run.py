@@ -47,7 +47,7 @@ LOSS_CHECK_EVERY = 16
 
 
 class TrainingRun:
-    """One run: the prepared parts, and how far it has come."""
+    """One run with its prepared parts and its progress."""
 
     def __init__(
         self,
@@ -97,23 +97,23 @@ class TrainingRun:
 
     @property
     def _length(self) -> dict[str, int]:
-        """How many steps the whole run has, for its schedule."""
+        """Return the number of steps of the whole run, for its schedule."""
         return {"steps_per_epoch": len(self.loader), "epochs": self.budget.epochs}
 
     def _prepare(self, model: nn.Module, optimizer: Optimizer) -> None:
-        """Hand model and optimiser to accelerate, in the place of earlier ones.
+        """Prepare model and optimiser by accelerate, replacing earlier ones.
 
-        The schedule is not handed over: accelerate would step it once per process.
+        The schedule is not prepared, because accelerate would step it once per process.
         """
         self.accelerator._models.clear()
         self.accelerator._optimizers.clear()
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
 
     def _restructure(self) -> None:
-        """Do what the schedule asks of the structured layers at this step.
+        """Change the structured layers as the schedule requires at this step.
 
-        Guides hand over step by step and are removed when `guided_until` is reached; the layers are
-        multiplied out, with the moments of the optimiser, when `densify_at` is.
+        The share of guides falls with every step, and guides are removed at `guided_until`. At
+        `densify_at` the layers are multiplied out together with the moments of the optimiser.
         """
         total = self._length["steps_per_epoch"] * self.budget.epochs
         guided, dense = (
@@ -142,7 +142,7 @@ class TrainingRun:
         return self.accelerator.unwrap_model(self.model)
 
     def restore(self) -> None:
-        """Go on from the last checkpoint, or the one before it where that is damaged."""
+        """Continue from the last checkpoint, or from the one before it if the last is damaged."""
         path, note = usable_checkpoint(self.result.last)
         state = load_state(path or self.result.last)
         check_settings(state["settings"], self.settings)
@@ -163,7 +163,7 @@ class TrainingRun:
         vars(self.progress).update(state["progress"])
 
     def save(self, *, best: bool) -> None:
-        """Write the checkpoints; a kill in between costs at most this epoch."""
+        """Write the checkpoints; if the process is killed meanwhile, at most this epoch is lost."""
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler
             state = {
@@ -179,7 +179,7 @@ class TrainingRun:
         self.accelerator.wait_for_everyone()
 
     def fit(self, *, progress: bool, tensorboard: bool) -> None:
-        """Train the epochs that are left."""
+        """Train the remaining epochs."""
         start = time.perf_counter() - self.progress.seconds
         loggers = self._loggers(tensorboard=tensorboard)
         bar = tqdm(
@@ -292,7 +292,7 @@ class TrainingRun:
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss or a weight became NaN or infinite; the last good checkpoint is kept."""
+    """Error that the loss or a weight became NaN or infinite; the last good checkpoint is kept."""
 
 
 def check_losses(losses: Tensor, *, first_step: int, epoch: int) -> None:

@@ -185,8 +185,8 @@ def along(x: Tensor, axis: int, channel_axis: int | None) -> Tensor:
     return x.movedim((channel_axis, axis), (-2, -1))
 
 
-def back(x: Tensor, axis: int, channel_axis: int | None) -> Tensor:
-    """Undo `along`."""
+def restore_axis(x: Tensor, axis: int, channel_axis: int | None) -> Tensor:
+    """Move the axes back to where they were before `along`."""
     if channel_axis is None:
         return x.movedim(-1, axis)
     return x.movedim((-2, -1), (channel_axis, axis))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message
-from monarch_sciml.transforms.base import Transform, along, back
+from monarch_sciml.transforms.base import Transform, along, restore_axis
 
 
 class SeparableTransform(nn.Module):
@@ -89,7 +89,7 @@ class SeparableTransform(nn.Module):
             transform = self[axis]
             channels = -dims - 1 if transform.n_copies > 1 else None
             moved = along(x, axis - dims, channels)
-            x = back(getattr(transform, method)(moved), axis - dims, channels)
+            x = restore_axis(getattr(transform, method)(moved), axis - dims, channels)
         return x
 
     def _order(self, *, to_modes_first_last: bool) -> range:

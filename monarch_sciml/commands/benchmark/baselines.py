@@ -1,8 +1,8 @@
-"""What a Monarch layer is measured against: other ways to compute the same convolution.
+"""Other ways to compute the convolution of a Monarch layer, to measure it against.
 
 Letters: B batch, I and O channels in and out, n_i grid sizes, K_i kept modes, d axes.
 
-All of them equal neuralop's SpectralConv for equal weights; the tests say so.
+All of them equal neuralop's SpectralConv for equal weights, which the tests check.
 """
 
 from __future__ import annotations

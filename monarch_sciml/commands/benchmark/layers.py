@@ -1,4 +1,4 @@
-"""The spectral layer and the full transform against what they replace.
+"""Benchmarks of the spectral layer and the full transform against what they replace.
 
 Letters: B batch, C channels, n grid points along each of d axes, m modes along each.
 """
@@ -127,11 +127,11 @@ def spectral_layers(
 def layer_work(
     grid: Sequence[int], n_modes: Sequence[int], channels: int, batch: int
 ) -> dict[Pass, Work]:
-    """Count what the truncated learnable layer cannot do without.
+    """Count the least work of the truncated learnable layer.
 
-    Operations of its matrix products; bytes of input, output and weights in single precision. The
-    backward pass reads the output's gradient and the input, and writes the input's gradient; it has
-    twice the operations of the forward pass.
+    These are the operations of its matrix products and the bytes of input, output and weights in
+    single precision. The backward pass reads the output's gradient and the input, and writes the
+    input's gradient; it has twice the operations of the forward pass.
     """
     kept = [*n_modes[:-1], n_modes[-1] // 2 + 1]
     size = float(batch * channels * math.prod(grid))

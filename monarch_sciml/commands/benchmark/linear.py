@@ -76,10 +76,11 @@ def linear_layers(
 
 
 def linear_work(width: int, n_vectors: int, n_weights: int, itemsize: int) -> dict[Pass, Work]:
-    """Count what a layer that multiplies by each of its numbers once cannot do without.
+    """Count the least work of a layer that multiplies by each of its numbers once.
 
-    Bytes of input, output and weights. The backward pass reads the gradient of the output, the
-    input and the weights, writes the gradients of input and weights, and has twice the operations.
+    Its traffic is the bytes of input, output and weights. The backward pass reads the gradient of
+    the output, the input and the weights, writes the gradients of input and weights, and has twice
+    the operations.
     """
     io, weights = 2.0 * itemsize * n_vectors * width, float(itemsize * n_weights)
     operations = 2.0 * n_vectors * n_weights
@@ -101,7 +102,7 @@ def benchmark_linear_case(
     device: str = "cpu",
     case: Mapping[str, object] | None = None,
 ) -> list[MeasuredRow]:
-    """Time layers of one width on so many vectors; the roofline is that of each layer's numbers."""
+    """Time layers of one width on a number of vectors, with the roofline of each layer."""
     torch.manual_seed(0)
     made = linear_layers(width, n_blocks, parameters, names)
     layers = {name: layer.to(device, dtype) for name, layer in made.items()}

@@ -1,4 +1,4 @@
-"""What the machine can do at most: the roofs that measured speeds are held against."""
+"""The limits of the machine, with which measured speeds are compared."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Machine:
     copy
         Bytes per second, read plus written, of copying a tensor of 256 MiB.
     cached_copy
-        The same for a tensor of 256 KiB, which stays in the cache.
+        Bytes per second of copying a tensor of 256 KiB, which stays in the cache.
     gemm
         Operations per second (a multiplication and an addition are two) of the product of two 1024
         x 1024 single-precision matrices by torch.mm.
     gemm_fast
-        The same by the fastest library torch holds.
+        Operations per second of the same product by the fastest library in torch.
     """
 
     copy: float
@@ -48,7 +48,7 @@ def measure_machine(*, repeats: int = 7, size: int = 1 << 26) -> Machine:
     Parameters
     ----------
     repeats
-        Repeats.
+        Number of repeats of each measurement.
     size
         Numbers in the large tensor.
     """

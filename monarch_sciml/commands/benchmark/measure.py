@@ -29,16 +29,16 @@ MeasuredRow = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How long to measure.
+    """Bound the time of a measurement.
 
     Attributes
     ----------
     rounds
         Paired rounds of every comparison.
     max_seconds
-        Start no further round of a comparison after this long (but run three).
+        Seconds after which no further round of a comparison starts (after at least three).
     memory
-        Measure peak memory too.
+        Whether to measure peak memory too.
     """
 
     rounds: int = 15
@@ -48,7 +48,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Work:
-    """What a computation cannot do without: bytes between memory and processor, and operations."""
+    """The least work of a computation: bytes between memory and processor, and operations."""
 
     n_bytes: float
     n_operations: float

@@ -50,7 +50,7 @@ def operators(
 
 @torch.no_grad()
 def _copy_weights(theirs: nn.Module, ours: nn.Module) -> None:
-    """Copy the weights of neuralop's network into ours."""
+    """Copy the weights of neuralop's network into a network of this package."""
     target = dict(ours.named_parameters())
     for name, value in theirs.named_parameters():
         if value.is_complex():  # (I, O, modes) -> modes first, real and imaginary parts last
@@ -60,7 +60,7 @@ def _copy_weights(theirs: nn.Module, ours: nn.Module) -> None:
 
 
 class _NoConvolution(nn.Module):
-    """Nothing in place of a spectral convolution: what is left is the rest of the network."""
+    """Replace a spectral convolution by nothing, to time the rest of the network."""
 
     def forward(self, x: Tensor, output_shape: Sequence[int] | None = None) -> Tensor:
         return x

@@ -1,4 +1,4 @@
-"""What surrounds training: generating trajectories, and loading them fast enough.
+"""Benchmarks of generating trajectories and of loading them during training.
 
 Letters: B trajectories, H x W grid, T frames.
 """

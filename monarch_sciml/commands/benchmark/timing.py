@@ -53,13 +53,14 @@ def paired_rounds(
     Parameters
     ----------
     candidates
-        Name and function of each; called without arguments.
+        Name and function of each candidate. The functions are called without arguments.
     rounds
-        Rounds that count.
+        Number of rounds that are recorded.
     warmup
-        Calls of each candidate before them (one when a call takes more than a second).
+        Number of calls of each candidate before the first round (one if a call takes more than a
+        second).
     max_seconds
-        Start no further round after this long, but run three.
+        Seconds after which no further round starts, after at least three.
     seed
         Seed of the order of the calls within a round.
 
@@ -175,7 +176,7 @@ def forward_backward_call(module: nn.Module, *inputs: Tensor) -> Call:
 
 
 def _seconds(call: Call) -> tuple[float, float]:
-    """Elapsed and processor time of one call."""
+    """Return the elapsed and the processor time of one call."""
     _synchronise()
     wall, cpu = time.perf_counter(), time.process_time()
     call()

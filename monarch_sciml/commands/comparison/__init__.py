@@ -1,1 +1,1 @@
-"""Train, compare and evaluate networks: everything these three commands share."""
+"""The commands `train`, `compare` and `evaluate`, and their common parts."""

@@ -1,4 +1,4 @@
-"""Build what a saved run was made of, from the plain values of its configuration.
+"""Build the objects of a saved run from the plain values of its configuration.
 
 jsonargparse reads what users type, and takes text for the name of a class, a module or a file
 wherever it expects an object. A run directory may come from a stranger. Here the annotations of

@@ -1,4 +1,4 @@
-"""Find the class that a saved configuration names, without running code of anybody else."""
+"""Find the class that a saved configuration names, without running code of other packages."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _PATH = re.compile(rf"{PACKAGE}(\.[A-Za-z_][A-Za-z0-9_]*)+")
 def class_of_ours(path: Any, base: type, *, where: str) -> type:
     """Return the class with a dotted path, when it is defined in this package.
 
-    What is spelled "monarch_sciml.…" need not be ours: modules hold what they import, so
-    `monarch_sciml._files.os.system` is a function of the operating system. The path is therefore
-    resolved, module by module of this package and one name in the last of them, and what is found
-    must be a class whose own `__module__` is of this package. Nothing else is imported.
+    A path that begins with "monarch_sciml." may lead elsewhere, because modules hold the names they
+    import: `monarch_sciml._files.os.system` is a function of the operating system. The path is
+    therefore resolved module by module within this package and by one name in the last module, and
+    the result must be a class whose own `__module__` is in this package. Nothing else is imported.
 
     Parameters
     ----------
     path
         A dotted path, of today or of an earlier version.
     base
-        The class it must be, or be derived from.
+        The class that the result must be, or be derived from.
     where
         The option that names it, and the file, for messages.
 

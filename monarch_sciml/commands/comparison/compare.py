@@ -11,7 +11,7 @@ import yaml
 from torch import nn
 
 from monarch_sciml._checks import message, one_of
-from monarch_sciml.commands.comparison.publish import publish
+from monarch_sciml.commands.comparison.publish import write_report_files
 from monarch_sciml.commands.comparison.recipe import Contender, LoopOptions
 from monarch_sciml.commands.comparison.suitability import check_transfer
 from monarch_sciml.commands.comparison.trained_run import (
@@ -123,7 +123,7 @@ def compare_networks(
         raise RunBusy(" ".join(work.notes.values()))
     if not is_main_process():
         return ""
-    return publish(
+    return write_report_files(
         [runs[key] for key in sorted(runs, key=lambda key: (list(networks).index(key[0]), key[1]))],
         data,
         objective,

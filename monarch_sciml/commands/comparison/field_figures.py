@@ -1,4 +1,4 @@
-"""The figures of predicted fields: which of them, the specification of the data says."""
+"""The figures of predicted fields, chosen by the specification of the data."""
 
 # letters: B samples, T times, C fields, *grid; k wavenumbers, d distances
 
@@ -67,7 +67,7 @@ def field_figures(
 
 @dataclass
 class _Seen:
-    """What is kept of all predictions: means over the samples, and the first samples."""
+    """Means over the samples of all predictions, and their first samples."""
 
     spec: FieldSpec
     curves: dict[str, dict[str, list[Tensor]]] = field(
@@ -118,7 +118,7 @@ class _Seen:
         return {name: torch.stack(runs).numpy() for name, runs in self.curves[what].items()}
 
     def errors(self) -> dict[str, Figure]:
-        """Return the figures of where the errors lie."""
+        """Return the figures of the errors by wavenumber and by distance from the boundary."""
         figures = {}
         if len(self.spectrum) > 2:
             figures["spectrum"] = spectrum_figure(

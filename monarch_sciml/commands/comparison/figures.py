@@ -1,6 +1,4 @@
-"""The figures of a comparison: what the networks predict, and what their transforms have
-learned.
-"""
+"""The figures of a comparison: predictions of the networks and their learned transforms."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def gallery(
+def draw_figures(
     runs: Sequence[TrainedRun],
     data: DataModule,
     objective: Objective,
@@ -140,7 +138,7 @@ def _curves(
 
 
 def _first_runs(runs: Sequence[TrainedRun]) -> list[TrainedRun]:
-    """One run per network, in order."""
+    """Return one run per network, in order."""
     return list({run.name: run for run in reversed(runs)}.values())[::-1]
 
 
@@ -172,7 +170,7 @@ _CAPTIONS = {
 
 
 def caption(figure: str) -> str:
-    """Say what a figure shows."""
+    """Return the caption of a figure."""
     learned = "The first learned transform of each network against its initialisation"
     name = figure.removeprefix("transform-")
     return _CAPTIONS.get(figure, f"{learned}: {name}.")

@@ -1,4 +1,4 @@
-"""A saved run as Python objects: its network with the trained weights, its data, its objective."""
+"""A saved run as Python objects: the trained network, its data and its objective."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monarch_sciml.training import Objective
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """What a training left behind.
+    """Hold the objects of a finished training.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class LoadedRun:
     data
         The data it was trained on, with the parts `train`, `validation` and `test`.
     objective
-        What turns a batch into a prediction, a loss and metrics.
+        The objective, which turns a batch into a prediction, a loss and metrics.
     """
 
     model: nn.Module
@@ -39,12 +39,12 @@ class LoadedRun:
     def predict(
         self, index: int, *, split: Literal["train", "validation", "test"] = "test"
     ) -> Tensor:
-        """Return what the network makes of one sample.
+        """Return the prediction of the network for one sample.
 
         Parameters
         ----------
         index
-            Which sample of the part, from 0.
+            Number of the sample in the part, from 0.
         split
             The part of the data.
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from monarch_sciml._files import write_text
-from monarch_sciml.commands.comparison.figures import caption, gallery
+from monarch_sciml.commands.comparison.figures import caption, draw_figures
 from monarch_sciml.commands.comparison.trained_run import TrainedRun, describe_run, metric_on
 from monarch_sciml.data.spec import DataModule, ScanSpec
 from monarch_sciml.evaluation import (
@@ -28,7 +28,7 @@ from monarch_sciml.evaluation.environment import environment
 from monarch_sciml.training import Budget, Objective
 
 
-def publish(
+def write_report_files(
     runs: Sequence[TrainedRun],
     data: DataModule,
     objective: Objective,
@@ -47,13 +47,13 @@ def publish(
     Parameters
     ----------
     runs
-        In the order of the table; a run that diverged counts as failed there.
+        The runs in the order of the table. A run that diverged counts as failed there.
     data, objective, budget
-        What all of them share.
+        Data, objective and budget of all runs.
     output
         The folder of the comparison.
     baseline
-        Network of reference; left out when none of its runs is here.
+        Network of reference, which is left out if none of its runs is given.
     title, configuration
         Title and configuration of the report.
     evaluate_on
@@ -61,7 +61,7 @@ def publish(
     notes
         Sentences on runs that diverged or are missing.
     command
-        What made the runs, for the report.
+        Command that made the runs, for the report.
     """
     describe_run(output, configuration)
     columns = list(dict.fromkeys(name for run in runs for name in run.means))
@@ -76,7 +76,7 @@ def publish(
     texts += [f"{name}:\n\n{tables[name].to_markdown()}" for name in others]
     texts += [f"{name}:\n\n{text}" for name, text in over_samples.items()] + [*notes]
     write_text(output / "table.md", "\n\n".join(texts) + "\n")
-    figures = gallery(
+    figures = draw_figures(
         runs, data, objective, batch_size=budget.batch_size, evaluate_on=evaluate_on or {}
     )
     overview = {"metrics": metrics_figure(first), "cost": cost_figure(first, objective.monitor)}
@@ -132,7 +132,7 @@ def _over_samples(
     table: ComparisonTable,
     output: Path,
 ) -> dict[str, str]:
-    """Write samples.csv, a row a run and test sample; return their table under its caption."""
+    """Write samples.csv, one row per run and test sample; return their table with its caption."""
     unit = "volume" if isinstance(data.spec, ScanSpec) else "sample"
 
     def rows(name: str, part: DataModule) -> Iterator[dict[str, Any]]:

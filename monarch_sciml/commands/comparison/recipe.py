@@ -1,4 +1,4 @@
-"""What a network is trained from: the options of `train`, which a run directory keeps."""
+"""The options of `train`, from which a network is trained and which a run directory keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rebuild what a run directory holds, from its config.yaml alone."""
+"""Rebuild the objects of a run directory from its config.yaml alone."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from monarch_sciml.training import load_weights
 
 @dataclass(frozen=True)
 class SavedNetwork:
-    """A trained network and how its data were made.
+    """Hold a trained network and the description of its data.
 
     Attributes
     ----------
     name
-        What to call it in tables.
+        Name of the network in tables.
     path
-        Its run directory.
+        Run directory of the network.
     model
         The network with the weights of its checkpoint, in evaluation mode.
     normalization
-        What k-space of a volume was divided by: "p95", "max" or "std".
+        Number by which k-space of a volume was divided: "p95", "max" or "std".
     named
         Whether its own run directory was named, not that of a comparison.
     acceleration, n_coils, noise, mask
         Achieved acceleration, number of coils, noise relative to the image and class of the masks
-        of the scans that it was trained on; None where the run does not say.
+        of the scans that it was trained on; None if the run does not record it.
     """
 
     name: str
@@ -55,7 +55,7 @@ class SavedNetwork:
 
 
 def read_recipe(run: Path, *, trust: bool = False, **changes: Mapping[str, Any]) -> Recipe:
-    """Return what a run was made from, as objects.
+    """Return the recipe of a run as objects.
 
     A run directory may come from a stranger: its configuration builds classes of this package and
     runs no other code.
@@ -130,7 +130,7 @@ def data_options(run: Path) -> dict[str, Any]:
 
 
 def saved_spec(run: Path) -> Spec:
-    """Return what the network of a run was built for."""
+    """Return the specification of the data for which the network of a run was built."""
     stored = _stored_spec(run)
     kind = {kind.__name__: kind for kind in get_args(Spec)}.get(stored["kind"], ScanSpec)
     try:
@@ -140,7 +140,7 @@ def saved_spec(run: Path) -> Spec:
 
 
 def load_model(network: NetworkFactory, run: Path, *, checkpoint: str = "best") -> nn.Module:
-    """Build the network of a run as it was built there, whatever data it shall meet now.
+    """Build the network of a run as it was built for training, whatever data it is used on now.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from monarch_sciml.training import find_checkpoint, load_weights
 
 
 def start_from_run(model: nn.Module, run: Path, *, seed: int) -> None:
-    """Give a new network, in place, the best weights of a trained one.
+    """Load the best weights of a trained network into a new network, in place.
 
     A `StructuredNetwork` takes those of the dense network inside of it, every matrix projected to
     the nearest structured one; any other network takes those of its own kind.
@@ -22,18 +22,18 @@ def start_from_run(model: nn.Module, run: Path, *, seed: int) -> None:
     Parameters
     ----------
     model
-        As `build` returns it.
+        The new network, as `build` returns it.
     run
-        The run directory; `{seed}` in its name stands for the seed.
+        The run directory, in whose name `{seed}` stands for the seed.
     seed
-        Seed of the run that starts.
+        Seed of the new run.
 
     Raises
     ------
     FileNotFoundError
         When the run has no checkpoint.
     ValueError
-        When its weights are of another network.
+        When the weights are of another network.
     """
     run = Path(str(run).replace("{seed}", str(seed)))
     best = run / "checkpoints" / "best"

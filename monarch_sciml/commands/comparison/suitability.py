@@ -1,4 +1,4 @@
-"""Which data sets a trained network can be evaluated on: another resolution, the same problem."""
+"""Checks that a trained network can be evaluated on a data set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KNOWN = ("domain_extent", "dt")
 
 
 def check_transfer(name: str, trained: Spec, other: Spec) -> None:
-    """Raise ValueError when a network was trained on data of another kind than it shall meet.
+    """Raise ValueError when a data set is of another kind than the training data of a network.
 
     The grid may differ, and so may the number of steps to predict. Fields, steps given, boundary
     conditions (where both are known), domain and time step must agree.
@@ -25,7 +25,7 @@ def check_transfer(name: str, trained: Spec, other: Spec) -> None:
     Parameters
     ----------
     name
-        What to call the data set in the error.
+        Name of the data set in the error message.
     trained, other
         The specification that the network was built for, and that of the data set.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from monarch_sciml._checks import message
-from monarch_sciml.commands.comparison.publish import publish
+from monarch_sciml.commands.comparison.publish import write_report_files
 from monarch_sciml.commands.comparison.recipe import Contender, LoopOptions, NetworkFactory
 from monarch_sciml.commands.comparison.trained_run import run_network
 from monarch_sciml.data.spec import DataModule
@@ -88,7 +88,7 @@ def train_network(
     )
     if not is_main_process():
         return ""
-    publish(
+    write_report_files(
         [run],
         data,
         objective,

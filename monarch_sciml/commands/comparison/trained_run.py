@@ -1,4 +1,4 @@
-"""Train one network with one seed and measure it: what `train`, `evaluate` and `compare` share."""
+"""Train one network with one seed and measure it, for `train`, `evaluate` and `compare`."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ class TrainedRun:
     name, seed
         Name of the network, and seed of its training.
     model
-        With the weights of its best checkpoint.
+        The network with the weights of its best checkpoint.
     progress
-        How it was trained.
+        Progress of its training.
     metrics
-        On the test samples; empty for a training that diverged.
+        Metrics on the test samples, empty if the training diverged.
     elsewhere
-        On the test samples of further data sets, by their names.
+        Metrics on the test samples of further data sets, by their names.
     failure
-        Why there are no metrics; empty where there are.
+        Reason why there are no metrics. Empty if there are metrics.
     notes
         Sentences on the training that its user should read.
     """
@@ -211,7 +211,7 @@ def metric_on(metric: str, name: str) -> str:
 
 
 def _describe(output: Path, configuration: str, data: DataModule) -> None:
-    """Write what a run directory says about itself; the first process of a job does."""
+    """Write the files that describe a run directory, in the first process of a job."""
     if is_main_process():
         describe_run(output, configuration)
         write_text(output / SPEC, spec_text(data.spec))
@@ -252,6 +252,6 @@ def describe_run(output: Path, configuration: str) -> None:
 
 
 def spec_text(spec: Spec) -> str:
-    """Return as JSON what the network was built for: it must outlive the data."""
+    """Return the specification of the data as JSON, which is kept without the data."""
     kind = {"kind": type(spec).__name__, "network_arguments": dict(spec.network_arguments)}
     return json.dumps({**kind, **asdict(spec)}, indent=2) + "\n"

@@ -33,14 +33,14 @@ _MAKERS: dict[str, Callable[[Shape, Settings], nn.Module]] = {
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """The images of one method.
+    """Hold the images of one method.
 
     Attributes
     ----------
     image
         (s, h, w), complex, unit of k-space.
     seconds
-        Mean time of a slice, without that of the coil maps.
+        Mean time per slice in seconds, without that of the coil maps.
     """
 
     image: Tensor
@@ -55,7 +55,7 @@ class Reconstruction:
 def run_methods(
     scan: Scan, maps: Tensor, shape: Shape, settings: Settings
 ) -> tuple[dict[str, Reconstruction], list[str]]:
-    """Run every method and network; return what they found, and which were left out and why.
+    """Run every method and network; return their images, and the networks left out with reasons.
 
     Maps are (s, c, H, W) or (s, M, c, H, W), dimensionless; the central (h, w) = `shape` of the
     images is kept.
@@ -86,7 +86,7 @@ def run_methods(
 
 
 def scale_of(scan: Scan, maps: Tensor, normalization: ScanNormalization) -> float:
-    """Return what k-space is divided by, the same as in training (`ScanDataset`).
+    """Return the number by which k-space is divided, as in training (`ScanDataset`).
 
     It is "p95", "max" or "std" of the magnitude of the zero-filled images with `maps`, (s, c, H, W)
     or (s, M, c, H, W).

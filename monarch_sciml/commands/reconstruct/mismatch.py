@@ -1,4 +1,4 @@
-"""Say where a trained network meets other data than it was trained on."""
+"""Describe differences between a scan and the training data of a network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOISE_WITHIN = 2.0
 
 
 def mismatch(network: SavedNetwork, scan: Scan, family: str | None) -> str | None:
-    """Return a line with both values of what differs, None when nothing does.
+    """Return a line that states all differences with both values, or None without any.
 
     Parameters
     ----------

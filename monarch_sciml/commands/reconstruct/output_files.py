@@ -1,4 +1,4 @@
-"""The files that `reconstruct` writes for one scan: images, in five formats, and a figure."""
+"""The files that `reconstruct` writes for one scan: images in five formats, and a figure."""
 
 # Legend: s slices, H, W matrix of k-space, h, w matrix of the images.
 
@@ -63,11 +63,11 @@ class Destination:
     images
         The file of each method, the same for all as .h5 or where there is but one; may be empty.
     figure
-        None for none.
+        File of the figure, or None for no figure.
     overwrite
         Whether existing files are replaced.
     record
-        Where to say that the scan is finished; None for nowhere.
+        File that records that the scan is finished, or None for no record.
     """
 
     images: Mapping[str, Path] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What `reconstruct` does with one scan: read it, leave out samples, reconstruct it."""
+"""The steps of `reconstruct` for one scan: read it, leave out samples, reconstruct it."""
 
 # Legend: s slices, h, w matrix of the images.
 
@@ -45,24 +45,24 @@ WORKING_BYTES = 300_000_000
 
 @dataclass(frozen=True)
 class Result:
-    """A scan that was reconstructed.
+    """Hold the result of reconstructing one scan.
 
     Attributes
     ----------
     scan
         The undersampled scan.
     sampling
-        How it was undersampled, in words.
+        Description of the undersampling in words.
     maps
-        Its coil maps.
+        The coil maps of the scan.
     reference
-        None when there is none.
+        The reference image, or None if there is none.
     notes
-        What has to be said about the scan, a line each.
+        Notes on the scan, one line each.
     found
         The images of each method.
     left_out
-        Networks that were left out, and why.
+        Networks that were left out, with the reasons.
     """
 
     scan: Scan
@@ -137,7 +137,7 @@ def _undersampled(full: Scan, settings: Settings) -> tuple[Scan, str]:
 
 
 def _choices(read: Scan, reader: Mapping[str, Any]) -> list[str]:
-    """Say what was taken of a file that holds more than one image."""
+    """Return notes on the choice of slices, contrast and repetition in a file of several images."""
     notes = []
     if read.calibration_kspace is not None:
         notes.append("separate calibration lines fill in for missing imaging lines")
@@ -152,7 +152,7 @@ def _choices(read: Scan, reader: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def _notes_in_errors(notes: Sequence[str]) -> Iterator[None]:
-    """Add to a ValueError what looked wrong with the scan beforehand: likely its cause."""
+    """Add earlier notes on likely mistakes in the scan to a ValueError that they may explain."""
     said = "; ".join(notes)
     try:
         yield
@@ -186,7 +186,7 @@ def _check_memory(path: Path, settings: Settings, reader: Mapping[str, Any]) -> 
 
 @contextmanager
 def _memory_errors(path: Path) -> Iterator[None]:
-    """Say in one line that memory ran out, on the device or on the machine."""
+    """Turn an error of memory, of the device or the machine, into one line."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

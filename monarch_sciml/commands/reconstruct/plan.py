@@ -1,4 +1,4 @@
-"""Which scans a call of `reconstruct` is about, where each of them goes, and which are finished."""
+"""The scans of a call of `reconstruct`, their output files, and those already finished."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ RESULTS = "results.csv"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a call has to do.
+    """Describe the work of a call.
 
     Attributes
     ----------
     results
-        The table to write; None for none.
+        File of the table to write, or None for no table.
     jobs
-        The scans to reconstruct, and the files that they become.
+        The scans to reconstruct, with their output files.
     done
         The scans that are finished already.
     skipped
-        Files of the folders that are no scans, and why.
+        Files of the folders that are not scans, with the reasons.
     single
         Whether it is about one scan with a file, or nothing, as its output.
     """
@@ -182,7 +182,7 @@ def _counts(path: Path, others: Collection[Path]) -> bool:
 
 
 def _foreign(path: Path) -> str | None:
-    """Say why a file is no scan; None for a scan, also for one that is damaged."""
+    """Return the reason why a file is no scan; None for a scan, including a damaged one."""
     if path.suffix.lower() not in SUFFIXES:
         return "not the name of a scan"
     try:
@@ -247,7 +247,7 @@ def _finished(path: Path, destination: Destination, settings: Settings) -> Outco
 
 
 def write_record(destination: Destination, settings: Settings, outcome: Outcome) -> None:
-    """Say that a scan is finished: last of all, when its files are written."""
+    """Record that a scan is finished, after all its files are written."""
     if destination.record is None:
         return
     methods = dict.fromkeys(row["method"] for row in outcome.rows)

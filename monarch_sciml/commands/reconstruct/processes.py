@@ -1,4 +1,4 @@
-"""Several processes that share out files: started by `torchrun`, or by `accelerate launch`."""
+"""Distribution of files among processes started by `torchrun` or `accelerate launch`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Ranks:
     rank
         Number of this process; the first is 0.
     size
-        How many there are.
+        Number of processes.
     """
 
     rank: int = 0
@@ -34,7 +34,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that speaks."""
+        """Whether this is the first process, which writes messages."""
         return self.rank == 0
 
     def from_first(self, make: Callable[[], Value]) -> Value | None:

@@ -1,4 +1,4 @@
-"""What reconstructions are held against, and by which errors."""
+"""The reference image of reconstructions, and their errors."""
 
 # Legend: s slices, M map sets, c coils, H, W matrix of k-space, h, w matrix of the images.
 
@@ -19,14 +19,14 @@ Shape = tuple[int, int]
 
 @dataclass(frozen=True)
 class Reference:
-    """What reconstructions are held against.
+    """Hold the reference image of reconstructions.
 
     Attributes
     ----------
     image
         (s, h, w), magnitude, unit of k-space.
     origin
-        Where it comes from, in words.
+        Origin of the image in words.
     """
 
     image: Tensor
@@ -36,7 +36,7 @@ class Reference:
 def reference_of(
     full: Scan, combined: Tensor | None, shape: Shape, *, stored: bool, estimated: bool
 ) -> Reference | None:
-    """Return the magnitude image to hold reconstructions against, None when there is none.
+    """Return the magnitude image with which reconstructions are compared, or None without one.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What `reconstruct` says of a scan: what was done, errors and times."""
+"""The report of `reconstruct` on a scan: the steps taken, errors and times."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ SHOWN = 10
 
 
 class PartlyFailed(RuntimeError):
-    """Some scans failed; the others were reconstructed.
+    """Error that some scans failed while the others were reconstructed.
 
     Attributes
     ----------
     summary
-        What is said about all of them.
+        Report on all scans.
     """
 
     def __init__(self, summary: str, failed: Sequence[str], total: int) -> None:
@@ -96,7 +96,7 @@ class PartlyFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one scan.
+    """Describe the outcome of one scan.
 
     Attributes
     ----------
@@ -105,9 +105,9 @@ class Outcome:
     rows
         A row of results for each method; none when it failed.
     notes
-        What has to be said about it.
+        Notes on the scan.
     failure
-        Why it failed; empty otherwise.
+        Reason why the scan failed, otherwise empty.
     resumed
         Whether it was finished before this call.
     """

@@ -1,4 +1,4 @@
-"""Figures of a comparison as a whole: what an error costs, and how it transfers to other data."""
+"""Figures of a whole comparison: error against cost, and error on other data."""
 
 # letters: r runs (seeds), s data sets
 
@@ -27,15 +27,15 @@ def cost_figure(table: ComparisonTable, metric: str) -> Figure | None:
     Parameters
     ----------
     table
-        A comparison; networks without a finite mean, and untrained ones, are left out.
+        The comparison. Untrained networks and those without a finite mean are left out.
     metric
         One of its metrics.
 
     Returns
     -------
     Figure or None
-        Two axes; bars are the standard deviation over seeds. None where fewer than two networks
-        have parameters and a time.
+        A figure of two axes, with the standard deviation over seeds as bars. None if fewer than two
+        networks have parameters and a time.
     """
     shown = [
         result
@@ -78,12 +78,13 @@ def metrics_figure(table: ComparisonTable) -> Figure | None:
     Parameters
     ----------
     table
-        A comparison; a network whose mean is not finite is left out of that axes.
+        The comparison. A network whose mean is not finite is left out of the axes of that metric.
 
     Returns
     -------
     Figure or None
-        Bars are the standard deviation over seeds. None where no metric has a finite mean.
+        A figure with the standard deviation over seeds as bars. None if no metric has a finite
+        mean.
     """
     finite = {
         metric: [
@@ -145,10 +146,10 @@ def transfer_figure(
     sets
         Names of the sets, for the horizontal axis.
     sizes
-        Grid points along an axis of every set: they are then placed in that order and (on a
-        logarithmic axis) at that distance, at equal distances otherwise.
+        Grid points along an axis for every set, which place the sets on a logarithmic axis. Without
+        them the sets are equally spaced.
     trained_on
-        Which of the sets the networks were trained on; it is marked.
+        The set on which the networks were trained, which is marked.
     metric, title
         Label of the vertical axis, and title.
 

@@ -1,4 +1,4 @@
-"""Figures of where an error lies: by wavenumber, by band, by distance from the boundary."""
+"""Figures of errors by wavenumber, by band and by distance from the boundary."""
 
 # letters: r runs (seeds), k wavenumbers, d distances
 
@@ -104,7 +104,7 @@ def boundary_figure(
 def bands_figure(
     errors: _style.Arrays, *, title: str = "Error by wavenumber (banded Fourier RMSE)"
 ) -> Figure:
-    """Draw the low, middle and high band of the Fourier RMSE as bars, one group a band.
+    """Draw the low, middle and high band of the Fourier RMSE as one group of bars each.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def _curves(
     first: int = 0,
     marker: str | None = None,
 ) -> list[np.ndarray]:
-    """Draw the mean of the runs of every network and a band; return what is drawn (r, k)."""
+    """Draw the mean of the runs of every network and a band; return the drawn values (r, k)."""
     _style.not_empty(what, values)
     drawn = []
     for index, (name, value) in enumerate(values.items()):
@@ -191,7 +191,7 @@ def _check_length(name: str, runs: np.ndarray, expected: int) -> None:
 
 
 def _floor(axes: Axes, values: list[np.ndarray], *, decades: float) -> None:
-    """Bound a logarithmic axis by the values, at most so many decades below the largest."""
+    """Bound a logarithmic axis by the values, within a number of decades below the largest."""
     flat = np.concatenate([np.ravel(value) for value in values])
     flat = flat[np.isfinite(flat) & (flat > 0)]
     if flat.size:

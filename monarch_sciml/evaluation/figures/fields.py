@@ -41,9 +41,9 @@ def rollout_figure(
     times
         (t,), time of each field, in units of the simulation.
     n_columns
-        Number of times drawn, evenly spread from the first to the last; at most t are.
+        Number of times to draw, at most t, evenly spread from the first to the last.
     field, unit
-        What the fields are, for the colour bar.
+        Name and unit of the fields, for the colour bar.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def pair_figure(
     fields: tuple[str, str] = ("input", "field"),
     unit: str = "dimensionless",
 ) -> Figure:
-    """Draw what goes in, the truth, and each prediction above its error map, for several samples.
+    """Draw the input, the truth, and each prediction above its error map, for several samples.
 
     Titles, scales and clipping are those of `rollout_figure`; the inputs have a scale of their own.
 
@@ -91,7 +91,7 @@ def pair_figure(
     n_columns
         Number of samples drawn, the first ones.
     fields, unit
-        What input and target are, for the colour bars.
+        Names of input and target and their unit, for the colour bars.
 
     Returns
     -------
@@ -257,7 +257,7 @@ def run_label(name: str, runs: np.ndarray) -> str:
 
 
 def band_note(drawn: list[np.ndarray], *, band: str = "band") -> str | None:
-    """Return what the band or whisker is, when there is one."""
+    """Return the meaning of the band or whisker, or "" if there is none."""
     counts = sorted({len(runs) for runs in drawn if len(runs) > 1})
     if not counts:
         return None

@@ -34,7 +34,7 @@ def images_figure(
     mask: Any = None,
     pixel_ratio: float = 1.0,
 ) -> Figure:
-    """Draw reconstructions side by side with a zoom, where there is nothing to compare them with.
+    """Draw reconstructions side by side with a zoom, without a reference image.
 
     For a volume the middle slice is drawn, and mosaics of up to 16 slices below it. All images
     share one scale, from 0 to the largest of their 99.8th percentiles.
@@ -47,7 +47,8 @@ def images_figure(
         (row, column, size) of the upper left corner and the edge of the zoomed square, in pixels;
         by default the quarter in which the mean of all images has the most detail.
     mask
-        (h', w'), 1 where k-space was sampled, centre in the middle; drawn in a last column.
+        Mask (h', w') with its centre in the middle, 1 where k-space was sampled. It is drawn in a
+        last column.
     pixel_ratio
         Height over width of a pixel, for true proportions.
 

@@ -27,7 +27,7 @@ def spacetime_figure(
     field: str = "field",
     unit: str = "dimensionless",
 ) -> Figure:
-    """Draw a roll-out in one dimension as images of space and time, each prediction by its error.
+    """Draw a roll-out in one dimension as images of space and time, with the errors.
 
     The fields share one colour scale and the errors |p - u| another, clipped at the range of the
     truth. Above each prediction stands its relative L2 error over the whole roll-out.
@@ -43,7 +43,7 @@ def spacetime_figure(
     length
         Length of the domain, for the horizontal axis.
     field, unit
-        What the field is, for the colour bar.
+        Name and unit of the field, for the colour bar.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def lines_figure(
     fields: tuple[str, str] = ("input", "field"),
     unit: str = "dimensionless",
 ) -> Figure:
-    """Draw curves in one dimension: what goes in, the truth, the predictions, and their errors.
+    """Draw the input, the truth, the predictions and their errors as curves in one dimension.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def lines_figure(
     n_columns
         Number of samples drawn, the first ones.
     fields, unit
-        What input and target are.
+        Names of input and target, and their unit.
 
     Returns
     -------

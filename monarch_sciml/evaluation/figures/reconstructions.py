@@ -57,7 +57,8 @@ def reconstruction_figure(
         by default the quarter of the image in which the target has the most detail (the choice
         looks at no reconstruction).
     mask
-        (h, w), 1 where k-space was sampled, centre in the middle; drawn below the target.
+        Mask (h, w) with its centre in the middle, 1 where k-space was sampled. It is drawn below
+        the target.
     error_factor
         Magnification of the error maps; by default the largest of 1, 2, 5, 10, … at which the
         scale still reaches the 99.5th percentile of the error of the median method.
@@ -117,14 +118,14 @@ def reconstruction_figure(
 
 
 def set_proportions(figure: Figure, pixel_ratio: float, *, but: Axes | None = None) -> None:
-    """Draw pixels `pixel_ratio` times as high as wide, in all images but that of a mask."""
+    """Draw pixels `pixel_ratio` times as high as wide in all images except that of a mask."""
     for axes in figure.axes:
         if axes.images and axes is not but:
             axes.set_aspect(pixel_ratio)
 
 
 def magnitudes(name: str, value: Any, *, like: np.ndarray | None = None) -> np.ndarray:
-    """Return the magnitudes (s, h, w) of a volume, or of one slice; ValueError for anything else.
+    """Return the magnitudes (s, h, w) of a volume or of one slice.
 
     Parameters
     ----------
@@ -133,7 +134,7 @@ def magnitudes(name: str, value: Any, *, like: np.ndarray | None = None) -> np.n
     value
         (h, w) or (s, h, w), real or complex, a tensor or array.
     like
-        Magnitudes (s, h, w) that it has to be as large as.
+        Magnitudes (s, h, w) whose size `value` must have.
     """
     if getattr(value, "ndim", 2) == 3:
         return np.abs(_style.as_array(name, value, ndim=3, like=like))
@@ -165,12 +166,12 @@ def shown_slices(n_slices: int) -> list[int]:
 
 
 def mosaic(volume: np.ndarray) -> np.ndarray:
-    """Return slices of (s, h, w) side by side in one image, as nearly square as it goes."""
+    """Return slices of (s, h, w) side by side in one image that is as square as possible."""
     return montage(torch.from_numpy(volume[shown_slices(len(volume))])).numpy()
 
 
 def draw_mosaics(row: Any, volumes: list[np.ndarray], kind: str, peak: float) -> None:
-    """Draw a mosaic of each volume, and say above the first which slices it shows."""
+    """Draw a mosaic of each volume, with the numbers of the slices above the first."""
     for ax, volume in zip(row, volumes):
         _style.show_image(ax, mosaic(volume), kind, 0, peak)
     n_slices = len(volumes[0])

@@ -1,4 +1,4 @@
-"""One look for every figure, and the file it is saved to. No pyplot, hence no global state."""
+"""The common style of all figures, and saving them, without the global state of pyplot."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def save(figure: Figure, path: str | Path, *, overwrite: bool = False) -> Path:
     figure
         A matplotlib figure.
     path
-        File ending in .png, or .pdf or .svg for print; its folder is made when missing.
+        File ending in .png, or in .pdf or .svg for print. Its folder is made when missing.
     overwrite
-        Replace a file that exists.
+        Whether to replace an existing file.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def add_colorbar(
 
 
 def wrapped(text: str, width: int = 22) -> str:
-    """Return `text` on as many lines as it needs for `width` letters a line."""
+    """Return `text` wrapped to lines of `width` letters."""
     return textwrap.fill(text, width)
 
 
@@ -156,7 +156,7 @@ def add_legend(axes: Axes, title: str | None = None) -> None:
 
 
 def add_legend_below(figure: Any, axes: Axes, title: str | None) -> None:
-    """Add the legend of `axes` below the whole figure, for where it would hide something."""
+    """Add the legend of `axes` below the whole figure, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles,
@@ -178,7 +178,7 @@ def _legend_columns(figure: Any, labels: list[str]) -> int:
 
 
 def few_ticks(count: int, *, integer: bool = False) -> Any:
-    """Return a locator of at most so many round ticks."""
+    """Return a locator of round ticks up to a given number."""
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(count, integer=integer)

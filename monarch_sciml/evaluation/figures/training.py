@@ -1,4 +1,4 @@
-"""Figures of what training did: loss curves, and the transform it learned."""
+"""Figures of training: loss curves and the learned transform."""
 
 # letters: k modes (rows of a transform), n grid points
 
@@ -26,7 +26,7 @@ def training_figure(
 ) -> Figure:
     """Draw a loss or validation metric against the epoch, every seed as a thin line.
 
-    A thick line is the mean of the seeds of a network, drawn where they share their epochs. The
+    A thick line is the mean over the seeds of a network in the epochs that all of them have. The
     vertical axis is logarithmic when the values span more than a factor of 20.
 
     Parameters
@@ -74,8 +74,8 @@ def training_figure(
 def transform_figure(initial: Any, learned: Any, title: str) -> Figure:
     """Draw a learned transform beside the one it started from, and their difference.
 
-    Complex transforms show magnitude and phase; the phase of entries below 1e-3 of the largest
-    is left grey, for it is noise. The title ends in the relative change in the Frobenius norm,
+    Complex transforms show magnitude and phase; the phase of entries below 1e-3 of the largest is
+    grey, because it is noise. The title ends in the relative change in the Frobenius norm,
     ||learned - initial|| / ||initial||.
 
     Parameters
@@ -83,7 +83,7 @@ def transform_figure(initial: Any, learned: Any, title: str) -> Figure:
     initial, learned
         (k, n), matrices before and after training: row = mode, column = grid point.
     title
-        What the transform is.
+        Name of the transform.
 
     Returns
     -------

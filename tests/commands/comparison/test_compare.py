@@ -10,7 +10,7 @@ from torch import nn
 
 from monarch_sciml.commands.comparison.compare import compare_networks
 from monarch_sciml.commands.comparison.field_figures import field_figures
-from monarch_sciml.commands.comparison.publish import publish
+from monarch_sciml.commands.comparison.publish import write_report_files
 from monarch_sciml.commands.comparison.trained_run import Contender, LoopOptions, TrainedRun
 from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec
 from monarch_sciml.training import (
@@ -85,7 +85,9 @@ def contender(rate=0.01, **options):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Draw nothing: figures take most of the time of a tiny comparison."""
-    monkeypatch.setattr("monarch_sciml.commands.comparison.publish.gallery", lambda *_, **__: {})
+    monkeypatch.setattr(
+        "monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {}
+    )
     monkeypatch.setattr("monarch_sciml.commands.comparison.publish.cost_figure", lambda *_: None)
     monkeypatch.setattr("monarch_sciml.commands.comparison.publish.metrics_figure", lambda *_: None)
     monkeypatch.setattr("monarch_sciml.commands.comparison.publish.environment", dict)
@@ -244,7 +246,7 @@ def test_the_report_of_one_run_speaks_of_one(tmp_path):
     run = TrainedRun(
         "FNO", 0, Linear((12,), 2, 1), Progress(), {"relative_l2": torch.tensor([0.5, 1.0])}
     )
-    publish(
+    write_report_files(
         [run], Fields(), RolloutObjective(), Budget(epochs=1, batch_size=1), tmp_path,
         baseline="", title="", configuration="", command="monarch-sciml train",
     )  # fmt: skip
@@ -264,7 +266,7 @@ def test_volumes_are_named_by_their_files(undrawn, tmp_path):
         ),
         TrainedRun("VarNet", 0, nn.Identity(), Progress(), {}, failure="diverged"),
     ]
-    publish(
+    write_report_files(
         runs, parts, RolloutObjective(), Budget(epochs=1, batch_size=1), tmp_path,
         baseline="U-Net", title="", configuration="",
     )  # fmt: skip

@@ -20,7 +20,9 @@ def folder(waves, tmp_path):
 def test_one_of_two_processes_writes_and_speaks_and_both_go_on_with_the_same_runs(
     folder, launch, capsys, monkeypatch
 ):
-    monkeypatch.setattr("monarch_sciml.commands.comparison.publish.gallery", lambda *_, **__: {})
+    monkeypatch.setattr(
+        "monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {}
+    )
     words = ["compare", "--config", "compare.yaml", "--output", "out", "--seeds", "[0]"]
     assert main([*words, "--only", "FNO"]) == 0, capsys.readouterr().err
     first = (folder / "out/FNO/seed-0/metrics.csv").read_bytes()

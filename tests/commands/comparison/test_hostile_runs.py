@@ -264,7 +264,9 @@ def test_a_link_as_output_is_replaced_not_followed(waves, tmp_path, capsys, monk
     names = ["config.yaml", "spec.json", "metrics.csv", "environment.json", "results.csv"]
     for name in [*names, ".lock", "report.html"]:
         (run / name).symlink_to(precious)
-    monkeypatch.setattr("monarch_sciml.commands.comparison.publish.gallery", lambda *_, **__: {})
+    monkeypatch.setattr(
+        "monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {}
+    )
     (tmp_path / "train.yaml").write_text(yaml.safe_dump({**waves, "network": NETWORK}))
     main(["train", "--config", "train.yaml", "-o", str(run), "--options.resume", "true"])
     assert precious.read_text() == "mine"

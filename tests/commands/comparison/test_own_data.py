@@ -124,7 +124,7 @@ def run(packed):
     }
     (folder / "train.yaml").write_text(yaml.safe_dump(configuration))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("monarch_sciml.commands.comparison.publish.gallery", lambda *_, **__: {})
+        patch.setattr("monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {})
         assert main(["train", "--config", str(folder / "train.yaml")]) == 0
     return folder / "run"
 

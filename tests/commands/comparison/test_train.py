@@ -24,7 +24,9 @@ def run(waves, tmp_path):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setattr("monarch_sciml.commands.comparison.publish.gallery", lambda *_, **__: {})
+    monkeypatch.setattr(
+        "monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {}
+    )
     monkeypatch.setattr("monarch_sciml.commands.comparison.publish.metrics_figure", lambda *_: None)
 
 
