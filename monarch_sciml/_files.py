@@ -55,7 +55,7 @@ _REMEDIES = dict.fromkeys(
 
 
 def refusal(path: str | Path, error: BaseException) -> OSError | None:
-    """Return one line about a file that the disk did not take, or None for another error."""
+    """Return one line about a file that could not be written, or None for another error."""
     cause = next((text for text in _REMEDIES if text in str(error)), None)
     if cause is None:
         return None
@@ -66,15 +66,15 @@ def refusal(path: str | Path, error: BaseException) -> OSError | None:
 def whole_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
-    What is renamed has reached the disk before. The hidden files of processes that were killed in
-    the middle of this are removed when the next process writes into the same folder.
+    The file has reached the disk before it is renamed. Hidden files of processes that were killed
+    meanwhile are removed when the next process writes into the same folder.
 
     Raises
     ------
     FileExistsError
         When `path` exists and `overwrite` is false: nothing is touched.
     OSError
-        When the disk refuses the file: one line that names it.
+        When the file cannot be written, with one line that names it.
     """
     check_stopped()
     path = Path(path)
@@ -85,23 +85,25 @@ def whole_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent)
-        part.unlink(missing_ok=True)  # a link of this name would be written through
+        part.unlink(
+            missing_ok=True
+        )  # otherwise the file that a link of this name points to would be overwritten
         yield part
         flush(part)
         os.replace(part, path)
         flush(path.parent)
-    except Exception as error:  # HDF5 and safetensors raise others than OSError
+    except Exception as error:  # HDF5 and safetensors raise other errors than OSError
         known = refusal(path, error)
         if known is None:
             raise
         raise known from error
     finally:
-        with suppress(OSError):  # on a disk that takes nothing it was never made
+        with suppress(OSError):  # on a full disk the file does not exist
             part.unlink(missing_ok=True)
 
 
 def temporary_path(path: Path) -> Path:
-    """Return the hidden name beside `path` for what this process is writing."""
+    """Return the hidden name beside `path` for the file that this process is writing."""
     return path.with_name(f".{path.stem}.part{os.getpid()}-{_HOST}{path.suffix}")
 
 
@@ -113,9 +115,10 @@ _searched: set[tuple[int, Path]] = set()
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files in a folder whose processes have ended; looked for once.
+    """Remove the temporary files in a folder whose processes have ended, once per folder.
 
-    A process on another machine cannot be asked: its files go when they have not changed for a day.
+    Processes on other machines are not visible, so their files are removed when they have not
+    changed for a day.
     """
     key = (os.getpid(), folder.resolve())
     if key in _searched:
@@ -159,9 +162,10 @@ _BLOCKS, _BLOCK = 64, 2**16
 
 
 def content_sum(path: Path) -> str:
-    """Return a checksum that tells a file from others: SHA-256 of its size and content.
+    """Return a checksum of a file, the SHA-256 of its size and content.
 
-    Of a file of more than 16 MiB, 64 blocks of 64 KiB are read, spread from its first to its last.
+    If a file has more than 16 MiB, only 64 blocks of 64 KiB are read, spread from the first to the
+    last.
     """
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())

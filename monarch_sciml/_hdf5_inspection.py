@@ -15,10 +15,11 @@ RATIO = 2_000
 
 
 def look_through(path: Path) -> str:
-    """Return what is wrong with a file whose parts can be opened; empty when nothing is.
+    """Return a text on what is unsafe in a file, which is empty if nothing is.
 
-    Every object is opened and every attribute read, as far as that goes: what cannot be read is
-    left to the reader, which names it. This is about what would not come back: crashes and loops.
+    Every object is opened and every attribute is read if possible. Unreadable parts are left to the
+    reader, whose error names them; this function finds parts that would cause crashes or endless
+    loops.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Call C libraries on files of others in a process of its own, which may die instead of this one.
+"""Call C libraries on untrusted files in a separate process, which may crash in place of this one.
 
 HDF5, scipy's reader of .mat files and twixtools crash, or loop for ever, on some damaged files.
 The first call forks a process that waits for more, so that a file costs some milliseconds; where
@@ -61,18 +61,18 @@ def call_apart(function: Callable[..., Any], path: Path, *arguments: Any) -> Any
     Parameters
     ----------
     function
-        A function of a module; what it returns can be pickled.
+        A function of a module whose result can be pickled.
     path
-        The file, which says how much time and memory there is.
+        The file, whose size determines the limits of time and memory.
     *arguments
-        What else the function needs.
+        Further arguments of the function.
 
     Raises
     ------
     ValueError
-        When the library dies of the file, or does not come to an end.
+        When the library crashes on the file, or does not finish.
     Exception
-        Whatever the function raises.
+        The error that the function raises.
     """
     if not hasattr(os, "fork") or multiprocessing.parent_process() is not None:
         return function(path, *arguments)

@@ -1,4 +1,4 @@
-"""Public names that moved: old configurations, run directories and imports go on working."""
+"""Public names that moved, so that old configurations, run directories and imports still work."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ MOVED = {
 
 
 def moved(module: str, name: str) -> Any:
-    """Return what a module of the package used to call `name`.
+    """Return the object that a module of the package had under `name` in earlier versions.
 
     Parameters
     ----------
     module
-        Dotted name of the module that was asked.
+        Dotted name of the module.
     name
         The attribute that it does not have.
 
     Raises
     ------
     AttributeError
-        When it never had one of this name.
+        When the module never had an attribute of this name.
     """
     today = MOVED.get(f"{module}.{name}")
     if today is None:

@@ -73,7 +73,7 @@ def is_zarr(folder: Path) -> bool:
 
 
 def start_of(path: str | Path) -> str:
-    """Say what a file of no known kind begins with, for an error."""
+    """Return a description of the first bytes of a file of unknown kind, for an error."""
     with existing_file(path).open("rb") as stream:
         start = stream.read(8)
     return f"content that starts with {start!r}" if start else "an empty file"
@@ -170,7 +170,7 @@ def _inspect(path: Path) -> None:
 
 
 def load_npy(path: str | Path) -> np.ndarray:
-    """Map the array of a .npy file into memory: only what is used is read.
+    """Map the array of a .npy file into memory, so that only the parts that are used are read.
 
     Raises
     ------

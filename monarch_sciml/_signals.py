@@ -1,4 +1,4 @@
-"""Ctrl-C, and the signals that end a job, stop a command in order: one line, and nothing is lost.
+"""Stop a command in order on Ctrl-C or a signal that ends a job, with one line and without loss.
 
 Python raises KeyboardInterrupt wherever it happens to be, also where nobody hears it (in a
 destructor, in a lock of `logging`), and a training goes on as if nothing had been. Here the signal
@@ -21,7 +21,7 @@ PATIENCE = 10.0
 
 
 class _State:
-    """What has been received in this process, and whether Python has taken notice."""
+    """The signal that this process has received, and whether Python has raised it."""
 
     received = ""
     deferred = False
@@ -29,7 +29,7 @@ class _State:
 
 
 def install() -> None:
-    """Answer the signals from now on; the main thread of a program calls this once."""
+    """Handle the signals from now on; the main thread of a program calls this once."""
     _State.received = ""
     _State.noticed.clear()
     reader, writer = os.pipe()
@@ -69,7 +69,7 @@ def received() -> str:
 
 
 def leave_to_parent() -> None:
-    """Let a process that another one has started be ended by it, not by the keys of a terminal."""
+    """Ignore the keys of a terminal in a process that is ended by the process that started it."""
     _State.received = ""
     signal.set_wakeup_fd(-1)
     for number in _numbers():
@@ -99,7 +99,7 @@ def _watch(reader: int) -> None:
 
 
 def line(name: str) -> str:
-    """Return what is said of a command that was told to stop."""
+    """Return the line about a command that was stopped by a signal."""
     by = "" if name in ("", "SIGINT") else f" by {name}"
     remedy = "Repeat the command, with --options.resume true where it has that option."
     return f"monarch-sciml: error: interrupted{by}. {remedy}\n"

@@ -26,7 +26,7 @@ SEVERAL = {
     "reconstruct": ("path", "scans: files, or folders of them"),
     "pack": ("path", "files of arrays"),
 }
-"""Commands about one thing or several, the name of that argument and what it is."""
+"""Commands with positional arguments, the name of that argument and its description."""
 FLAT = {"reconstruct": "settings"}
 """Commands whose options are one dataclass, without a prefix on the command line: its name."""
 KEEP_CONFIGURATION = ("train", "compare")
@@ -111,7 +111,7 @@ _GO_ON = {"generate": "Repeat the command: it goes on where it stopped."}
 
 
 def build_parser() -> ArgumentParser:
-    """Return the parser of all commands; their options are the signatures of their functions."""
+    """Return the parser of all commands, whose options follow from the signatures of functions."""
     parser = _parser("Learnable Monarch transforms for neural operators and MRI reconstruction.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subcommands(dest="command")
@@ -131,7 +131,7 @@ def build_parser() -> ArgumentParser:
 
 
 def run(parser: ArgumentParser, configuration: Namespace) -> str | None:
-    """Run the command that was parsed and return what it has to say."""
+    """Run the parsed command and return the text to print."""
     command = configuration.command
     options = parser.instantiate(configuration)[command]
     if command == "generate":
@@ -228,7 +228,7 @@ def _gathered(
 
 
 def _saved(parser: ArgumentParser, configuration: Namespace, command: str) -> str:
-    """The options of the command as YAML, without the file they came from."""
+    """Return the options of the command as YAML, without the file they came from."""
     dumped = yaml.safe_load(parser.dump(configuration, skip_unset=False))[command]
     dumped.pop("config", None)
     if command == "train":
@@ -237,7 +237,7 @@ def _saved(parser: ArgumentParser, configuration: Namespace, command: str) -> st
 
 
 def _fail(text: str, status: int) -> int:
-    """Say in one line what went wrong."""
+    """Print an error in one line."""
     from monarch_sciml.commands.comparison.config_errors import plain
 
     with suppress(OSError):

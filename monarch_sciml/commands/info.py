@@ -1,4 +1,4 @@
-"""The `info` command: what is this file?"""
+"""The `info` command, which describes a file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def info(
     reference_scan: Path | None = None,
     fftshift: bool = False,
 ) -> str:
-    """Say what a file is: PDE fields or the k-space of a scan, recognised by content.
+    """Describe a file of PDE fields or of the k-space of a scan, recognised by content.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def info(
     reference_scan
         ISMRMRD or twix file of the same sequence without phase encoding, which corrects EPI.
     fftshift
-        Of k-space in arrays and BART files: the zero frequency comes first.
+        Whether the zero frequency comes first in k-space of arrays and BART files.
 
     Returns
     -------
@@ -87,7 +87,7 @@ Kind = Literal["scan", "fields"]
 
 
 def _kind(path: Path, axes: Axes | None, variable: str | None) -> Kind:
-    """Tell scans and fields apart; ValueError for anything else."""
+    """Return whether a file holds a scan or fields; ValueError for anything else."""
     if axes is not None:
         return "scan" if isinstance(axes, str) and {*SCAN_AXES} & _names(axes) else "fields"
     if path.is_dir():
@@ -163,7 +163,7 @@ def _fields(path: Path, axes: Axes | None, variable: str | None) -> dict[str, An
 
 
 def _reading(axes: dict[str, str] | None) -> str | None:
-    """Say what each axis of each array is taken for."""
+    """Return the meaning of each axis of each array."""
     return "; ".join(f"{name}: {names}" for name, names in axes.items()) if axes else None
 
 

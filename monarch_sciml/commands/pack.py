@@ -1,4 +1,4 @@
-"""The `pack` command: write one's own arrays into a self-describing file of fields."""
+"""The `pack` command, which writes arrays of the user into a self-describing file of fields."""
 
 from __future__ import annotations
 
@@ -21,42 +21,44 @@ def pack_arrays(
     dtype: PackType = "as stored",
     overwrite: bool = False,
 ) -> str:
-    """Write arrays as a file of fields that tells its axes, grid, times and boundary.
+    """Write arrays as a file of fields that states its axes, grid, times and boundary.
 
     Parameters
     ----------
     path
-        Files of arrays: .npy, .npz, .pt, .mat, HDF5, NetCDF or Zarr. The field of a .npy file is
-        called as the file is, others as their arrays.
+        Files of arrays: .npy, .npz, .pt, .mat, HDF5, NetCDF or Zarr. The field of a .npy file has
+        the name of the file, others have the names of their arrays.
     output
         The file to make, .h5.
     axes
         Names of the axes in the order in which they are stored, out of sample, time, channel, x, y,
         z, or 1 for an axis of one entry: "sample,time,x" for all arrays or, for each by its name,
-        '{force: "sample,x", u: "sample,time,x"}'. Not needed where names or coordinates tell them.
+        '{force: "sample,x", u: "sample,time,x"}'. They are not needed if names or coordinates in
+        the files show them.
     variable
-        The array, struct or group to use alone.
+        Name of the only array, struct or group to use.
     boundary
         Condition along each axis of the grid: periodic, dirichlet, neumann, wall, open or unknown.
     domain_extent
         Length along each axis of the grid; by default that of the coordinates, or 1.
     dt
-        Time between frames, where no array holds the times.
+        Time between frames, if no array holds the times.
     dtype
-        Of the stored values; "as stored" is float64 where an array is, otherwise float32.
+        Type of the stored values. "as stored" is float64 if one of the arrays is, otherwise
+        float32.
     overwrite
-        Replace a file that exists.
+        Whether to replace an existing file.
 
     Returns
     -------
-    What `info` says of the file.
+    The description of the file by `info`.
 
     Raises
     ------
     FileNotFoundError, FileExistsError
         When a file of arrays is missing, or `output` exists.
     ValueError
-        When the axes are not told or do not fit, or a value is NaN or infinite.
+        When the axes are unknown or do not fit, or a value is NaN or infinite.
     """
     made = pack(
         path,

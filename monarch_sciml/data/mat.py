@@ -26,7 +26,7 @@ def open_mat(path: str | Path) -> ArrayFile:
     FileNotFoundError
         When there is no such file.
     ValueError
-        When it is no .mat file, or damaged.
+        When the file is not a .mat file, or is damaged.
     """
     path = Path(path)
     kind = file_kind(path)
@@ -40,7 +40,7 @@ def open_mat(path: str | Path) -> ArrayFile:
 
 
 class Mat5Arrays(ArrayFile):
-    """Read the arrays of a MATLAB 5 file, those inside its structs too.
+    """Read the arrays of a MATLAB 5 file, including those inside its structs.
 
     Parameters
     ----------
@@ -54,9 +54,8 @@ class Mat5Arrays(ArrayFile):
 
     Notes
     -----
-    An array is read whole when first needed (the format has no windows and at most 2 GB a file) and
-    kept; it does not travel to worker processes that are spawned. Numbers that MATLAB saved in a
-    shorter type than they have are read in that shorter type, as scipy does.
+    x Numbers that MATLAB saved in a shorter type than they have are read in that shorter type, as
+    scipy does.
     """
 
     container = "MATLAB 5"
@@ -80,7 +79,7 @@ class Mat5Arrays(ArrayFile):
                 yield from ((member, array.shape) for member, array in members.items())
 
     def dtype(self, name: str) -> np.dtype[Any]:
-        """Type of the values, for which the array is read: the format states it beside them."""
+        """Return the type of the values, for which the format requires the array to be read."""
         return self.window(name).dtype
 
     def window(self, name: str, index: Index = ()) -> np.ndarray:

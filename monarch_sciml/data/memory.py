@@ -1,4 +1,4 @@
-"""How much memory is free, and a refusal in one line when that is too little."""
+"""The free memory, and an error of one line when it is too little."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def check_memory(what: str, needed: int, *, remedy: str) -> None:
     Parameters
     ----------
     what
-        What they are for, as it begins the message.
+        Purpose of the memory, with which the message begins.
     needed
-        Bytes.
+        Number of bytes needed.
     remedy
-        What to do instead.
+        Remedy to state in the message.
 
     Raises
     ------
     ValueError
-        When the system says that there is less.
+        When the system reports less free memory.
     """
     free = available_bytes()
     if needed > free:

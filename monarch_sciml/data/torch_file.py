@@ -1,4 +1,4 @@
-"""The tensors and arrays of a .pt file, mapped into memory, with nothing in the file run."""
+"""Read the tensors and arrays of a .pt file without running any code in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHORT = (torch.bfloat16, torch.float16)
 class TorchArrays(ArrayFile):
     """Read the tensors and NumPy arrays of a .pt file: of a dict, also nested, or a lone tensor.
 
-    A lone tensor is called `u`; those of a list or tuple are numbered.
+    A single tensor has the name `u`; those of a list or tuple are numbered.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class TorchArrays(ArrayFile):
 
 
 def _load(path: Path) -> Any:
-    """Load with nothing run; mapped into memory where the file's kind allows."""
+    """Load a file without running its code, mapped into memory if its format allows."""
     with path.open("rb") as stream:
         is_zip = stream.read(4) == b"PK\x03\x04"
     try:
@@ -99,7 +99,7 @@ def _load(path: Path) -> Any:
 
 
 def _numpy_globals() -> list[Any]:
-    """What a pickled NumPy array of numbers is made of."""
+    """Return the functions and classes that a pickled NumPy array of numbers consists of."""
     types = [type(np.dtype(code)) for code in "?bBhHiIlLqQefdFD"]
     core = np._core.multiarray  # type: ignore[attr-defined]
     old = [(core._reconstruct, "numpy.core.multiarray._reconstruct")]

@@ -1,13 +1,14 @@
 """The real products of a contiguous Monarch matrix between fields and modes, a few rows at a time.
 
 Letters: R rows (batch times channels), d axes, n_i grid sizes, P patches of s points, F blocks of q
-modes, r rank; J = 2 r F and H = 2 r P, real and imaginary parts of what lies between the products.
+modes, r rank; J = 2 r F and H = 2 r P, real and imaginary parts of the intermediate result between
+the products.
 
 A field x (R, n_1, ..., n_d) becomes patches (P, R, s), these become (P, J, R) by one batched
 product, and these modes (F, 2 q, R) by another. J runs over (rank, part, block), so that for each
-block the entries (P, rank, part) of all patches have one stride: nothing is permuted between the
-products. What lies between is larger than the modes, so it is made for a few rows at a time, stays
-in the cache, and is made again in the backward pass.
+block the entries (P, rank, part) of all patches have one stride and nothing is permuted between the
+products. The intermediate result is larger than the modes, so it is computed for a few rows at a
+time, stays in the cache, and is recomputed in the backward pass.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ class BlockMatrix:
     Attributes
     ----------
     rows
-        (P, J, s): from the points of a patch to what lies between.
+        Matrices (P, J, s) from the points of a patch to the intermediate result.
     columns
-        (F, 2 q, H): from there to the modes of a block, real parts first.
+        Matrices (F, 2 q, H) from the intermediate result to the modes of a block, real parts first.
     patches, modes
-        How the grid is cut into P patches and the modes into F blocks.
+        The P patches of the grid and the F blocks of the modes.
     """
 
     rows: Tensor
@@ -55,7 +56,7 @@ class BlockMatrix:
     def add_field(self, modes: Tensor, y: Tensor) -> None:
         """Add the transposed transform of modes (2, K, R) to fields y (R, m_1, ..., m_d).
 
-        The imaginary part of the modes is that of their conjugates.
+        `modes` holds the imaginary parts of the conjugated modes.
         """
         blocks, space = self.cut(modes), _Space(self.rows)
         for some in self._chunks(y.shape[0]):
@@ -75,7 +76,7 @@ class BlockMatrix:
         y
             Fields to which the transposed transform of `modes` is added.
         to_modes
-            Return `to_modes(x)` as well.
+            Whether to return `to_modes(x)` as well.
         """
         blocks, space = self.cut(modes), _Space(self.rows)
         z = self._empty_blocks(x.shape[0]) if to_modes else None
@@ -172,7 +173,7 @@ class BlockMatrix:
         return between.view(-1, n_blocks, n_rows).transpose(0, 1)
 
     def _from_blocks(self, blocks: Tensor, space: _Space) -> Tensor:
-        """Return what lies between, (P, J, R), from modes (F, 2 q, R)."""
+        """Return the intermediate result (P, J, R) from modes (F, 2 q, R)."""
         between = space.take("back", *self.rows.shape[:2], blocks.shape[-1])
         torch.bmm(self.columns.mT, blocks, out=self._by_block(between))
         return between

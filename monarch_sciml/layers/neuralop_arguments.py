@@ -1,4 +1,4 @@
-"""The pieces of a spectral convolution: arguments as neuralop passes them, transforms, weights.
+"""Checks and conversions of the arguments that neuralop passes to a spectral convolution.
 
 Letters: I and O channels in and out, d axes, n grid size, K_i kept modes.
 """
@@ -15,7 +15,7 @@ _CALLERS = 8  # from the layer to the network: FNOBlocks, a list of layers, FNO,
 
 
 def home_grid(n_modes: Sequence[int], grid_shape: Sequence[int] | None) -> tuple[int, ...]:
-    """Return the grid that transforms live on: by default powers of two with four points per mode.
+    """Return the grid of the transforms, by default powers of two with four points per mode.
 
     Raises
     ------
@@ -51,7 +51,9 @@ def scaling_factors(value: float | Sequence[Any] | None, order: int) -> list[flo
 
 
 def refuse(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    """Raise ValueError when an argument of neuralop's has a value that this layer does not know."""
+    """Raise ValueError when an argument of neuralop has a value that this layer does not
+    support.
+    """
     if value not in allowed:
         rule = f"`{name}` must be {allowed[0]!r} for MonarchSpectralConv"
         raise ValueError(message(rule, repr(value), "Use neuralop's SpectralConv for that."))

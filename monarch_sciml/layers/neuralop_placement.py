@@ -1,4 +1,4 @@
-"""Read and write frequencies where neuralop 2.0.0 does, also where that is not their own place.
+"""Read and write frequencies where neuralop 2.0.0 does, including its misplaced ones.
 
 Letters: n points in, m points out, K kept modes, k frequency (ascending, -(K // 2) ...), C copies.
 """
@@ -31,11 +31,13 @@ def place_as_neuralop(
     synthesis
         Matrix of every axis, (m, K) or (C, m, K).
     real
-        The field is real, so that the last axis has no negative frequencies and stays.
+        Whether the field is real, so that the last axis has no negative frequencies and is not
+        shifted.
 
     Returns
     -------
-    The matrices times the phases of the shifts, with zeros for what neuralop leaves out.
+    The matrices times the phases of the shifts, with zeros for frequencies that neuralop leaves
+    out.
     """
     analysis, synthesis = list(analysis), list(synthesis)
     last = len(analysis) - 1

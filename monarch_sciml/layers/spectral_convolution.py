@@ -52,43 +52,45 @@ class MonarchSpectralConv(nn.Module):
     in_channels, out_channels
         Channels I and O.
     n_modes
-        Modes kept along each axis, both signs; the last axis of real data keeps the n // 2 + 1 of
-        non-negative frequency, as neuralop does. Cosine and sine bases keep n_modes[i] modes per
-        axis. Can be lowered and raised at run time up to `max_n_modes`.
+        Number of modes kept along each axis, of both signs. The last axis of real data keeps the n
+        // 2 + 1 modes of non-negative frequency, as in neuralop. Cosine and sine bases keep
+        n_modes[i] modes per axis. The numbers can be lowered and raised at run time up to
+        `max_n_modes`.
     max_n_modes
-        Modes the weights are made for; `n_modes` by default.
+        Largest numbers of modes, for which the weights are made. `n_modes` by default.
     transform
         "monarch", "dense" (learnable without structure), "corrected" (a fixed transform plus a
         learned correction over the whole grid), or the fixed "fourier", "cosine", "sine" and "pod"
-        (the POD basis of the training fields, with as many modes as `n_modes` multiply to; see
-        `models.fit_bases`).
+        (the POD basis of the training fields, fitted by `models.fit_bases`, with as many modes as
+        the product of `n_modes`).
     grid_shape
-        Grid on which the learnable transforms live; on any other grid they are resampled (see
-        `MonarchTransform.resampled`). Give the grid you train on. By default the smallest power of
-        two with four points per mode.
+        Grid of the learnable transforms, which should be the training grid. On any other grid they
+        are resampled (`MonarchTransform.resampled`). By default the smallest power of two with four
+        points per mode.
     init
-        What a learnable transform starts from: "dft", "dct", "dst" or "random".
+        Name of the transform that a learnable one starts from: "dft", "dct", "dst" or "random".
     per_channel
-        One transform per channel rather than one for all.
+        Whether each channel has a transform of its own.
     transform_rank, transform_order
-        Terms and number of factors of a Monarch transform; rank of the slices of a corrected one.
+        Number of terms and number of factors of a Monarch transform. The rank is also that of the
+        slices of a corrected transform.
     grid_blocks, mode_blocks
-        Patches of the grid and blocks of neighbouring modes along each axis, one number for all
-        axes or one per axis, of a corrected transform; see `CorrectedTransform`.
+        Numbers of patches of the grid and of blocks of neighbouring modes of a
+        `CorrectedTransform`, one for all axes or one per axis.
     per_axis
-        Correct the transform of each axis by itself rather than that of the whole grid.
+        Whether to correct the transform of each axis separately rather than that of the whole grid.
     complex_data
-        The field is complex: all frequencies are kept on every axis.
+        Whether the field is complex, so that frequencies of both signs are kept on every axis.
     resolution_scaling_factor
         Output points per input point, one number or one per axis.
     bias
-        Add one learned number per output channel.
+        Whether to add one learned number per output channel.
     factorization, rank, fixed_rank_modes, decomposition_kwargs
-        Hold the weights as a product of small tensors: "tucker" (TFNO), "cp" or "tt", at `rank`
-        times the dense parameters, as neuralop does; None for dense weights.
+        Factorisation of the weights into small tensors with `rank` times the dense parameters, as
+        in neuralop: "tucker" (TFNO), "cp" or "tt". None is for dense weights.
     separable, fno_block_precision, implementation
-        Options that neuralop passes. `separable=True` or a precision other than "full" is refused;
-        `implementation` only names how neuralop multiplies and is ignored.
+        Options that neuralop passes. `separable=True` and a precision other than "full" are
+        refused. `implementation`, which selects how neuralop multiplies, is ignored.
 
     Attributes
     ----------
@@ -99,7 +101,8 @@ class MonarchSpectralConv(nn.Module):
     analysis, synthesis
         One `Transform` per axis, or a single `CorrectedTransform` of the whole grid.
     placement
-        "exact"; "neuralop" in layers that `monarchize` made of neuralop's: see Notes.
+        "exact", or "neuralop" in layers that `monarchize` made from layers of neuralop. The notes
+        explain the difference.
 
     Notes
     -----
@@ -223,7 +226,7 @@ class MonarchSpectralConv(nn.Module):
         return self
 
     def _prepare(self) -> None:
-        """Make what the Monarch transforms hand out of their factors, ahead of any trace."""
+        """Compute the cached rows of the Monarch transforms ahead of any trace."""
         for axis, transforms in enumerate(zip(self.analysis, self.synthesis)):
             for transform in transforms:
                 if isinstance(transform, MonarchTransform):
@@ -351,7 +354,8 @@ class MonarchSpectralConv(nn.Module):
         Raises
         ------
         ValueError
-            When the number of axes or channels is another, or an axis has fewer points than modes.
+            When the number of axes or channels differs from the layer's, or an axis has fewer
+            points than modes.
         """
         grid = x.shape[2:]
         if len(grid) != self.order or x.shape[1] != self.in_channels:

@@ -26,11 +26,11 @@ def mixing_weight(
     Parameters
     ----------
     channels
-        I and O.
+        Numbers I and O of channels in and out.
     n_modes
         Modes K_1, ..., K_d that are stored.
     real
-        The basis is real, and so are the weights.
+        Whether the basis, and with it the weights, are real.
     factorization, rank, fixed_rank_modes, options
         None or "dense", "tucker", "cp" or "tt"; rank, axes of full rank and further options as
         neuralop takes them.

@@ -1,8 +1,8 @@
-"""Checkpoints that survive a kill at any moment: written beside, then renamed.
+"""Checkpoints that stay whole if the process is killed: they are written, then renamed.
 
-A checkpoint is a folder with `model.safetensors` (the weights, and nothing that could run code),
-where training is to go on from it `state.pt` (optimiser, schedule, progress; read with
-weights_only), and `checksums.json` (the SHA-256 of both, and the version of this layout).
+A checkpoint is a folder with `model.safetensors` (the weights, and nothing that could run code), if
+training can continue from it `state.pt` (optimiser, schedule, progress; read with weights_only),
+and `checksums.json` (the SHA-256 of both, and the version of this layout).
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def save_weights(model: nn.Module, path: str | Path, *, overwrite: bool = False)
     FileExistsError
         When `path` exists and `overwrite` is false.
     OSError
-        When the disk refuses the file.
+        When the file cannot be written.
     """
-    # a clone each: safetensors refuses tensors that share memory
+    # clones, because safetensors refuses tensors that share memory
     tensors = {name: value.cpu().contiguous().clone() for name, value in _tensors(model).items()}
     pairs = [name for name, value in tensors.items() if value.dtype == torch.complex128]
     for name in pairs:
@@ -94,16 +94,16 @@ def load_weights(model: nn.Module, path: str | Path, *, adapt: bool = False) -> 
     path
         A weights file, or the folder of a checkpoint.
     adapt
-        Give the model the structured layers of the file first, or multiply its own out: for a run
-        that was densified.
+        Whether to change the structured layers of the model to those of the file first, which a run
+        with `densify_at` needs.
 
     Raises
     ------
     FileNotFoundError
         When there is no such file.
     ValueError
-        When the file is no whole safetensors file, not the one that was written, or its names or
-        shapes do not fit the model.
+        When the file is no complete safetensors file or not the one that was written, or its names
+        or shapes do not fit the model.
     """
     path = Path(path)
     if not path.is_file():
@@ -132,13 +132,13 @@ def save_checkpoint(
 ) -> None:
     """Replace the checkpoint in `folder` as a whole.
 
-    Killed at any moment, `find_checkpoint(folder)` is the old checkpoint or the new one. The
-    checkpoint that a new one with a state replaces stays beside it as `previous`.
+    If the process is killed at any moment, `find_checkpoint(folder)` is the old checkpoint or the
+    new one. A checkpoint that is replaced by one with a state is kept beside it as `previous`.
 
     Parameters
     ----------
     folder
-        The checkpoint's folder; its parents are made.
+        Folder of the checkpoint, whose parents are made when missing.
     model
         The module whose weights are saved.
     state
@@ -148,7 +148,7 @@ def save_checkpoint(
     Raises
     ------
     OSError
-        When the disk refuses the files; the old checkpoint stays.
+        When the files cannot be written. The old checkpoint is kept.
     """
     folder = Path(folder)
     with _whole_folder(folder, keep=state is not None) as part:
@@ -185,10 +185,10 @@ def load_state(folder: str | Path) -> dict[str, Any]:
 
 
 def find_checkpoint(folder: str | Path) -> Path | None:
-    """Return the folder that holds the checkpoint, or None where there is none.
+    """Return the folder that holds the checkpoint, or None if there is none.
 
-    It is `folder` itself, except after a kill between the two renames of `save_checkpoint`: then it
-    is the previous checkpoint, set aside.
+    It is `folder` itself, unless the process was killed between the two renames of
+    `save_checkpoint`. Then it is the previous checkpoint, which had been renamed.
     """
     folder = Path(folder)
     aside = [_aside(folder)]
@@ -202,7 +202,7 @@ def usable_checkpoint(folder: str | Path) -> tuple[Path | None, str]:
 
     Returns
     -------
-    The folder, None where there is no checkpoint; and a sentence when it is not the last one.
+    The folder, or None if there is no checkpoint, and a sentence if it is not the last one.
 
     Raises
     ------
@@ -230,9 +230,9 @@ def usable_checkpoint(folder: str | Path) -> tuple[Path | None, str]:
 
 
 def recover_checkpoint(folder: str | Path) -> None:
-    """Put a checkpoint right that a process was killed in the middle of replacing.
+    """Restore a checkpoint after a process was killed while replacing it.
 
-    The one that had been set aside gets its place back; what was being written goes.
+    The previous checkpoint gets its name back, and the unfinished one is removed.
     """
     folder = Path(folder)
     found = find_checkpoint(folder)
@@ -243,7 +243,7 @@ def recover_checkpoint(folder: str | Path) -> None:
 
 
 def replace_damaged(folder: Path) -> None:
-    """Put the checkpoint before it in the place of a damaged one, which goes."""
+    """Replace a damaged checkpoint by the one before it."""
     folder.rename(_new(folder))  # as if a process had been killed while it wrote this one
     recover_checkpoint(folder)
 
@@ -268,7 +268,7 @@ def _whole_folder(folder: Path, *, keep: bool) -> Iterator[Path]:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Turn what torch raises on a full disk into one line that names the file."""
+    """Turn the error of torch on a full disk into one line that names the file."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -295,7 +295,7 @@ def _sum_of(path: Path) -> str:
 def _check_sum(path: Path) -> None:
     """Raise ValueError when a file of a checkpoint is not the one that was written there.
 
-    A checkpoint of the first version, or a file by itself, has nothing to be checked against.
+    A checkpoint of the first version, or a single file, has no checksum and is not checked.
     """
     listed = path.with_name(CHECKSUMS)
     if not (path.exists() and listed.exists()):

@@ -30,7 +30,9 @@ from monarch_sciml.transforms.initial_slices import initial_rows
 from monarch_sciml.transforms.learnable import LearnableTransform
 from monarch_sciml.transforms.separable import SeparableTransform
 
-_OSCILLATIONS = 0.625  # of the fastest mode of a block against its middle one, within a patch
+_OSCILLATIONS = (
+    0.625  # largest difference of the modes of a block from its middle one, within a patch
+)
 
 
 class CorrectedTransform(LearnableTransform):
@@ -39,23 +41,23 @@ class CorrectedTransform(LearnableTransform):
     .. math:: \Delta T_{(a κ), (p ξ)} = σ \sum_{ρ=1}^{r} L_{a p κ ρ} R_{p a ρ ξ}
 
     Each patch p of the grid meets each block a of neighbouring modes through a slice of rank r. The
-    axes of the grid are corrected jointly: what is learned is not separable, as the modes of a
+    axes of the grid are corrected jointly, so the correction need not be separable; the modes of a
     medium that varies in two directions are not. L is zero at the start, so the transform is
     exactly T_0.
 
     Parameters
     ----------
     start
-        The fixed transform T_0: of one axis, or `SeparableTransform` of several. A
-        `GivenTransform` serves as well: a POD basis, a DFT of points that are not equally spaced.
+        The fixed transform T_0 of one axis, or a `SeparableTransform` of several. It can be a
+        `GivenTransform` too, such as a POD basis or the DFT of points that are not equally spaced.
     rank
         Rank r of every slice.
     grid_blocks
-        Patches along each axis of the grid, one number for all axes or one per axis. By default 8
-        from 32 points on, 16 from 256 points on, 32 from 1024 points on.
+        Number of patches along each axis of the grid, one for all axes or one per axis. By default
+        8 from 32 points on, 16 from 256 points on, 32 from 1024 points on.
     mode_blocks
-        Blocks along each axis of the modes. By default so many that a block's modes differ by at
-        most about half an oscillation within a patch, where rank 1 to 4 is enough.
+        Number of blocks along each axis of the modes. By default the modes of a block differ by at
+        most about half an oscillation within a patch, so that a rank of 1 to 4 is enough.
 
     Attributes
     ----------
@@ -73,10 +75,10 @@ class CorrectedTransform(LearnableTransform):
 
     Notes
     -----
-    Costs r (F N + P K) multiplications a field beside those of T_0, where a dense matrix takes N K.
-    Blocks that do not divide the sizes are padded. The scale σ is the root mean square of the
-    entries of T_0, so that one learning rate serves every size. Every parameter starts at zero:
-    decay on them pulls ΔT to zero and R back to its initial rows.
+    The cost is r (F N + P K) multiplications for each field in addition to those of T_0; a dense
+    matrix takes N K. Blocks that do not divide the sizes are padded. The scale σ is the root mean
+    square of the entries of T_0, so that one learning rate serves every size. Every parameter
+    starts at zero, so weight decay pulls ΔT to zero and R back to its initial rows.
 
     References
     ----------
@@ -132,7 +134,9 @@ class CorrectedTransform(LearnableTransform):
     def _set_start(
         self, start: Transform | SeparableTransform, patches: Blocks, mode_blocks: Blocks
     ) -> list[Tensor]:
-        """Set T_0, what is computed of it, and the blocks; return its rows along every axis."""
+        """Set T_0, constants that follow from it, and the blocks; return its rows along every
+        axis.
+        """
         self.start, self.patches, self.mode_blocks = start, patches, mode_blocks
         rows = [ascending_rows(axis) for axis in axes_of(start)]
         self._scale = math.prod(float(matrix.abs().square().mean().sqrt()) for matrix in rows)
@@ -140,7 +144,7 @@ class CorrectedTransform(LearnableTransform):
             [torch.stack([m.real, m.imag]) if m.is_complex() else m[None] for m in rows]
         )
         self._fixed_rows = Constants(self._make_fixed_rows)
-        for cut in (patches, mode_blocks):  # what they keep is made here, ahead of any trace
+        for cut in (patches, mode_blocks):  # their cached indices are made here, ahead of any trace
             _ = cut.sizes, cut.counts, cut.widths, cut.is_regular, cut.index, cut.position
         return rows
 
@@ -168,12 +172,12 @@ class CorrectedTransform(LearnableTransform):
 
     @property
     def n(self) -> Any:
-        """Number of grid points, one per axis where there are several."""
+        """Number of grid points, one per axis if there are several axes."""
         return self.start.n
 
     @property
     def n_modes(self) -> Any:
-        """Number of modes, one per axis where there are several."""
+        """Number of modes, one per axis if there are several axes."""
         return self.start.n_modes
 
     def factors(self) -> tuple[Tensor, Tensor]:
@@ -216,8 +220,8 @@ class CorrectedTransform(LearnableTransform):
         return self.left.ndim == 4
 
     def matrix(self) -> Tensor:
-        """Return the dense matrix, (K, N) for analysis and (N, K) for synthesis: for tests and
-        small grids.
+        """Return the dense matrix, (K, N) for analysis, (N, K) for synthesis, of tests and small
+        grids.
         """
         return self.initial_matrix() + self.deviation()
 
@@ -268,7 +272,7 @@ class CorrectedTransform(LearnableTransform):
         return x.real if self._real_output(forward=False) and x.is_complex() else x
 
     def inverse(self, y: Tensor) -> Tensor:
-        """Apply the Moore-Penrose inverse, O(N^3): for tests and small grids."""
+        """Apply the Moore-Penrose inverse at a cost of O(N^3), for tests and small grids."""
         self._check_sizes(y, analysis=self.kind.synthesis)
         x = self._pseudo_inverse(y.flatten(-self.n_axes))
         sizes = self.mode_blocks.sizes if self.kind.synthesis else self.patches.sizes
@@ -277,15 +281,15 @@ class CorrectedTransform(LearnableTransform):
     def resampled(self, n: Any, *, keep_modes: bool = False) -> CorrectedTransform:
         """Return the transform on another grid of the same domain, with the same parameters.
 
-        See `ResampledCorrection`.
+        `ResampledCorrection` says how the correction is carried over.
 
         Parameters
         ----------
         n
-            Points of the new grid, one int for a single axis.
+            Number of points of the new grid along each axis, or one int for a single axis.
         keep_modes
-            Keep the modes of a transform that has all modes of its grid, where a finer grid has
-            more of them.
+            Whether a transform with all modes of its grid keeps only these modes on a finer grid,
+            which has more.
         """
         from monarch_sciml.transforms.corrected_resampled import ResampledCorrection
 
@@ -349,16 +353,17 @@ def axes_of(start: Transform | SeparableTransform) -> list[Transform]:
 
 
 def _with_modes(transform: Transform, n_modes: int) -> Transform:
-    """Return a fixed transform with so many of its modes."""
+    """Return a fixed transform with a given number of its modes."""
     if not isinstance(transform, FixedTransform) or n_modes == transform.n_modes:
         return transform
     return transform.from_kind(replace(transform.kind, n_modes=n_modes))
 
 
 def default_grid_blocks(n: int) -> int:
-    """Return the patches along an axis of n points: about 8 up to 255 points, twice that per 4 n.
+    """Return the number of patches of n points: about 8 up to 255, then twice that for each factor
+    4.
 
-    A divisor of n is taken where one is near, since equal patches are faster.
+    A divisor of n is taken if one is near, because equal patches are faster.
     """
     wanted, size = (8, n) if n >= 32 else (max(1, n // 4), n)
     while size >= 256:
@@ -368,9 +373,7 @@ def default_grid_blocks(n: int) -> int:
 
 
 def default_mode_blocks(n_modes: int, n_patches: int) -> int:
-    """Return the blocks along an axis of modes that keep the rank of a slice low, of at
-    least two modes each.
-    """
+    """Return the number of blocks, of two modes or more, that keep the rank of a slice low."""
     return max(1, min(n_modes // 2, math.ceil(n_modes / (_OSCILLATIONS * n_patches))))
 
 

@@ -1,4 +1,4 @@
-"""Find a transform from pairs of what went in and what came out, in closed form.
+"""Fit a transform to pairs of inputs and outputs in closed form.
 
 Letters: S samples, n entries of one input, m of one output, N grid points, K modes, r rank.
 """
@@ -18,7 +18,7 @@ from monarch_sciml.transforms.separable import SeparableTransform
 def fit_matrix(
     x: Tensor, y: Tensor, start: Transform | SeparableTransform, ridge: float = 1e-3
 ) -> Tensor:
-    r"""Return the matrix that maps x to y best while it stays near a fixed transform.
+    r"""Return the matrix that best maps x to y while it stays near a fixed transform.
 
     .. math:: \min_T \sum_s \lVert y_s - T x_s \rVert^2 + λ \lVert T - T_0 \rVert_F^2, \qquad
               λ = \text{ridge} \cdot \frac1n \sum_s \lVert x_s \rVert^2
@@ -32,8 +32,8 @@ def fit_matrix(
     start
         The fixed transform T_0.
     ridge
-        Dimensionless, in units of the mean eigenvalue of the inputs' covariance. Directions that no
-        sample shows keep T_0.
+        Dimensionless weight in units of the mean eigenvalue of the covariance of the inputs. In
+        directions that no sample contains, the matrix equals T_0.
 
     Returns
     -------
@@ -91,9 +91,9 @@ def fit_transform(
 ) -> CorrectedTransform:
     """Return the corrected transform nearest to the best linear map of x to y.
 
-    `fit_matrix` is projected to slices of rank r, with the root mean square of every entry of x as
-    its weight: the error of the outputs counts, not that of the matrix. It is a method of its own
-    and a start for training.
+    `fit_matrix` is projected to slices of rank r. Every entry of x is weighted by its root mean
+    square, so that the error of the outputs is minimised instead of that of the matrix. The result
+    can be used as it is or as the start of training.
 
     Parameters
     ----------

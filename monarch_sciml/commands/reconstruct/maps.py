@@ -1,4 +1,4 @@
-"""The coil maps of a reconstruction, and the image of the full scan that goes with them."""
+"""The coil maps of a reconstruction, and the image of the full scan by these maps."""
 
 # Legend: s slices, M map sets, c coils, H, W matrix of k-space.
 
@@ -34,16 +34,16 @@ NOISY_ABOVE = 0.8
 
 @dataclass(frozen=True)
 class Maps:
-    """Coil maps of a scan.
+    """Hold the coil maps of a scan.
 
     Attributes
     ----------
     values
         (s, c, H, W) complex, of unit norm or zero; (s, M, c, H, W) for several sets.
     origin
-        Where they come from, in words.
+        Origin of the maps in words.
     notes
-        What they say about the scan.
+        Notes that follow from the maps.
     """
 
     values: Tensor
@@ -53,7 +53,7 @@ class Maps:
 
 @dataclass
 class _Count:
-    """Pixels of the object, those of them without a map; with a map, with two."""
+    """Numbers of pixels: of the object, of the object without a map, with a map, with two maps."""
 
     object: int = 0
     holes: int = 0
@@ -152,7 +152,7 @@ def _given(full: Scan, maps: Tensor) -> tuple[Tensor, _Count, Tensor | None]:
 def _in_unit_norm(full: Scan, norm: Tensor) -> Scan:
     """Return the scan with its complex target as maps of unit norm show it, x' = n x.
 
-    A fully sampled scan loses the target: its k-space says what the image is.
+    A fully sampled scan loses the target, because its image follows from k-space.
     """
     if full.target is None or not full.target.is_complex():
         return full
@@ -162,7 +162,7 @@ def _in_unit_norm(full: Scan, norm: Tensor) -> Scan:
 
 
 def _norm_note(norm: Tensor) -> str:
-    """Say of what norm (s, H, W) the maps were."""
+    """Return a note on the original norm (s, H, W) of the maps."""
     lit = norm[norm > 0]
     low, high = (float(lit.kthvalue(max(1, round(q * lit.numel()))).values) for q in (0.01, 0.99))
     return (
@@ -172,7 +172,7 @@ def _norm_note(norm: Tensor) -> str:
 
 
 def _notes(count: _Count, settings: Settings) -> list[str]:
-    """Say where there is no map and where there are two; refuse maps that leave out too much."""
+    """Return notes on pixels with no map or two; refuse maps that leave out too much."""
     notes = []
     share = count.holes / max(count.object, 1)
     if share > HOLES_AT_MOST:

@@ -1,4 +1,4 @@
-"""What one call of `reconstruct` asks for: the fields are the options of the command."""
+"""The options of one call of `reconstruct`, which are those of the command."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NOT_OF_THE_IMAGE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Say how scans are undersampled and reconstructed, and where the images go.
+    """Describe the undersampling and the reconstruction of scans, and the output.
 
     Parameters
     ----------
@@ -43,17 +43,18 @@ class Settings:
         Run directories of trained MRI networks, or of comparisons, to use as well. Write -r under
         `torchrun`, which takes --run for an option of its own.
     mask
-        Undersample: uniform, random, equispaced, equispaced_fraction, poisson, or the name of a
-        mask class with its options, as --mask RandomMask --mask.center_fraction 0.08.
+        Mask to undersample with: uniform, random, equispaced, equispaced_fraction, poisson, or the
+        name of a mask class with its options, such as --mask RandomMask --mask.center_fraction
+        0.08.
     mask_file
-        Undersample with the mask in a .npy, .mat, .h5 or .cfl file, zero where left out: (W,),
-        (H, W), or one for each slice.
+        A .npy, .mat, .h5 or .cfl file of the mask to undersample with, zero where samples are left
+        out: (W,), (H, W), or one mask for each slice.
     acceleration
         Nominal acceleration of a short mask name, 4 by default; alone it means a uniform mask.
     calibration
         Fully sampled lines (or side of the square) at the centre, of a mask by its short name.
     axis
-        Leave out columns, the last axis of k-space, or rows.
+        Whether to leave out columns, which are the last axis of k-space, or rows.
     coil_maps
         espirit or walsh: estimated from the undersampled data; stored: those of the scan's file; or
         a file of maps (.cfl as `bart ecalib` writes it, .npy, .mat, .h5), or a folder with one of
@@ -67,26 +68,29 @@ class Settings:
     wavelet_regularization
         Weight of the wavelet coefficients of l1_wavelet, relative to the largest zero-filled pixel.
     slices
-        First and one past the last slice, as [0,5]; all by default.
+        First and one past the last slice, such as [0,5]; all by default.
     axes
-        .npy and .mat: names of the axes, as height,width,coil, out of repetition, contrast, slice,
-        coil, height, width and part (real and imaginary).
+        Names of the axes of a .npy or .mat file, such as height,width,coil, out of repetition,
+        contrast, slice, coil, height, width and part (real and imaginary).
     variable
-        .mat: name of the array, data.kspace inside a struct.
+        Name of the array in a .mat file, such as data.kspace inside a struct.
     contrast
-        Number of the contrast or echo, the first by default; not of fastMRI files.
+        Number of the contrast or echo, by default the first. fastMRI files have only one.
     repetition
-        Number of the repetition, the first by default, or average. M4Raw: average.
+        Number of the repetition, by default the first, or average for the mean of all. For M4Raw
+        only average is possible.
     prewhiten
-        ISMRMRD, twix: make the noise of the coils white by the noise readouts.
+        Whether to whiten the noise of the coils by the noise readouts of an ISMRMRD or twix file.
     sequence
-        ISMRMRD, twix: Pulseq file (.seq) that was measured; it places every readout.
+        Pulseq file (.seq) that was measured, for an ISMRMRD or twix file. It gives the place of
+        every readout.
     reference_scan
-        ISMRMRD, twix: scan of the same sequence without phase encoding, which corrects EPI.
+        Scan of the same sequence without phase encoding, for an ISMRMRD or twix file. It corrects
+        EPI.
     fftshift
-        .npy, .mat, BART: the zero frequency comes first, as numpy.fft.fft2 has it.
+        Whether the zero frequency comes first, as in numpy.fft.fft2, in a .npy, .mat or BART file.
     seed
-        Changes the mask, which is drawn from the file name as in fastMRI.
+        Seed of the mask in addition to the file name, from which it is drawn as in fastMRI.
     output
         File of images to write: undersampled k-space, coil maps and images in fastMRI layout (.h5),
         or images alone (.nii, .nii.gz, .cfl, .png). Or a folder: one such file, a figure and a
@@ -96,21 +100,21 @@ class Settings:
     figure
         .png, .pdf or .svg file to write for a single scan; by default beside the images.
     resume
-        Leave out scans whose files are complete, and begin the others anew.
+        Whether to leave out scans whose files are complete, and to start the others anew.
     overwrite
-        Replace existing files.
+        Whether to replace existing files.
     device
-        Where to compute, cpu or cuda.
+        Device to compute on, cpu or cuda.
     progress
-        Show progress bars.
+        Whether to show progress bars.
     trust
-        Build classes of other packages that a run names, which may run any code: for runs that you
-        have made yourself.
+        Whether to build classes of other packages that a run names, which may run any code. Use it
+        only for runs that you have made yourself.
 
     Raises
     ------
     TypeError, ValueError
-        When an option has no such value, or two do not go together.
+        When an option has an invalid value, or two options exclude one another.
     """
 
     method: str = "all"
@@ -212,7 +216,7 @@ class Settings:
 
     @property
     def description(self) -> dict[str, str]:
-        """What the images depend on, as text: two calls of equal descriptions do the same."""
+        """Text of all settings on which the images depend; calls with equal texts do the same."""
         names = [field.name for field in fields(self) if field.name not in _NOT_OF_THE_IMAGE]
         own = {name: str(getattr(self, name)) for name in names}
         runs = ", ".join(str(network.path) for network in self.networks) or "none"

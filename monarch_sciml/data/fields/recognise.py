@@ -90,7 +90,7 @@ def _reader(path: Path, *, axes: Axes | None, variable: str | None) -> FieldSour
 
 
 def known_layout(path: Path) -> type[FieldFile | TheWellFile | PDEBenchFile] | None:
-    """Return the reader of an HDF5 file with the layout of this package or of a known benchmark.
+    """Return the reader of an HDF5 file in the layout of this package or a benchmark, or None.
 
     Raises
     ------

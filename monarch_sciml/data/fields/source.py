@@ -1,4 +1,4 @@
-"""The one interface behind which every file format of PDE fields is read.
+"""The interface of the readers of all file formats of PDE fields.
 
 Shapes: N samples, T times, F fields, then the grid: (N, T, F, *grid).
 """
@@ -29,11 +29,11 @@ BOUNDARIES = ("periodic", "dirichlet", "neumann", "wall", "open", "unknown")
 class FieldLayout:
     """State the sizes and coordinates of a set of fields on a regular grid.
 
-    `times` is None where a file does not tell them; lengths and times are dimensionless. The fields
+    `times` is None if the file does not state them; lengths and times are dimensionless. The fields
     in `constant` are the same in every frame (a forcing, a coefficient), and those in `inputs` are
-    given rather than predicted where the file tells. `axes` names the axes of the grid in the order
-    in which they are stored, x, y, z by default; `coordinates` are their points, rising, None where
-    a file does not tell them.
+    given rather than predicted, if the file states it. `axes` names the axes of the grid in the
+    order in which they are stored, x, y, z by default; `coordinates` are their ascending points, or
+    None if the file does not state them.
     """
 
     fields: tuple[str, ...]
@@ -66,12 +66,12 @@ class FieldLayout:
 
     @property
     def varying(self) -> tuple[str, ...]:
-        """The fields that change in time; all of them where none does."""
+        """The fields that change in time, or all fields if none does."""
         return tuple(name for name in self.fields if name not in self.constant) or self.fields
 
     @property
     def pair(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The fields that are given and those that are wanted, where none is named."""
+        """The default fields of input and target."""
         given = self.inputs or tuple(
             name for name in self.fields if _array_of(name) == _array_of(self.fields[0])
         )
@@ -94,16 +94,16 @@ class FieldLayout:
 
 
 class FieldSource(ABC):
-    """Read fields from a file in windows; nothing stays open between two reads.
+    """Read windows of fields from a file, which is not kept open between two reads.
 
     Parameters
     ----------
     path
         The file.
     layout
-        Sizes and coordinates of what it holds.
+        Sizes and coordinates of the fields.
     about
-        What else it says about itself (generator, parameters, seed), for `describe`.
+        Further information in the file (generator, parameters, seed), for `describe`.
     """
 
     format: ClassVar[str]
@@ -138,12 +138,12 @@ class FieldSource(ABC):
 
     @property
     def boundary(self) -> tuple[str, ...]:
-        """Boundary condition along each axis, "unknown" where the file does not tell."""
+        """Boundary condition along each axis, "unknown" if the file does not state it."""
         return self.layout.boundary
 
     @property
     def dt(self) -> float | None:
-        """Time between frames, dimensionless; None where there is none."""
+        """Time between frames, dimensionless; None if there is none."""
         return self.layout.dt
 
     def read(
@@ -157,9 +157,9 @@ class FieldSource(ABC):
         Parameters
         ----------
         samples, times
-            Which samples and frames, with steps ≥ 1.
+            The samples and the frames to read, with steps ≥ 1.
         fields
-            Names of the fields, in the wanted order; all by default.
+            Names of the fields in the order of the result; all by default.
 
         Returns
         -------
@@ -197,7 +197,7 @@ class FieldSource(ABC):
         check_memory(f"the fields of {self.path}", 4 * values, remedy=remedy)
 
     def _load_all(self, fields: Sequence[str], samples: slice, times: slice) -> Iterable[Tensor]:
-        """Read fields one after the other; a format that stores them together reads them so."""
+        """Read fields one after the other; formats that store them together override this."""
         return (self._load(name, samples, times) for name in fields)
 
     @abstractmethod
@@ -216,7 +216,7 @@ class FieldSource(ABC):
         return values
 
     def describe(self) -> dict[str, Any]:
-        """Return what the file is, as plain values, for display."""
+        """Return a description of the file as plain values for display."""
         layout, times = self.layout, self.layout.times
         constant: dict[str, Any] = {"inputs": list(layout.inputs)} if layout.inputs else {}
         constant |= {"constant": list(layout.constant)} if layout.constant else {}
@@ -238,21 +238,21 @@ class FieldSource(ABC):
 
 
 def _array_of(field: str) -> str:
-    """The name of a field without its complex part and the number of its channel."""
+    """Return the name of a field without its complex part and the number of its channel."""
     name = field.removesuffix(".real").removesuffix(".imag")
     array, _, channel = name.rpartition("_")
     return array if array and channel.isdigit() else name
 
 
 def evenly_spaced(points: Sequence[float]) -> bool:
-    """Whether rising points are equally spaced, within 0.1 % and the error of single precision."""
+    """Return whether ascending points are equally spaced within 0.1 % and single precision."""
     steps = [b - a for a, b in pairwise(points)]
     rounding = 4 * 2**-24 * max(map(abs, points), default=0.0)
     return not steps or max(steps) - min(steps) <= 1e-3 * max(steps) + rounding
 
 
 def ascending(name: str, window: slice, size: int) -> slice:
-    """The same slice with start, stop and step filled in; ValueError for a step below 1."""
+    """Return the slice with start, stop and step filled in; ValueError for a step below 1."""
     start, stop, step = window.indices(size)
     if step < 1:
         raise ValueError(message(f"`{name}` must have a step of at least 1", step, "Flip later."))

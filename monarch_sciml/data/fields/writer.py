@@ -1,4 +1,4 @@
-"""Write files of generated fields in batches, resumable after a kill.
+"""Write files of generated fields in batches, and resume them after the process was killed.
 
 Shapes: N samples, T times, F fields, then the grid.
 """
@@ -25,10 +25,11 @@ from monarch_sciml.data.hdf5 import writable_hdf5
 
 
 class FieldWriter:
-    """Write a file of fields batch by batch; an interrupted run goes on where it stopped.
+    """Write a file of fields batch by batch; an interrupted run continues where it stopped.
 
-    The samples go to a hidden file beside `path`, whose space is claimed at once. When all are
-    there it takes its name. After a kill the same call finds the samples already written.
+    The samples are written to a hidden file beside `path`, whose space is reserved at once. When
+    all samples are written, it is renamed to `path`. If the process is killed, the same call later
+    finds the samples already written.
 
     Parameters
     ----------
@@ -37,15 +38,15 @@ class FieldWriter:
     layout
         Sizes and coordinates.
     generator, parameters, seed
-        What makes the samples: a name, JSON values, a number. A part file made by something else
-        is refused.
+        Name, JSON values and number that determine the samples. An unfinished file made with other
+        values is refused.
     dtype
-        torch.float32 or torch.float64, of the stored values.
+        Type of the stored values, torch.float32 or torch.float64.
     overwrite
-        Replace `path` when it exists.
+        Whether to replace an existing file.
     coordinates
-        Grid points along each axis; by default they go from 0 to the domain's extent, without it
-        on a periodic axis.
+        Grid points along each axis. By default they reach from 0 to the extent of the domain, which
+        is left out on a periodic axis.
 
     Raises
     ------
@@ -60,8 +61,8 @@ class FieldWriter:
     -----
     Values are stored contiguously, uncompressed. A batch changes raw data only, never the metadata,
     so that a process killed at any moment leaves a valid file; the mark of a sample is written
-    after its values have reached the disk. They are written where HDF5 has their place, not by
-    HDF5: it tells of a disk that refuses them only when it is too late.
+    after its values have reached the disk. They are written directly to their places in the file
+    instead of through HDF5, which reports a failed write too late.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class FieldWriter:
         Parameters
         ----------
         start
-            Index of the first one.
+            Index of the first sample.
         values
             Fields (n, T, F, *grid), on any device.
 
@@ -108,7 +109,7 @@ class FieldWriter:
         ValueError
             When the shape does not fit, or a value is NaN or infinite.
         OSError
-            When the disk refuses the data; the samples written before stay.
+            When the data cannot be written. Samples written before are kept.
         """
         layout, stop = self.layout, start + len(values)
         expected = (layout.n_times, len(layout.fields), *layout.grid_shape)
@@ -188,7 +189,7 @@ def _create(
     dtype: torch.dtype,
     grid_points: Sequence[np.ndarray],
 ) -> None:
-    """Make a file with all its space claimed and no sample written; all of it or nothing."""
+    """Create a file with all its space reserved and no sample written, or no file at all."""
     import h5py
 
     remove_leftovers(part.parent)
@@ -272,7 +273,7 @@ def _equal(first: Any, second: Any) -> bool:
 
 
 def _stored(value: Any) -> Any:
-    """Text as a string of fixed length: it stands in the header, not in a heap of its own."""
+    """Return text as a string of fixed length, which HDF5 stores in the header of the object."""
     return np.bytes_(value.encode()) if isinstance(value, str) else value
 
 

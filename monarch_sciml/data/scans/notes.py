@@ -49,7 +49,7 @@ def _dead_coils(energy: torch.Tensor) -> list[str]:
 
 
 def _axes(energy: torch.Tensor, n_coils: int) -> list[str]:
-    """Return a note if axes look swapped or shifted, from the energy (H, W) of k-space."""
+    """Return notes on axes that look swapped or shifted, from the energy (H, W) of k-space."""
     height, width = energy.shape
     found = []
     if n_coils > min(height, width):

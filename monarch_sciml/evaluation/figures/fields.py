@@ -257,7 +257,7 @@ def run_label(name: str, runs: np.ndarray) -> str:
 
 
 def band_note(drawn: list[np.ndarray], *, band: str = "band") -> str | None:
-    """Return the meaning of the band or whisker, or "" if there is none."""
+    """Return the meaning of the band or whisker, or None if there is none."""
     counts = sorted({len(runs) for runs in drawn if len(runs) > 1})
     if not counts:
         return None

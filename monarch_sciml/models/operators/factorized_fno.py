@@ -40,9 +40,9 @@ class FactorizedFNO(Network):
     z_{l+1} = z_l + V_l act(U_l h_l + a_l) + b_l,  h_l = sum_i Re(S_i R_i A_i z_l),
 
     with A_i and S_i the one-dimensional DFT along axis i and its inverse (F-FNO) or learnable
-    transforms that start there, and R_i one matrix over the channels for each of the K_i modes. So
-    the spectral weights grow with the sum of the modes instead of their product, and the residual
-    connection comes after the nonlinearity: deep networks train.
+    transforms that start there, and R_i one matrix over the channels for each of the K_i modes. The
+    spectral weights therefore grow with the sum of the modes instead of their product. The residual
+    connection comes after the nonlinearity, so that deep networks can be trained.
 
     Parameters
     ----------
@@ -61,9 +61,10 @@ class FactorizedFNO(Network):
     transform
         "fourier", "monarch", "dense", "corrected", "cosine" or "sine".
     init, per_channel, transform_rank, transform_order, grid_blocks, mode_blocks
-        Options of the learnable transforms; see `MonarchSpectralConv`.
+        Options of the learnable transforms, with the meaning they have in `MonarchSpectralConv`.
     shared_weights
-        One R_i and one pair of transforms for all layers, as the paper has it on Navier-Stokes.
+        Whether all layers share one R_i and one pair of transforms per axis, as in the paper on
+        Navier-Stokes.
     spectral_gain
         Standard deviation of the initial R_i in units of Xavier's, sqrt(1 / (2 C K_i)). The authors
         take 0.1 for deep networks with shared weights.
@@ -72,12 +73,12 @@ class FactorizedFNO(Network):
     activation
         Activation of the two-layer networks and of the projection.
     weight_norm
-        Learn direction and length of the rows of every pointwise layer separately.
+        Whether direction and length of the rows of every pointwise layer are learned separately.
     domain_padding
         Zeros on both sides of each axis, as a fraction of its length (one or one per axis); for
         walls. None for periodic fields.
     positional_embedding
-        Append the coordinates to the input channels.
+        Whether to append the coordinates to the input channels.
     projection_channel_ratio
         Hidden width of the projection, in units of `hidden_channels`.
 
@@ -89,7 +90,8 @@ class FactorizedFNO(Network):
     Notes
     -----
     No activation follows b_l. This follows the authors' code and not eq. 7. Their code projects the
-    last layer's increment by two linear maps in a row; here a two-layer network projects z_L.
+    increment of the last layer by two successive linear maps; here a two-layer network projects
+    z_L.
 
     On Navier-Stokes with viscosity 1e-5 the authors train one step from one frame with width 64,
     n_modes 30, 4 to 24 layers, `weight_norm=True` and `spectral_gain=0.1`.

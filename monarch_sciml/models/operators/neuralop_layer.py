@@ -1,4 +1,4 @@
-"""neuralop's spectral convolution, right on every grid.
+"""neuralop's spectral convolution, corrected for grids with odd numbers of points.
 
 Letters: B batch, C channels, n_i grid sizes.
 """
@@ -19,7 +19,7 @@ from monarch_sciml.transforms.constants import Constants
 
 
 class SpectralConv(NeuralopSpectralConv):
-    """Convolve as neuralop's layer does; on odd grids by way of the next even one.
+    """Convolve as neuralop's layer does, and on odd grids by way of the next even grid.
 
     Along an axis with an odd number of points, unless it is the last, neuralop 2.0.0 misplaces
     every frequency by one. All of them fit on a grid with one point more, on which it does not:
@@ -49,9 +49,9 @@ class SpectralConv(NeuralopSpectralConv):
 
 
 def _contract(theirs: Callable[..., Tensor], x: Tensor, weight: Any, **options: Any) -> Tensor:
-    """Mix the channels as neuralop does; compiled, by an einsum of torch.
+    """Mix the channels as neuralop does, or by an einsum of torch when compiled.
 
-    tensorly's einsum asks which thread it runs in, and torch.compile(fullgraph=True) ends there.
+    tensorly's einsum queries its thread, which torch.compile(fullgraph=True) cannot trace.
     """
     if not torch.compiler.is_dynamo_compiling():
         return theirs(x, weight, **options)
@@ -86,7 +86,7 @@ class GridEmbedding(GridEmbeddingND):
 
 
 class DomainPadding(NeuralopDomainPadding):
-    """Pad with zeros as neuralop does, with sizes that a trace takes for numbers too.
+    """Pad with zeros as neuralop does, with sizes that are plain numbers in a trace too.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The FNO in space and time: all steps at once, with a learnable transform along time too.
+"""The FNO in space and time, which predicts all steps at once, with a transform along time.
 
 Letters: B batch, C fields, T steps out, n_i grid sizes.
 """
@@ -31,10 +31,10 @@ class SpaceTimeFNO(FNO):
     out_channels
         Fields C of one step.
     n_steps_out
-        Steps T that are returned at once. A roll-out may be a multiple of them (see
-        `RolloutObjective`).
+        Number T of steps that are returned at once. A roll-out of `RolloutObjective` may have a
+        multiple of them.
     domain_padding
-        Zeros on both sides of the axes in space, as for `FNO`.
+        Zeros on both sides of the axes in space, as in `FNO`.
     time_padding
         Zeros before the first and after the last step, as a fraction of T: time is not periodic.
     options

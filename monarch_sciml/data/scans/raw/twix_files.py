@@ -1,4 +1,4 @@
-"""Siemens raw-data files: recognised, opened through twixtools, refused when damaged."""
+"""Recognise Siemens raw-data files, open them by twixtools, and refuse damaged ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOOKED_THROUGH = 2**26
 
 
 def looks_like_twix(start: bytes) -> bool:
-    """Say whether a file that starts with these (at least 32) bytes is Siemens raw data.
+    """Return whether a file that starts with these (at least 32) bytes is Siemens raw data.
 
     VD and later: a number of measurements from 1 to 64 and a first one behind the table of
     contents. VB: the length of a header that opens with the name of its first buffer.
@@ -77,7 +77,7 @@ def measurements_of(path: Path) -> list[dict[str, Any]]:
 def _read(path: Path) -> list[dict[str, Any]]:
     import twixtools
 
-    said = io.StringIO()  # it prints, asked to be quiet or not
+    said = io.StringIO()  # twixtools prints even when told to be quiet
     with contextlib.redirect_stdout(said), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # overflows, where counts are damaged
         return twixtools.read_twix(
