@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import random
 from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
@@ -30,7 +32,17 @@ def make_accelerator(mixed_precision: str = "no") -> Accelerator:
     # accelerate keeps the first precision of a process; runs after one another may differ
     AcceleratorState._reset_state()
     # by default it takes processes without a GPU for separate jobs
-    return Accelerator(mixed_precision=mixed_precision, cpu=not torch.accelerator.is_available())
+    made = Accelerator(mixed_precision=mixed_precision, cpu=not torch.accelerator.is_available())
+    if made.num_processes > 1:
+        atexit.unregister(_leave_group)  # registered once, however many runs there are
+        atexit.register(_leave_group)
+    return made
+
+
+def _leave_group() -> None:
+    """End the threads that connect the processes; Python's end would abort while they run."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def is_main_process() -> bool:

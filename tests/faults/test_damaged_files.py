@@ -35,6 +35,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="watches a forke
 
 def write_all(folder):
     """Write a small valid file of each format; name -> path."""
+    torch.manual_seed(SEED)
     layout = FieldLayout(
         fields=("u",), n_samples=3, n_times=2, grid_shape=(8,), domain_extent=(1.0,),
         boundary=("periodic",), times=(0.0, 0.5),

@@ -98,11 +98,12 @@ def _evenness(x: Tensor) -> float:
 
 def _unexplained(kspace: Tensor) -> tuple[float, float]:
     """Return the share of the signal of coils (c, H, W) that is not S x, and the share of noise."""
+    kspace = kspace / kspace.abs().max()  # squares of very small numbers would vanish
     maps, images, inside = espirit(kspace, crop=-1.0), ifft2c(kspace), object_mask(kspace)
     signal = float(images[:, inside].abs().square().sum())
     rest = (images - maps * combine(images, maps))[:, inside]
     around = images[:, ~inside].abs().square()
-    if around.shape[1] < 50:  # pixels: too few to measure the noise
+    if around.shape[1] < 50 or not signal > 0:  # pixels: too few to measure the noise
         return 0.0, 1.0
     # the median of an exponential distribution is ln 2 of its mean
     power = float(around.median(dim=1).values.sum() / torch.log(torch.tensor(2.0)))

@@ -10,6 +10,7 @@ from monarch_sciml.cli import main
 from monarch_sciml.commands.benchmark import command as benchmark
 from monarch_sciml.commands.benchmark import results as benchmark_results
 from monarch_sciml.commands.benchmark.figures import fitted_exponent
+from monarch_sciml.commands.benchmark.layers import LAYERS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*factor.*:UserWarning")
 QUICK = {"rounds": 1, "max_seconds": 0.0}
@@ -38,7 +39,7 @@ def test_layer_from_the_command_line(tmp_path, capsys):
     assert "times faster" in text and "this machine: copy" in text
     assert torch.get_num_threads() == before
     rows = rows_of(output)
-    assert len(rows) == 2 * 7 * (2 + 2)  # passes x candidates x (sizes + modes)
+    assert len(rows) == 2 * len(LAYERS) * (2 + 2)  # passes x candidates x (sizes + modes)
     assert {row["scan"] for row in rows} == {"grid", "modes"}
     assert all(float(row["seconds"]) > 0 and row["threads"] == "1" for row in rows)
     assert json.loads((output / "environment.json").read_text())["packages"]["torch"]
