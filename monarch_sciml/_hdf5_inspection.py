@@ -23,8 +23,8 @@ def look_through(path: Path) -> str:
 
     Returns
     -------
-    str
-        Of links and raw values in other folders, or sizes that are claimed and not there.
+    A text on links or raw values in other folders, or on sizes that the file claims but does not
+    have.
     """
     import h5py
 

@@ -57,10 +57,8 @@ def info(
 
     Returns
     -------
-    str
-        One property a line: format, reading of the axes, sizes, grid and boundary and origin of
-        fields; slices, coils, matrix, achieved acceleration, calibration size and reference of a
-        scan.
+    One property a line: format, reading of the axes, sizes, grid and boundary and origin of fields;
+    slices, coils, matrix, achieved acceleration, calibration size and reference of a scan.
 
     Raises
     ------

@@ -98,7 +98,7 @@ def fit_transform(
     Parameters
     ----------
     x, y, start, ridge
-        As for `fit_matrix`.
+        The arguments of `fit_matrix` with the same meaning.
     rank
         Rank of the slices.
     **blocks
@@ -107,7 +107,7 @@ def fit_transform(
     Raises
     ------
     ValueError
-        As for `fit_matrix`, and when rank or blocks do not fit.
+        When `fit_matrix` raises it, or rank or blocks do not fit.
 
     Examples
     --------

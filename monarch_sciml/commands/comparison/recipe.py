@@ -27,8 +27,8 @@ class Contender:
     optimisation
         How it is trained. Give every contender the same care.
     start_from
-        A run directory whose best weights it starts from, `{seed}` standing for the seed. Those of
-        a dense network are projected for a `StructuredNetwork` of it.
+        A run directory whose best weights it starts from, `{seed}` standing for the seed. Weights
+        of a dense network are projected if the new network is a `StructuredNetwork` of it.
     """
 
     network: NetworkFactory

@@ -54,7 +54,7 @@ def train_network(
         Optimiser, schedule, and the group of the learnable transforms.
     start_from
         A run directory whose best weights training starts from, `{seed}` standing for the seed.
-        Those of a dense network are projected for a `StructuredNetwork` of it.
+        Weights of a dense network are projected if the new network is a `StructuredNetwork` of it.
     seed
         Seed of the initial weights and of the order of the samples.
     options

@@ -75,9 +75,8 @@ def with_maps(full: Scan, scan: Scan, settings: Settings) -> tuple[Scan, Scan, M
 
     Returns
     -------
-    tuple
-        Both scans, the maps, and (s, H, W) complex by `reference_image`; None where the scan is not
-        fully sampled.
+    Both scans, the maps, and (s, H, W) complex by `reference_image`; None where the scan is not
+    fully sampled.
 
     Raises
     ------

@@ -137,7 +137,7 @@ def _undersampled(full: Scan, settings: Settings) -> tuple[Scan, str]:
 
 
 def _choices(read: Scan, reader: Mapping[str, Any]) -> list[str]:
-    """Return notes on the choice of slices, contrast and repetition in a file of several images."""
+    """Return notes on the contrast, the repetition and calibration lines that are used."""
     notes = []
     if read.calibration_kspace is not None:
         notes.append("separate calibration lines fill in for missing imaging lines")

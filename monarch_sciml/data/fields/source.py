@@ -163,9 +163,8 @@ class FieldSource(ABC):
 
         Returns
         -------
-        Tensor
-            Fields (N, T, F, *grid), contiguous; floating point as stored, booleans and integers as
-            float32.
+        Fields (N, T, F, *grid), contiguous; floating point as stored, booleans and integers as
+        float32.
 
         Raises
         ------

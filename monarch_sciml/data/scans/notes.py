@@ -39,7 +39,7 @@ def suspicions(scan: Scan) -> list[str]:
 
 
 def _dead_coils(energy: torch.Tensor) -> list[str]:
-    """Return a note that names the coils without signal, from the energy (c,) of each."""
+    """Return notes that name the coils without signal, from the energy (c,) of each."""
     dead = (energy <= DEAD_BELOW * energy.mean()).nonzero().flatten().tolist()
     if not dead:
         return []
@@ -65,7 +65,7 @@ def _axes(energy: torch.Tensor, n_coils: int) -> list[str]:
 
 
 def _off_centre(energy: torch.Tensor) -> list[str]:
-    """Return a note on the offset of the peak of k-space, of energy (H, W), from its centre."""
+    """Return notes on the offset of the peak of k-space from its centre, from its energy (H, W)."""
     row, column = peak_of_energy(energy)
     if not (row or column):
         return []
@@ -76,7 +76,7 @@ def _off_centre(energy: torch.Tensor) -> list[str]:
 
 
 def gaps(scan: Scan) -> str | None:
-    """Return a note on missing columns of a scan that counts as fully sampled; None without any."""
+    """Return a note on missing columns of a scan that counts as fully sampled, or None."""
     masks = scan.encoded_mask if scan.mask.ndim == 3 else scan.encoded_mask[None]  # (s or 1, H, W)
     columns = masks.any(dim=1).all(dim=0)  # (s or 1, H, W) -> (W,)
     missing = int((~columns).sum())
