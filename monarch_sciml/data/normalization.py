@@ -1,6 +1,6 @@
 """Shift and scale fields to zero mean and unit variance.
 
-Shapes: N samples, T times, F fields, then the grid.
+Letters: N samples, T times, F fields, then the grid.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Errors of fields at the boundary of the grid, and against the distance from it.
 
-Shapes: B samples, T time steps, F fields, then the grid: (B, T, F, *grid); D distances.
+Letters: B samples, T time steps, F fields, then the grid: (B, T, F, *grid); D distances.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Errors of predicted fields by the definitions of their papers, one value per sample.
 
-Shapes: B samples, T time steps, F fields, then the grid: (B, T, F, *grid). Real or complex.
+Letters: B samples, T time steps, F fields, then the grid: (B, T, F, *grid). Real or complex.
 """
 
 from __future__ import annotations

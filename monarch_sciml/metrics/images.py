@@ -1,6 +1,6 @@
 """Errors of magnitude images with fastMRI's definitions: NMSE, PSNR, SSIM of a volume.
 
-Shapes: B slices of a batch, of any volumes; S slices of one volume; V volumes; H, W image.
+Letters: B slices of a batch, of any volumes; S slices of one volume; V volumes; H, W image.
 Everything is accumulated in float64.
 """
 

@@ -1,6 +1,6 @@
 """Errors of fields by the names that configurations use.
 
-Shapes: B samples, T time steps, F fields, then the grid: (B, T, F, *grid).
+Letters: B samples, T time steps, F fields, then the grid: (B, T, F, *grid).
 """
 
 from __future__ import annotations

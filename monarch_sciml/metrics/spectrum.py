@@ -1,6 +1,6 @@
 """Fields and their errors by wavenumber.
 
-Shapes: B samples, T time steps, F fields, then the grid: (B, T, F, *grid). Real or complex.
+Letters: B samples, T time steps, F fields, then the grid: (B, T, F, *grid). Real or complex.
 """
 
 from __future__ import annotations

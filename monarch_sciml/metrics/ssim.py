@@ -1,6 +1,6 @@
 """The structural similarity of images.
 
-Shapes: B slices; H, W image.
+Letters: B slices; H, W image.
 """
 
 from __future__ import annotations

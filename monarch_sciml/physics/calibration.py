@@ -1,6 +1,6 @@
 """The steps of ESPIRiT: calibration block, row space, local matrices and their eigenvectors.
 
-Shapes: B slices; C coils; H, W rows and columns; k kernel side; K = C k^2; P patches; M map sets;
+Letters: B slices; C coils; H, W rows and columns; k kernel side; K = C k^2; P patches; M map sets;
 R rows of one chunk.
 """
 

@@ -1,6 +1,6 @@
 """Coil compression: virtual coils as principal components of the measured ones.
 
-Shapes: B leading (batch) axes, any number; C coils; V virtual coils; H, W rows and columns.
+Letters: B leading (batch) axes, any number; C coils; V virtual coils; H, W rows and columns.
 """
 
 from __future__ import annotations

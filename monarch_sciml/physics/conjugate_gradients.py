@@ -1,6 +1,6 @@
 """Solve (N + w) x = b for a positive semi-definite N, with the gradient of the exact solution.
 
-Shapes: (..., H, W) complex images, or (..., M, H, W) of M map sets; every sample has step sizes of
+Letters: (..., H, W) complex images, or (..., M, H, W) of M map sets; every sample has step sizes of
 its own.
 """
 

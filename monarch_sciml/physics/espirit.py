@@ -1,6 +1,6 @@
 """Coil sensitivity maps from the calibration region of k-space (ESPIRiT).
 
-Shapes: B leading (batch) axes; C coils; V virtual coils; H, W rows and columns; M map sets.
+Letters: B leading (batch) axes; C coils; V virtual coils; H, W rows and columns; M map sets.
 """
 
 from __future__ import annotations

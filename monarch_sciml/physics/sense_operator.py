@@ -1,6 +1,6 @@
 """The Cartesian multi-coil MRI measurement: mask, centred Fourier transform, coil maps.
 
-Shapes: B leading (batch) axes, any number; M map sets; C coils; H, W image rows and columns.
+Letters: B leading (batch) axes, any number; M map sets; C coils; H, W image rows and columns.
 """
 
 from __future__ import annotations

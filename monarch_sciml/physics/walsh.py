@@ -1,6 +1,6 @@
 """Coil maps by adaptive combination, as the local principal component of the coil images.
 
-Shapes: B leading (batch) axes, any number; C coils; H, W rows and columns; R rows of one chunk.
+Letters: B leading (batch) axes, any number; C coils; H, W rows and columns; R rows of one chunk.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Advection and diffusion with absorbing walls in one or two dimensions.
 
-Shapes: B samples, T recorded times, N nodes along each of d axes, I = N − 2 inner ones.
+Letters: B samples, T recorded times, N nodes along each of d axes, I = N − 2 inner ones.
 """
 
 from __future__ import annotations

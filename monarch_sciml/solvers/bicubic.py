@@ -1,6 +1,6 @@
 """Bicubic C¹ elements for the stream function: their weak forms and their refinement.
 
-Shapes: n x n nodes with 4 values each: ψ, ψ_x, ψ_y, ψ_xy.
+Letters: n x n nodes with 4 values each: ψ, ψ_x, ψ_y, ψ_xy.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One-dimensional viscous Burgers' equation, periodic or with zero slope at both ends.
 
-Shapes: B samples, T recorded times, N points, K = N // 2 + 1 Fourier modes.
+Letters: B samples, T recorded times, N points, K = N // 2 + 1 Fourier modes.
 """
 
 from __future__ import annotations

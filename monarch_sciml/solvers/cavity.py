@@ -1,6 +1,6 @@
 """Steady flow in the lid-driven cavity, computed from its stream function.
 
-Shapes: B samples, n x n nodes with the walls among them (axis -2 is x, axis -1 is y, the lid is
+Letters: B samples, n x n nodes with the walls among them (axis -2 is x, axis -1 is y, the lid is
 y = 1); 4 values at a node: ψ, ψ_x, ψ_y, ψ_xy.
 """
 

@@ -1,6 +1,6 @@
 """Darcy flow in the unit square between walls held at zero pressure, by finite elements.
 
-Shapes: B samples, n x n nodes with the walls among them (axis -2 is x, axis -1 is y).
+Letters: B samples, n x n nodes with the walls among them (axis -2 is x, axis -1 is y).
 """
 
 from __future__ import annotations

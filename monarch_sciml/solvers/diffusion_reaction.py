@@ -1,6 +1,6 @@
 """Two-dimensional diffusion and reaction of FitzHugh-Nagumo type between insulating walls.
 
-Shapes: B samples, T recorded times, H x W cells (axis -2 is x, axis -1 is y).
+Letters: B samples, T recorded times, H x W cells (axis -2 is x, axis -1 is y).
 """
 
 from __future__ import annotations

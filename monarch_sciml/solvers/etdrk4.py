@@ -1,6 +1,6 @@
 """Exponential time stepping of stiff equations whose linear part is diagonal, fourth order.
 
-Shapes: B samples, K coefficients in the basis that diagonalises the linear part, P contour points.
+Letters: B samples, K coefficients in the basis that diagonalises the linear part, P contour points.
 """
 
 from __future__ import annotations

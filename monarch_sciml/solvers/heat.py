@@ -1,6 +1,6 @@
 """The heat equation on [0, 1] with a prescribed flux at the right end, the Neumann problem of BOON.
 
-Shapes: B samples, T times, X points, M modes.
+Letters: B samples, T times, X points, M modes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Polynomials on an interval, given by their values at Gauss-Lobatto-Legendre nodes.
 
-Shapes: N nodes, M points elsewhere.
+Letters: N nodes, M points elsewhere.
 
 References: Canuto et al., Spectral Methods, Springer 2006, section 2.3; Berrut and Trefethen,
 Barycentric Lagrange Interpolation, SIAM Review 46 (2004), equations 4.2 and 9.4.

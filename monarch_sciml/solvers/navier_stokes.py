@@ -1,6 +1,7 @@
 """Two-dimensional Navier-Stokes on the unit torus in vorticity form, the problem of the FNO paper.
 
-Shapes: B samples, T recorded times, H x W grid points (axis -2 is x, axis -1 is y), K = W // 2 + 1.
+Letters: B samples, T recorded times, H x W grid points (axis -2 is x, axis -1 is y), K = W // 2 +
+1.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Random fields as Gaussian series of sines, cosines or periodic waves, the same on every grid.
 
-Shapes: B samples, modes m1..md, points p1..pd along d axes.
+Letters: B samples, modes m1..md, points p1..pd along d axes.
 """
 
 from __future__ import annotations

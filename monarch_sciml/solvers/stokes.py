@@ -1,6 +1,6 @@
 """Stokes' second problem, the layer of fluid above a wall that oscillates in its own plane.
 
-Shapes: B samples, T times, Y points.
+Letters: B samples, T times, Y points.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The wave equation in a box with zero displacement at its walls, by its exact series of sines.
 
-Shapes: B samples, T recorded times, d axes with m modes and p points each.
+Letters: B samples, T recorded times, d axes with m modes and p points each.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The coil maps of a reconstruction, and the image of the full scan by these maps."""
 
-# Legend: s slices, M map sets, c coils, H, W matrix of k-space.
+# Letters: s slices, M map sets, c coils, H, W matrix of k-space.
 
 from __future__ import annotations
 

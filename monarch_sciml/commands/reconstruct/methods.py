@@ -1,6 +1,6 @@
 """The methods of `reconstruct`: conventional ones by their names, and trained networks."""
 
-# Legend: s slices, M map sets, c coils, H, W matrix of k-space, h, w matrix of the images.
+# Letters: s slices, M map sets, c coils, H, W matrix of k-space, h, w matrix of the images.
 
 from __future__ import annotations
 

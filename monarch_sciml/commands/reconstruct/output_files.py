@@ -1,6 +1,6 @@
 """The files that `reconstruct` writes for one scan: images in five formats, and a figure."""
 
-# Legend: s slices, H, W matrix of k-space, h, w matrix of the images.
+# Letters: s slices, H, W matrix of k-space, h, w matrix of the images.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The steps of `reconstruct` for one scan: read it, leave out samples, reconstruct it."""
 
-# Legend: s slices, h, w matrix of the images.
+# Letters: s slices, h, w matrix of the images.
 
 from __future__ import annotations
 

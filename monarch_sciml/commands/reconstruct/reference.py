@@ -1,6 +1,6 @@
 """The reference image of reconstructions, and their errors."""
 
-# Legend: s slices, M map sets, c coils, H, W matrix of k-space, h, w matrix of the images.
+# Letters: s slices, M map sets, c coils, H, W matrix of k-space, h, w matrix of the images.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Leave out samples of a scan as a user asks for it, in few words or in full."""
 
-# Legend: s slices, c coils, H readout axis (rows), W phase-encode axis (columns).
+# Letters: s slices, c coils, H readout axis (rows), W phase-encode axis (columns).
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A folder whose files together hold one set, such as a split of The Well.
 
-Shapes: N samples, T times, F fields, then the grid.
+Letters: N samples, T times, F fields, then the grid.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write arrays of the user into a self-describing file of fields.
 
-Shapes: N samples, T times, F fields, then the grid.
+Letters: N samples, T times, F fields, then the grid.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Data module of pairs of fields, which are steady or two frames of a trajectory.
 
-Shapes: F fields, then the grid.
+Letters: F fields, then the grid.
 """
 
 from __future__ import annotations

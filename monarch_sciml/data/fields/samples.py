@@ -1,6 +1,6 @@
 """Map-style data sets of windows of trajectories, in memory or read on demand.
 
-Shapes: N trajectories, T frames, F fields, then the grid.
+Letters: N trajectories, T frames, F fields, then the grid.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The interface of the readers of all file formats of PDE fields.
 
-Shapes: N samples, T times, F fields, then the grid: (N, T, F, *grid).
+Letters: N samples, T times, F fields, then the grid: (N, T, F, *grid).
 """
 
 from __future__ import annotations

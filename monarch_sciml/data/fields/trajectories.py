@@ -1,6 +1,6 @@
 """Data module of trajectories to roll out.
 
-Shapes: T frames, F fields, then the grid.
+Letters: T frames, F fields, then the grid.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write files of generated fields in batches, and resume them after the process was killed.
 
-Shapes: N samples, T times, F fields, then the grid.
+Letters: N samples, T times, F fields, then the grid.
 """
 
 from __future__ import annotations

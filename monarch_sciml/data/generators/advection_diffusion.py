@@ -1,6 +1,6 @@
 """A substance carried through the unit box and absorbed by its walls.
 
-Shapes: n samples, T times, d axes, m modes, N points along an axis.
+Letters: n samples, T times, d axes, m modes, N points along an axis.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Viscous Burgers' equation, periodic (FNO paper) and between walls (SPFNO paper).
 
-Shapes: n samples, m modes, T times, N points.
+Letters: n samples, m modes, T times, N points.
 """
 
 from __future__ import annotations

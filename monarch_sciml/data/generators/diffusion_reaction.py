@@ -1,6 +1,6 @@
 """Diffusion and reaction of FitzHugh-Nagumo type between insulating walls, PDEBench's problem.
 
-Shapes: n samples, T times, H x W cells.
+Letters: n samples, T times, H x W cells.
 """
 
 from __future__ import annotations

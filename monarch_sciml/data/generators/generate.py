@@ -16,7 +16,7 @@ random numbers of sample i must come from `sample_rng(seed, i)` (numpy) or `samp
 i)` (torch). Within a long batch `solve` may call `advance(share)` with the fraction of the batch
 just done, so that the progress bar moves.
 
-Shapes: n samples of a batch, T times, F fields, then the grid.
+Letters: n samples of a batch, T times, F fields, then the grid.
 """
 
 from __future__ import annotations

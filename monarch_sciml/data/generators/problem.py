@@ -19,7 +19,7 @@
 options that all problems share; both are documented once, in their dataclasses, and the command
 line is made from them.
 
-Shapes: n samples of a batch, T times, F fields, then the grid.
+Letters: n samples of a batch, T times, F fields, then the grid.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A shard is a usual file of fields whose parameters say which samples of which set it holds.
 
-Shapes: N samples, T times, F fields, then the grid.
+Letters: N samples, T times, F fields, then the grid.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write images as NIfTI-1, for viewers and for programs that process reconstructions."""
 
-# Legend: s slices, h rows, w columns.
+# Letters: s slices, h rows, w columns.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A montage of all slices as PNG."""
 
-# Legend: s slices, h rows, w columns; R x C tiles.
+# Letters: s slices, h rows, w columns; R x C tiles.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Write reconstructed images in the format that the ending of the file name selects."""
 
-# Legend: s slices, h rows, w columns.
+# Letters: s slices, h rows, w columns.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Head anatomy of the MNI152 template, and the signal its tissues give in common sequences."""
 
-# Legend: X, Y, Z voxels of the template (1 mm, right, anterior, superior); t tissues;
+# Letters: X, Y, Z voxels of the template (1 mm, right, anterior, superior); t tissues;
 # ... any shape of points.
 
 from __future__ import annotations

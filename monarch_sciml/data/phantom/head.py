@@ -1,6 +1,6 @@
 """A randomly deformed head: brain of the template, with bone and scalp around it."""
 
-# Legend: s slices, K points of the coarse grid along each axis, I, J matrix of the object.
+# Letters: s slices, K points of the coarse grid along each axis, I, J matrix of the object.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Sensitivities of a simulated receive array, by the law of Biot and Savart."""
 
-# Legend: c coils, g segments of a loop, ... any shape of points; last axis 3: x, y, z in mm.
+# Letters: c coils, g segments of a loop, ... any shape of points; last axis 3: x, y, z in mm.
 
 from __future__ import annotations
 

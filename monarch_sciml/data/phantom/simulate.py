@@ -1,6 +1,6 @@
 """Multi-coil k-space simulated from the MNI152 anatomy, with maps and reference image known."""
 
-# Legend: s slices, c coils, H, W matrix of the scan, I, J = 2 H, 2 W matrix of the simulated
+# Letters: s slices, c coils, H, W matrix of the scan, I, J = 2 H, 2 W matrix of the simulated
 # object, K points of the coarse grid on which smooth things are evaluated.
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Random smooth functions of position, and their interpolation from a coarse grid."""
 
-# Legend: K points of the coarse grid along each axis, H, W matrix of the scan, I, J = 2 H, 2 W
+# Letters: K points of the coarse grid along each axis, H, W matrix of the scan, I, J = 2 H, 2 W
 # matrix of the simulated object, m plane waves, ... any shape.
 
 from __future__ import annotations

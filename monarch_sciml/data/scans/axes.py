@@ -1,6 +1,6 @@
 """The meaning of the axes of an array of k-space, named by the user or found from the signal."""
 
-# Legend: t repetitions, e contrasts, s slices, c coils, H readout axis, W phase-encode axis.
+# Letters: t repetitions, e contrasts, s slices, c coils, H readout axis, W phase-encode axis.
 
 from __future__ import annotations
 

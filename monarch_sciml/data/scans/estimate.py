@@ -1,6 +1,6 @@
 """Coil maps of one slice, estimated from its own k-space."""
 
-# Legend: M map sets, c coils, H, W matrix of k-space.
+# Letters: M map sets, c coils, H, W matrix of k-space.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Find the axes of coil maps and masks by their sizes, in any usual order."""
 
-# Legend: s slices, M map sets, c coils, H, W matrix of k-space.
+# Letters: s slices, M map sets, c coils, H, W matrix of k-space.
 
 from __future__ import annotations
 

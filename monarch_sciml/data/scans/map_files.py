@@ -1,6 +1,6 @@
 """Read coil maps from files and write them."""
 
-# Legend: s slices, M map sets, c coils, H, W matrix of k-space.
+# Letters: s slices, M map sets, c coils, H, W matrix of k-space.
 
 from __future__ import annotations
 

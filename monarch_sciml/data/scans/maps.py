@@ -1,6 +1,6 @@
 """The coil maps of a data set: those of its files, of other files, or estimates."""
 
-# Legend: s slices, M map sets, c coils, H, W matrix of k-space.
+# Letters: s slices, M map sets, c coils, H, W matrix of k-space.
 
 from __future__ import annotations
 

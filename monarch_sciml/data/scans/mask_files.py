@@ -1,6 +1,6 @@
 """Sampling masks in files, one for all slices or one for each."""
 
-# Legend: s slices, H, W matrix of k-space.
+# Letters: s slices, H, W matrix of k-space.
 
 from __future__ import annotations
 

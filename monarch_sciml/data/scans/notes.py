@@ -1,6 +1,6 @@
 """Notes on likely mistakes in a readable scan: dead coils, missing lines, axes out of order."""
 
-# Legend: s slices, c coils, H readout axis, W phase-encode axis.
+# Letters: s slices, c coils, H readout axis, W phase-encode axis.
 
 from __future__ import annotations
 

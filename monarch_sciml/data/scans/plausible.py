@@ -1,6 +1,6 @@
 """Refuse arrays that can be read as k-space but are not: images, and slices taken for coils."""
 
-# Legend: s slices, c coils, H, W matrix of k-space.
+# Letters: s slices, c coils, H, W matrix of k-space.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The reference image of a fully sampled slice, for training and evaluation."""
 
-# Legend: M map sets, c coils, H, W matrix of k-space; ... any leading axes.
+# Letters: M map sets, c coils, H, W matrix of k-space; ... any leading axes.
 
 from __future__ import annotations
 

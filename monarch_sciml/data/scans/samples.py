@@ -1,6 +1,6 @@
 """Samples for reconstruction: undersampled slices of scans, with reference images."""
 
-# Legend: s slices, M map sets, c coils, H readout axis, W phase-encode axis.
+# Letters: s slices, M map sets, c coils, H readout axis, W phase-encode axis.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One scan in memory: k-space, the acquired samples and the header of the file."""
 
-# Legend: s slices, c coils, H readout axis, W phase-encode axis (the undersampled one), h, w the
+# Letters: s slices, c coils, H readout axis, W phase-encode axis (the undersampled one), h, w the
 # matrix of the reference image.
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Select one volume of a series, and centre k-space that begins with its origin."""
 
-# Legend: t repetitions, e contrasts, s slices, c coils, H readout axis, W phase-encode axis.
+# Letters: t repetitions, e contrasts, s slices, c coils, H readout axis, W phase-encode axis.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Rules that bring scans of different matrix and coil count to one size."""
 
-# Legend: M map sets, c coils, H, W matrix of k-space, N size of an axis before, n after.
+# Letters: M map sets, c coils, H, W matrix of k-space, N size of an axis before, n after.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Read scans of any known format one slice at a time, for data sets and commands."""
 
-# Legend: s slices, c coils, H, W matrix of k-space.
+# Letters: s slices, c coils, H, W matrix of k-space.
 
 from __future__ import annotations
 

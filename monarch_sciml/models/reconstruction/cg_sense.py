@@ -1,6 +1,6 @@
 """CG-SENSE, a conventional reconstruction to compare networks with.
 
-Shapes: B batch; M map sets; C coils; H, W image rows and columns. The class is called like a
+Letters: B batch; M map sets; C coils; H, W image rows and columns. The class is called like a
 reconstruction network but has no trainable parameters.
 """
 

@@ -1,6 +1,6 @@
 """Homodyne reconstruction of partial Fourier scans.
 
-Shapes: B batch; C coils; H, W image rows and columns; n samples of one axis of k-space.
+Letters: B batch; C coils; H, W image rows and columns; n samples of one axis of k-space.
 """
 
 from __future__ import annotations

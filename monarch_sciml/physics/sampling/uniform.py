@@ -1,6 +1,6 @@
 """Cartesian sampling masks: fastMRI's line masks, uniform lines, variable-density Poisson disc.
 
-Shapes: H, W rows and columns of k-space; its centre is index (H // 2, W // 2). Line masks sample
+Letters: H, W rows and columns of k-space; its centre is index (H // 2, W // 2). Line masks sample
 whole columns: they vary along the last axis and are constant along the other.
 """
 

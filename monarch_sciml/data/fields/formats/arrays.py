@@ -1,6 +1,6 @@
 """Fields in a file of named arrays, whose axes the user or the file names.
 
-Shapes: N samples, T times, F fields, then the grid: (N, T, F, *grid).
+Letters: N samples, T times, F fields, then the grid: (N, T, F, *grid).
 """
 
 from __future__ import annotations

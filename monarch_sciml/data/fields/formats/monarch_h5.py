@@ -12,7 +12,7 @@ Layout, version 1:
                              along each axis
     /completed               (N,), 1 where a sample is written
 
-Shapes: N samples, T times, F fields, then the grid. Everything is dimensionless. The grid points
+Letters: N samples, T times, F fields, then the grid. Everything is dimensionless. The grid points
 of a periodic axis leave out its end, those of another include it.
 """
 

@@ -1,6 +1,6 @@
 """PDEBench's HDF5 files, in each of their four layouts.
 
-Shapes: N samples, T times, then the grid X, Y, Z, then C components.
+Letters: N samples, T times, then the grid X, Y, Z, then C components.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Read windows of fields by means of a table of the places where they are stored.
 
-Shapes: N samples, T times, F fields, then the grid, then components: (N, T, F, *grid).
+Letters: N samples, T times, F fields, then the grid, then components: (N, T, F, *grid).
 """
 
 from __future__ import annotations

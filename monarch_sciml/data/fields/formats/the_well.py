@@ -1,6 +1,6 @@
 """The Well's HDF5 files: scalar, vector and tensor fields on a grid.
 
-Shapes: N trajectories, T times, then the grid of D axes, then D or D x D components.
+Letters: N trajectories, T times, then the grid of D axes, then D or D x D components.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """k-space in a NumPy .npy file or a MATLAB .mat file, in any order of axes."""
 
-# Legend: t repetitions, e contrasts, s slices, c coils, H readout axis, W phase-encode axis.
+# Letters: t repetitions, e contrasts, s slices, c coils, H readout axis, W phase-encode axis.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """BART's .cfl/.hdr pair: little-endian complex64, column-major, up to 16 axes."""
 
-# Legend: x, y, z BART axes 0, 1, 2 (READ, PHS1, PHS2); c coils (axis 3); s slices (axis 13);
+# Letters: x, y, z BART axes 0, 1, 2 (READ, PHS1, PHS2); c coils (axis 3); s slices (axis 13);
 # H, W the two spatial axes in use; t repetitions, e contrasts.
 
 from __future__ import annotations

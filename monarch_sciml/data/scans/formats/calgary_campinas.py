@@ -1,6 +1,6 @@
 """Calgary-Campinas (CC-359) raw data: 3-D brain scans in hybrid space, real numbers, no shifts."""
 
-# Legend: X readout positions (the slices), H, W the plane (ky, kz), c coils, s slices read.
+# Letters: X readout positions (the slices), H, W the plane (ky, kz), c coils, s slices read.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """fastMRI's HDF5 layout, with one file per volume, which is opened and closed at every read."""
 
-# Legend: s slices, c coils, H readout axis, W phase-encode axis, h, w matrix of the reference.
+# Letters: s slices, c coils, H readout axis, W phase-encode axis, h, w matrix of the reference.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """M4Raw: files of a low-field scanner in fastMRI's layout, one for each repetition."""
 
-# Legend: s slices, c coils, H readout axis, W phase-encode axis.
+# Letters: s slices, c coils, H readout axis, W phase-encode axis.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """SKM-TEA raw data: 3-D knee scans in hybrid space, two echoes, with coil maps and masks."""
 
-# Legend: X readout positions (the slices), H, W the plane (ky, kz), e echoes, c coils, s slices
+# Letters: X readout positions (the slices), H, W the plane (ky, kz), e echoes, c coils, s slices
 # that are read.
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Place readouts by the trajectory of their Pulseq sequence instead of the file's counters."""
 
-# Legend: r readouts of the sequence, n samples of a readout, H readout pixels.
+# Letters: r readouts of the sequence, n samples of a readout, H readout pixels.
 
 from __future__ import annotations
 

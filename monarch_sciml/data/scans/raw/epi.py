@@ -1,6 +1,6 @@
 """EPI: find the phase between forward and reversed lines, or note that it is not known."""
 
-# Legend: m readouts without phase encoding, c coils, s slices, H readout, W lines.
+# Letters: m readouts without phase encoding, c coils, s slices, H readout, W lines.
 
 from __future__ import annotations
 

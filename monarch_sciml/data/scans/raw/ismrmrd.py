@@ -5,7 +5,7 @@ call and the samples of any readouts in another, needs no further package, and c
 between. The package writes the files that the tests read.
 """
 
-# Legend: r readouts, b readouts of one block, c coils, n samples of a readout.
+# Letters: r readouts, b readouts of one block, c coils, n samples of a readout.
 
 from __future__ import annotations
 

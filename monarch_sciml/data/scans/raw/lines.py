@@ -1,6 +1,6 @@
 """Turn the samples of readouts into evenly spaced lines of k-space or images along the readout."""
 
-# Legend: b readouts, c coils, n samples of a readout, X readout matrix with oversampling, H
+# Letters: b readouts, c coils, n samples of a readout, X readout matrix with oversampling, H
 # without.
 
 from __future__ import annotations

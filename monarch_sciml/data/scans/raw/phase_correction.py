@@ -1,6 +1,6 @@
 """Linear phase correction of EPI between lines of opposite directions."""
 
-# Legend: m reference readouts, c coils, H pixels along the readout, W lines.
+# Letters: m reference readouts, c coils, H pixels along the readout, W lines.
 
 from __future__ import annotations
 

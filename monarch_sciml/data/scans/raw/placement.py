@@ -1,6 +1,6 @@
 """Put readouts into their places in k-space, and whiten their noise on request."""
 
-# Legend: b readouts of one block, c coils, n samples of a readout, H readout matrix without
+# Letters: b readouts of one block, c coils, n samples of a readout, H readout matrix without
 # oversampling, W lines (first phase encode), Z partitions (second phase encode, 3-D scans only),
 # s slices that are read.
 

@@ -1,6 +1,6 @@
 """The table of readouts that is common to ISMRMRD and Siemens twix files."""
 
-# Legend: r readouts, b readouts of one block, c coils, n samples of a readout, X readout matrix
+# Letters: r readouts, b readouts of one block, c coils, n samples of a readout, X readout matrix
 # with oversampling, H without, W lines (first phase encode), Z partitions (second phase encode).
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Regrid readouts with arbitrary sample positions by the inverse of their Fourier sum."""
 
-# Legend: n samples of a readout, H pixels of the image along it, X pixels of a wider image.
+# Letters: n samples of a readout, H pixels of the image along it, X pixels of a wider image.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Read the k-space positions of all readouts from Pulseq sequence files (.seq) with pypulseq."""
 
-# Legend: r readouts, n samples of a readout, e excitations.
+# Letters: r readouts, n samples of a readout, e excitations.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Slices in the order of their positions, and the distance between them."""
 
-# Legend: s slices.
+# Letters: s slices.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Make a `Scan` from a table of readouts."""
 
-# Legend: s slices, c coils, H readout, W phase encode.
+# Letters: s slices, c coils, H readout, W phase encode.
 
 from __future__ import annotations
 

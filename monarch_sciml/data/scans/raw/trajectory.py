@@ -1,6 +1,6 @@
 """Turn the trajectory of a sequence into lines, partitions and positions along the readout."""
 
-# Legend: r readouts, n samples of a readout; k-space in 1/m until it is divided by the steps.
+# Letters: r readouts, n samples of a readout; k-space in 1/m until it is divided by the steps.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Siemens raw data (twix, meas_*.dat), VB to XA, through the package twixtools."""
 
-# Legend: r readouts, b readouts of one block, c coils, n samples of a readout.
+# Letters: r readouts, b readouts of one block, c coils, n samples of a readout.
 
 from __future__ import annotations
 
