@@ -95,8 +95,12 @@ class SenseOperator(nn.Module):
     With the FFT no data are shifted: for c = N // 2 and r_n = exp(2 pi i n c / N), F = exp(-2 pi i
     c^2 / N) r_k FFT r_n exactly, so the ramps are folded into maps and mask once. `normal` needs no
     ramps at all (a circular convolution commutes with shifts), and leaves out the FFT along an axis
-    along which the mask is constant, for example the readout. Mask and maps move with the module. x
-    at most 1 when sum_c |S_c|^2 <= 1 everywhere and M is 0 or 1.
+    along which the mask is constant, for example the readout.
+
+    Mask and maps move with the module. Each is a parameter where an `nn.Parameter` is given, and
+    otherwise data that the state dict leaves out. The folded ramps are kept for later calls, unless
+    the mask or the maps are learned. The norm of the maps is not checked; A^H A has norm at most 1
+    when sum_c |S_c|^2 <= 1 everywhere and M is 0 or 1.
 
     References
     ----------

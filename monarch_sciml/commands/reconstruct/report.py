@@ -74,9 +74,9 @@ def aligned(rows: list[dict[str, Any]]) -> str:
 
 
 MANY = 50
-
-
+"""Number of scans above which tables over the scans show the means only."""
 SHOWN = 10
+"""How many names of files are listed at most."""
 
 
 class PartlyFailed(RuntimeError):

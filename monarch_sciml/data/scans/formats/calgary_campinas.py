@@ -25,7 +25,10 @@ SAMPLED_SHARE = 0.85
 def read_calgary_campinas(path: str | Path, *, slices: Slices = None) -> Scan:
     """Read a Calgary-Campinas multi-coil file.
 
-    The file holds float (X, H, W, 2c), real and imaginary parts of the coils in turn, x
+    The file holds float (X, H, W, 2c), real and imaginary parts of the coils in turn.
+    Their images are `numpy.fft.ifft2` of (H, W) without any shift. Multiplication by
+    exp(2 pi i (h H_0 / H + w W_0 / W)), where H_0 = H // 2 and W_0 = W // 2, makes it the centred
+    k-space of this package and leaves the magnitude images unchanged.
 
     Parameters
     ----------

@@ -180,7 +180,9 @@ def write_fastmri(
     Data sets: `kspace` (s, c, H, W) complex64 and `ismrmrd_header`; `mask`, (W,) when the pattern
     is the same in every row, (H, W) otherwise, (s, H, W) where slices differ (which fastMRI's own
     readers do not know), when the scan is undersampled; `reconstruction_rss` float32 when it is
-    fully sampled. x
+    fully sampled. Beyond fastMRI's own data sets, where the scan has them: `coil_maps`
+    (s, c, H, W), `target` (s, h, w) complex, `reconstruction` (s, h, w). A scan in hybrid space has
+    the attributes `transformed` and `row_padding`, by which `read_fastmri` recognises it.
 
     Parameters
     ----------
