@@ -105,9 +105,9 @@ def read_ismrmrd(
     Returns
     -------
     Scan
-        H is the readout and W is step 1. Slices of a 3-D scan are readout positions, (H, W) then are
-        steps 1 and 2, and `transformed` is ("readout",). Lines that were acquired for calibration
-        only are in `calibration_kspace`. Not validated.
+        H is the readout and W is step 1. Slices of a 3-D scan are readout positions, (H, W) are
+        then steps 1 and 2, and `transformed` is ("readout",). `calibration_kspace` holds lines
+        that were acquired for calibration alone. Not validated.
 
     Raises
     ------
