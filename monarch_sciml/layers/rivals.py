@@ -5,13 +5,14 @@ Letters: N vectors; k, l blocks along input and output; p, s sizes of such a blo
 
 from __future__ import annotations
 
-from math import pi, sqrt
+from math import sqrt
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.layers.butterfly import ButterflyLinear
 from monarch_sciml.layers.linear import MonarchLinear
 from monarch_sciml.layers.structured_linear import StructuredLinear, column_scale
 from monarch_sciml.monarch.block_sizes import block_counts
@@ -128,8 +129,9 @@ class KroneckerLinear(StructuredLinear):
 
     Notes
     -----
-    The cost is t·(k·p·s + k·l·s) multiplications for each vector, which with many terms exceeds
-    that of the dense product.
+    A vector costs t·(k·p·s + k·l·s) multiplications, which with many terms exceeds the n_in·n_out
+    of a dense product. For so many vectors that it is cheaper, M is formed first, with t·n_in·n_out
+    multiplications, and the layer then costs little more than a dense one.
 
     References
     ----------
@@ -199,9 +201,12 @@ class KroneckerLinear(StructuredLinear):
         nn.init.uniform_(self.outer, -bound, bound)
 
     def product(self, x: Tensor) -> Tensor:
-        """Return M x by two matrix products."""
-        n_k = self.outer.shape[-1]
+        """Return M x by two matrix products, or by one with M where that is cheaper."""
         n_t, n_s, n_p = self.inner.shape
+        n_l, n_k = self.outer.shape[1:]
+        dense = self.in_features * self.out_features
+        if len(x) * dense + n_t * dense < len(x) * n_t * (n_k * n_p * n_s + n_k * n_l * n_s):
+            return nn.functional.linear(x, self.dense_weight())
         x = nn.functional.pad(x, (0, n_k * n_p - self.in_features))
         blocks = x.unflatten(-1, (n_k, n_p))  # (N, k, p)
         z = blocks @ self.inner.flatten(0, 1).mT  # (N, k, t·s)
@@ -237,122 +242,6 @@ class KroneckerLinear(StructuredLinear):
     def extra_repr(self) -> str:
         """Return the arguments for print(layer)."""
         return f"{self._sizes_text()}, n_blocks={self.n_blocks}, rank={self.rank}"
-
-
-class ButterflyLinear(StructuredLinear):
-    """Apply y = M x + b with a product of butterfly matrices.
-
-    A butterfly of size n = 2^m is a product of m sparse factors. Factor f mixes the pairs of
-    entries whose indices differ by 2^f, each pair by a 2 x 2 matrix of its own. The factors of
-    every second butterfly come in falling order of f.
-
-    Parameters
-    ----------
-    in_features, out_features, bias
-        Sizes of input and output, and whether to add a bias, as in nn.Linear. The input is padded
-        to the least power of two that is no less than both sizes.
-    n_butterflies
-        Number of butterflies that are multiplied.
-    device, dtype
-        Device and precision of the parameters.
-
-    Notes
-    -----
-    Each butterfly holds 2 n log2(n) numbers. The nearest butterfly is not known in closed form, so
-    a dense layer cannot be projected.
-
-    References
-    ----------
-    Dao et al., "Learning fast algorithms for linear transforms using butterfly factorizations",
-    ICML 2019. The numbers and their order are those of the package torch-structured.
-
-    Examples
-    --------
-    >>> ButterflyLinear(64, 48).twiddle.shape
-    torch.Size([1, 6, 32, 2, 2])
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool = True,
-        n_butterflies: int = 1,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(in_features, out_features)
-        self.n_butterflies = positive_int("n_butterflies", n_butterflies)
-        place: Any = {"device": device, "dtype": dtype}
-        log_n = _log2(in_features, out_features)
-        shape = (n_butterflies, log_n, 2 ** (log_n - 1), 2, 2)
-        self.twiddle = nn.Parameter(torch.empty(shape, **place))
-        self._add_bias(bias, place)
-        self.learning_rate_factors = {"twiddle": in_features / 2}
-        self.reset_parameters()
-
-    @classmethod
-    def options_for(
-        cls, in_features: int, out_features: int, share: float, **given: Any
-    ) -> dict[str, Any] | None:
-        """Return the largest number of butterflies that fits (`StructuredLinear.options_for`)."""
-        log_n = _log2(in_features, out_features)
-        one = log_n * 2 ** (log_n + 1)
-        count = given.get("n_butterflies") or int(share * in_features * out_features / one)
-        return None if count < 1 else {"n_butterflies": count}
-
-    def options(self) -> dict[str, Any]:
-        """Return `n_butterflies`."""
-        return {"n_butterflies": self.n_butterflies}
-
-    def reset_factors(self) -> None:
-        """Draw random rotations, scaled so that outputs have the variance of nn.Linear."""
-        angle = torch.empty(self.twiddle.shape[:3]).uniform_(0, 2 * pi)
-        c, s = angle.cos(), angle.sin()
-        rotation = torch.stack([torch.stack([c, -s], -1), torch.stack([s, c], -1)], -2)
-        # rotations spread n_in inputs of unit variance over n entries; outputs need variance 1/3
-        with torch.no_grad():
-            self.twiddle.copy_(rotation)
-        self.scale(sqrt(2 ** self.twiddle.shape[1] / self.in_features / 3))
-
-    def scale(self, ratio: float) -> None:
-        """Multiply M by a positive number, in place, every sparse factor by the same."""
-        n_factors = self.twiddle.shape[0] * self.twiddle.shape[1]
-        with torch.no_grad():
-            self.twiddle.mul_(ratio ** (1 / n_factors))
-
-    def product(self, x: Tensor) -> Tensor:
-        """Return M x, factor by factor."""
-        n_all, log_n = self.twiddle.shape[:2]
-        y = nn.functional.pad(x, (0, 2**log_n - self.in_features))  # (N, n)
-        for number in range(n_all):
-            for step in range(log_n):
-                stride = 2 ** (step if number % 2 == 0 else log_n - 1 - step)
-                factor = self.twiddle[number, step].unflatten(0, (-1, stride))
-                factor = factor.permute(0, 2, 3, 1)  # (n/2, 2, 2) -> (pairs, 2, 2, stride)
-                pairs = y.unflatten(-1, (-1, 1, 2, stride))  # (N, n) -> (N, pairs, 1, 2, stride)
-                y = (factor * pairs).sum(-2).flatten(1)
-        return y[:, : self.out_features]
-
-    def dense_weight(self) -> Tensor:
-        """Return M, shape (out_features, in_features)."""
-        return self.product(torch.eye(self.in_features).to(self.twiddle)).mT
-
-    def fit(self, weight: Tensor, second_moments: Tensor | None) -> None:
-        """Raise an error, because the nearest butterfly has no closed form."""
-        rule = "a dense layer can be projected to 'monarch', 'low_rank', 'block_diagonal' or"
-        rule += " 'kronecker'"
-        raise ValueError(message(rule, "'butterfly'", "Start it at random: start='random'."))
-
-    def extra_repr(self) -> str:
-        """Return the arguments for print(layer)."""
-        return f"{self._sizes_text()}, n_butterflies={self.n_butterflies}"
-
-
-def _log2(in_features: int, out_features: int) -> int:
-    """Return the smallest m >= 1 with 2^m at least both sizes."""
-    return max(1, (max(in_features, out_features) - 1).bit_length())
 
 
 STRUCTURES: dict[str, type[StructuredLinear]] = {
