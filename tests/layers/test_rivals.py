@@ -35,6 +35,22 @@ def test_multiplies_by_its_matrix_within_the_share(name, n_in, n_out):
     assert torch.equal(again(x), layer(x))
 
 
+@pytest.mark.parametrize("n_vectors", [1, 7, 200])
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_few_and_many_vectors_are_multiplied_by_the_same_matrix(name, n_vectors):
+    """With many vectors a Kronecker or butterfly layer forms its matrix first."""
+    layer = build(name, 61, 67, dtype=torch.float64)
+    x = torch.randn(n_vectors, 61, dtype=torch.float64)
+    y = layer(x)
+    torch.testing.assert_close(y, nn.functional.linear(x, layer.weight, layer.bias))
+    one_by_one = torch.cat([layer(row) for row in x.split(1)])
+    torch.testing.assert_close(y, one_by_one)
+    found = torch.autograd.grad(y.square().sum(), list(layer.factors().values()))
+    expected = torch.autograd.grad(one_by_one.square().sum(), list(layer.factors().values()))
+    for ours, other in zip(found, expected):
+        torch.testing.assert_close(ours, other)
+
+
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_starts_with_the_variance_of_nn_linear(name):
     outputs = [build(name, 64, 48, bias=False)(torch.randn(50, 64)) for _ in range(60)]
