@@ -23,8 +23,10 @@ from monarch_sciml.data.phantom.receivers import SOFTENING, loop_array, receive_
 from monarch_sciml.data.phantom.simulate import _measure
 from monarch_sciml.data.phantom.smooth import random_smooth, refine
 from monarch_sciml.data.scans.formats.fastmri import read_fastmri
+from monarch_sciml.physics import ReadoutErrors
 from monarch_sciml.physics.espirit import estimate_coil_maps
 from monarch_sciml.physics.sense_operator import combine, fft2c, ifft2c
+from tests.tolerances import assert_close
 
 SMALL = {"grid_shape": (48, 40), "n_slices": 3, "n_coils": 5}
 
@@ -332,3 +334,49 @@ def test_a_set_of_different_noise(tmp_path):
     assert torch.equal(same.kspace, scans[2].kspace)
     with pytest.raises(ValueError, match="`noise_levels` must name at least one choice, got none"):
         generate_scans(tmp_path / "c", 1, noise_levels=[])
+
+
+ERRORS = ReadoutErrors(ramp=0.125, delay=0.7, nonlinearity=4.0, off_resonance=3.0, seed=2)
+
+
+def test_a_scanner_with_readout_errors_measures_the_same_object_elsewhere(quiet):
+    scan = simulate_scan(1, noise=0.0, **SMALL, readout_errors=ERRORS).validate()
+    for name in ("target", "coil_maps"):
+        assert torch.equal(getattr(scan, name), getattr(quiet, name))
+    assert (scan.kspace - quiet.kspace).norm() > 0.5 * quiet.kspace.norm()
+    same = simulate_scan(1, noise=0.0, **SMALL, readout_errors=ReadoutErrors())
+    assert_close(same.kspace, quiet.kspace)
+    # The object lives on twice the resolution; on the scan's own pixels the sum is nearly as good.
+    coil_images = quiet.coil_maps * quiet.target[:, None]
+    modelled = ERRORS.measure(coil_images, SMALL["grid_shape"])
+    assert (modelled - scan.kspace).norm() < 0.2 * scan.kspace.norm()
+
+
+def test_a_phantom_has_the_geometry_of_its_seed_and_needs_no_template(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nilearn", None)
+    load_anatomy.cache_clear()
+    scan = simulate_scan(3, subject="phantom", noise=0.0, **SMALL).validate()
+    again = simulate_scan(3, subject="phantom", noise=0.0, **SMALL)
+    assert torch.equal(scan.target, again.target)
+    assert not torch.equal(scan.target[0].abs(), scan.target[1].abs())
+    body = scan.coil_maps.abs().square().sum(1) > 0.5  # and two pixels around it
+    rows, columns = (body.any(dim).any(0).sum().item() for dim in (2, 1))
+    assert (rows, columns) == (48, 40)  # 0.92 of each, and two pixels on either side
+    spectrum = fft2c(scan.target).abs().square().mean(0)
+    assert spectrum[:8].mean() > 0.03 * spectrum.mean()  # signal at the edge of k-space too
+    assert json.loads(scan.header["attributes"]["drawn"])["contrast"] == "phantom"
+
+
+def test_a_phantom_of_a_scanner_with_errors_can_be_made_again_from_its_file(tmp_path):
+    options = {"grid_shape": (16, 18), "n_slices": 2, "n_coils": 2, "seed": 5, "progress": False}
+    options |= {"subject": "phantom", "readout_errors": ERRORS}
+    generate_scans(tmp_path, 1, **options)
+    scan = read_fastmri(tmp_path / "scan_0000.h5").validate()
+    attributes = scan.header["attributes"]
+    again = simulate_scan([5, 0], **json.loads(attributes["parameters"]))
+    assert torch.equal(again.kspace, scan.kspace) and torch.equal(again.coil_maps, scan.coil_maps)
+    generate_scans(tmp_path, 1, **options)  # kept
+    with pytest.raises(ValueError, match="same settings and seed to be kept"):
+        generate_scans(tmp_path, 1, **{**options, "readout_errors": None})
+    with pytest.raises(ValueError, match="`subject` must be one of 'head', 'phantom', got 'cat'"):
+        generate_scans(tmp_path, 1, **{**options, "subject": "cat"})

@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 
 from monarch_sciml._checks import message, positive_int
-from monarch_sciml.data.phantom.simulate import Contrast, Orientation, provenance, simulate_scan
+from monarch_sciml.data.phantom.simulate import (
+    Contrast,
+    Orientation,
+    Subject,
+    of_another_kind,
+    provenance,
+    simulate_scan,
+)
 from monarch_sciml.data.scans.formats.fastmri import read_header, write_fastmri
+from monarch_sciml.physics.readout import ReadoutErrors
 
 _SIZES = 0x512E
 """Keeps the draw of sizes apart from the randomness of the scan itself."""
@@ -30,6 +38,8 @@ def generate_scans(
     grid_shapes: list[tuple[int, int]] | None = None,
     coil_counts: list[int] | None = None,
     noise_levels: list[float] | None = None,
+    subject: Subject = "head",
+    readout_errors: ReadoutErrors | None = None,
     progress: bool = True,
 ) -> Path:
     """Simulate a set of scans (`simulate_scan`), one file in fastMRI layout each.
@@ -62,6 +72,10 @@ def generate_scans(
         Numbers of coils of which one is drawn for each scan instead of `n_coils`.
     noise_levels
         Noise levels of which one is drawn for each scan instead of `noise`.
+    subject
+        The head, or a "phantom" of known geometry with which a scanner is calibrated.
+    readout_errors
+        Errors of the scanner's readout, the same in all scans. None for an ideal scanner.
     progress
         Whether to show a progress bar.
 
@@ -87,6 +101,7 @@ def generate_scans(
         "noise": noise,
         "contrast": contrast,
         "orientation": orientation,
+        **of_another_kind(subject, readout_errors),
     }
     n_scans = positive_int("n_scans", n_scans)
     choices = {

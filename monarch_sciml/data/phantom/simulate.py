@@ -6,24 +6,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 
 from monarch_sciml._checks import message, one_of, positive_int, positive_number
 from monarch_sciml.data.phantom.anatomy import CONTRASTS, tissue_signals
+from monarch_sciml.data.phantom.ellipses import ellipse_image
 from monarch_sciml.data.phantom.head import ORIENTATIONS, head_image, slice_points
 from monarch_sciml.data.phantom.receivers import loop_array, receive_field
 from monarch_sciml.data.phantom.smooth import OVERSAMPLING, random_smooth, refine
 from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.physics.readout import ReadoutErrors
 from monarch_sciml.physics.sense_operator import combine, fft2c, ifft2c
 
 GENERATOR = "monarch_sciml.data.phantom.simulate_scan"
 
 Contrast = Literal["random", "T1", "T2", "FLAIR", "PD"]
 Orientation = Literal["random", "axial", "coronal", "sagittal"]
+Subject = Literal["head", "phantom"]
 
 
 def simulate_scan(
@@ -35,6 +39,8 @@ def simulate_scan(
     noise: float = 0.02,
     contrast: Contrast = "random",
     orientation: Orientation = "axial",
+    subject: Subject = "head",
+    readout_errors: ReadoutErrors | Mapping[str, Any] | None = None,
 ) -> Scan:
     r"""Simulate a fully sampled multi-coil scan of a randomly deformed head.
 
@@ -64,14 +70,20 @@ def simulate_scan(
         T1, T2, FLAIR or PD; "random" draws one of them.
     orientation
         axial, coronal or sagittal; "random" draws one of them.
+    subject
+        The head, or a "phantom" of known geometry: ellipses that are different in every slice. A
+        phantom has no contrast and needs no nilearn.
+    readout_errors
+        Errors of the scanner's readout, along H, or their values by name, as a file has them. None
+        for an ideal scanner, whose k-space is the Fourier transform of the object.
 
     Returns
     -------
     Scan
         `kspace` (s, c, H, W); `coil_maps`, the true ones, sum_c |S_c|^2 = 1 in the head and two
         pixels around it and 0 elsewhere, as ESPIRiT's are; `target`, the noise-free coil
-        combination sum_c conj(S_c) F^-1 C F(S_c x), complex, scaled so that the 95th percentile of
-        its magnitude is 1; what was drawn is in `header["attributes"]`.
+        combination sum_c conj(S_c) F^-1 C F(S_c x) of an ideal scanner, complex, scaled so that the
+        95th percentile of its magnitude is 1; what was drawn is in `header["attributes"]`.
 
     Raises
     ------
@@ -93,6 +105,8 @@ def simulate_scan(
     >>> tuple(scan.kspace.shape), scan.acceleration
     ((2, 4, 32, 32), 1.0)
     """
+    if isinstance(readout_errors, Mapping):
+        readout_errors = ReadoutErrors(**readout_errors)
     settings: dict[str, Any] = {
         "grid_shape": [positive_int("grid_shape", n, minimum=8) for n in grid_shape],
         "n_slices": positive_int("n_slices", n_slices),
@@ -100,6 +114,7 @@ def simulate_scan(
         "noise": noise,
         "contrast": one_of("contrast", contrast, ("random", *CONTRASTS)),
         "orientation": one_of("orientation", orientation, ("random", *ORIENTATIONS)),
+        **of_another_kind(subject, readout_errors),
     }
     positive_number("noise", noise, or_zero=True)
     rng = np.random.default_rng(_entropy(seed))
@@ -109,16 +124,20 @@ def simulate_scan(
         contrast = rng.choice(CONTRASTS)
 
     points, geometry = slice_points(orientation, grid_shape, n_slices, rng)
-    signals = tissue_signals(contrast, rng)
+    signals = tissue_signals(contrast, rng) if subject == "head" else None
     fine_object, fine_maps, head = _object_and_maps(points, signals, grid_shape, n_coils, rng)
     kspace, maps = _measure(fine_object, fine_maps, grid_shape)
     maps = maps * _support(head, grid_shape)[:, None]
     target = combine(ifft2c(kspace), maps)
+    if readout_errors is not None:
+        del kspace
+        kspace = _distorted(fine_object, fine_maps, grid_shape, readout_errors)
     level = _percentile(target.abs(), 0.95)
-    drawn = {"contrast": str(contrast), "orientation": str(orientation), **geometry}
+    shown = str(contrast) if subject == "head" else subject
+    drawn = {"contrast": shown, "orientation": str(orientation), **geometry}
     header = {
         "format": "simulated",
-        "acquisition": f"{ORIENTATIONS[orientation].prefix}{contrast}",
+        "acquisition": f"{ORIENTATIONS[orientation].prefix}{shown}",
         "reference": "target",
         "attributes": {**provenance(seed, settings), "drawn": json.dumps(drawn)},
     }
@@ -130,6 +149,15 @@ def simulate_scan(
         header,
         "simulated_" + "_".join(map(str, _entropy(seed))),
     )
+
+
+def of_another_kind(subject: Subject, readout_errors: ReadoutErrors | None) -> dict[str, Any]:
+    """Return those of these settings that differ from a head in an ideal scanner."""
+    one_of("subject", subject, get_args(Subject))
+    settings: dict[str, Any] = {} if subject == "head" else {"subject": subject}
+    if readout_errors is not None:
+        settings["readout_errors"] = asdict(readout_errors)
+    return settings
 
 
 def _entropy(seed: int | Sequence[int]) -> list[int]:
@@ -153,17 +181,21 @@ def provenance(seed: int | Sequence[int], settings: dict[str, Any]) -> dict[str,
 
 def _object_and_maps(
     points: np.ndarray,
-    signals: dict[str, float],
+    signals: dict[str, float] | None,
     grid_shape: tuple[int, int],
     n_coils: int,
     rng: np.random.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return object (s, I, J), normalised maps (s, c, I, J) and head (s, I, J) at (s, K, K, 3).
 
-    Normalisation removes a shading from the maps. A random power of it, between 0.3 and 1, is put
-    into the object; the rest stands for the correction of the scanner.
+    Without signals of tissues the object is the phantom. Normalisation removes a shading from the
+    maps. A random power of it, between 0.3 and 1, is put into the object; the rest stands for the
+    correction of the scanner.
     """
-    image, head = head_image(points, signals, grid_shape, rng)
+    if signals is None:
+        image, head = ellipse_image(len(points), grid_shape, rng)
+    else:
+        image, head = head_image(points, signals, grid_shape, rng)
     field = receive_field(loop_array(n_coils, rng), points)  # (c, s, K, K)
     turns = np.exp(2j * np.pi * rng.random((n_coils, 1, 1, 1)))
     raw = refine(np.moveaxis(field * turns, 0, 1), grid_shape)  # (s, c, I, J)
@@ -195,6 +227,17 @@ def _measure(
     )
     (height, width), step = grid_shape, OVERSAMPLING
     return kspace, fine_maps[..., height % 2 :: step, width % 2 :: step].clone()
+
+
+def _distorted(
+    fine_object: torch.Tensor,
+    fine_maps: torch.Tensor,
+    grid_shape: tuple[int, int],
+    errors: ReadoutErrors,
+) -> torch.Tensor:
+    """Return the noise-free k-space (s, c, H, W) of a scanner with errors of its readout."""
+    coil_images = (maps * image for image, maps in zip(fine_object, fine_maps))  # (c, I, J) each
+    return torch.stack([errors.measure(part, grid_shape, OVERSAMPLING) for part in coil_images])
 
 
 def _support(head: torch.Tensor, grid_shape: tuple[int, int]) -> torch.Tensor:
