@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import math
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,27 @@ import torch
 def message(rule: str, got: object, remedy: str) -> str:
     """Return one line that states the rule, the value got and the remedy."""
     return f"{rule}, got {got}. {remedy}"
+
+
+class UsageError(ValueError):
+    """Report an option that cannot be used: the command line ends with status 2, not 1."""
+
+
+class UsageTypeError(UsageError, TypeError):
+    """Report an option of the wrong type."""
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn the errors of checked options into `UsageError`, with the same words."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except TypeError as error:
+        raise UsageTypeError(str(error)) from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 _MARKS = {*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)}

@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from monarch_sciml import __version__
-from monarch_sciml._checks import message, printable
+from monarch_sciml._checks import UsageError, message, printable
 from monarch_sciml._files import refusal
 from monarch_sciml._signals import received
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _interrupted(configuration.command)
         if summary := getattr(error, "summary", None):  # part of the work was done
             _say(summary)
-        return _fail(_explained(error), 1)
+        return _fail(_explained(error), 2 if isinstance(error, UsageError) else 1)
     return _say(text) if text else 0
 
 

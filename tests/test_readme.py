@@ -12,7 +12,7 @@ from monarch_sciml.cli import build_parser
 ROOT = Path(__file__).parents[1]
 TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md") if (ROOT / name).exists()]
 PAGES = [*TOP, *sorted((ROOT / "docs").rglob("*.md"))]
-ALL_PAGES = [*PAGES, *sorted((ROOT / "experiments").rglob("README.md"))]
+ALL_PAGES = [*PAGES, *sorted((ROOT / "experiments").rglob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

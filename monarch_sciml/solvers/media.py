@@ -16,7 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import existing_file, message, one_of, positive_int, positive_number
+from monarch_sciml._checks import (
+    existing_file,
+    message,
+    one_of,
+    positive_int,
+    positive_number,
+    usage_errors,
+)
 from monarch_sciml.solvers.random_series import evaluate_periodic_series, squared_modes
 
 Kind = Literal["smooth", "layered", "given"]
@@ -63,6 +70,7 @@ class Medium:
     n_layers: int = 8
     file: Path | None = None
 
+    @usage_errors()
     def __post_init__(self) -> None:
         one_of("medium.kind", self.kind, KINDS)
         positive_int("medium.seed", self.seed, minimum=0)

@@ -93,8 +93,9 @@ def train(
     FileExistsError
         When `output` holds a run that has finished an epoch, and `resume` is false.
     ValueError
-        When a run is resumed with other settings or other data, without its last checkpoint or with
-        a damaged one and none before it, or when a data set is empty.
+        When the optimisation does not suit the model (`Optimisation.freeze`). When a run is resumed
+        with other settings or other data, without its last checkpoint or with a damaged one and
+        none before it, or when a data set is empty.
     TrainingDiverged
         When the loss or a weight becomes NaN or infinite.
     RunBusy
@@ -121,6 +122,7 @@ def train(
     """
     result = TrainingResult(Path(output), Progress())
     check_output(result, resume=resume)
+    optimisation.freeze(model)
     learns = any(parameter.requires_grad for parameter in model.parameters())
     with ExitStack() as stack:
         done = from_main_process(resume and learns and is_finished(result.last, budget.epochs))

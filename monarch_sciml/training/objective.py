@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from monarch_sciml._checks import message, one_of, positive_number
+from monarch_sciml._checks import message, one_of, positive_number, usage_errors
 from monarch_sciml.metrics.fields import relative_l2_over_time
 from monarch_sciml.metrics.named import FIELD_METRICS, FieldMetric, field_metrics
 
@@ -99,6 +99,7 @@ class RolloutObjective(Objective):
 
     metrics: tuple[FieldMetric, ...] = field(default=("relative_l2", "nrmse"), kw_only=True)
 
+    @usage_errors()
     def __post_init__(self) -> None:
         for name in self.metrics:
             one_of("metrics", name, FIELD_METRICS)
@@ -176,6 +177,7 @@ class OneStepObjective(RolloutObjective):
 
     noise: float = 0.0
 
+    @usage_errors()
     def __post_init__(self) -> None:
         super().__post_init__()
         positive_number("noise", self.noise, or_zero=True)

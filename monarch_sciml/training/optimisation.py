@@ -10,7 +10,14 @@ from torch import nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from monarch_sciml._checks import message, one_of, positive_int, positive_number
+from monarch_sciml._checks import (
+    UsageError,
+    message,
+    one_of,
+    positive_int,
+    positive_number,
+    usage_errors,
+)
 from monarch_sciml.layers import factor_rates
 from monarch_sciml.transforms import LearnableTransform
 
@@ -47,6 +54,10 @@ class Optimisation:
         Learning rate of the transforms divided by that of everything else; 0 freezes them.
     transform_decay
         Decoupled decay of the transforms towards their initial value.
+    trained_part
+        Part of the parameters that learns: "transform" for those of the learnable transforms alone,
+        None for all. A network that was trained in one place is so brought to another place by few
+        samples (`start_from`).
     factor_learning_rates
         Learning rates of the factors of structured linear layers. None takes that of all other
         weights. "fan_in" multiplies it by n_in / fan-in of the factor, so that a step changes the
@@ -74,13 +85,16 @@ class Optimisation:
     gradient_clip: float | None = None
     transform_learning_rate_factor: float = 1.0
     transform_decay: float = 0.0
+    trained_part: Literal["transform"] | None = None
     factor_learning_rates: Literal["fan_in"] | None = None
     densify_at: float | None = None
     guided_until: float | None = None
 
+    @usage_errors()
     def __post_init__(self) -> None:
         one_of("optimizer", self.optimizer, ("adam", "adamw"))
         one_of("scheduler", self.scheduler, ("cosine", "step", "constant"))
+        one_of("trained_part", self.trained_part, (None, "transform"))
         positive_int("step_size", self.step_size)
         for name in ("weight_decay", "transform_learning_rate_factor", "transform_decay"):
             positive_number(name, getattr(self, name), or_zero=True)
@@ -98,14 +112,32 @@ class Optimisation:
             got = f"{self.guided_until} and {self.densify_at}"
             raise ValueError(message(rule, got, "Lower it."))
 
+    def freeze(self, model: nn.Module) -> None:
+        """Let only the parameters learn that `trained_part` names.
+
+        Raises
+        ------
+        UsageError
+            When `trained_part` is "transform" and the model has no learnable transform.
+        """
+        if self.trained_part is None:
+            return
+        inside = _inside_transforms(model)
+        if not inside:
+            rule = "`trained_part: transform` needs a network with a learnable transform"
+            remedy = "Use transform='corrected' or 'monarch', or train all parts."
+            raise UsageError(message(rule, f"{type(model).__name__} without any", remedy))
+        for parameter in model.parameters():
+            if id(parameter) not in inside:
+                parameter.requires_grad_(False)
+
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Return the non-empty groups "weights", "transform" and those of factors, for `Adam`.
 
         Parameters that need no gradient are in no group. A parameter shared by a transform and
         another module belongs to "transform".
         """
-        transforms = [m for m in model.modules() if isinstance(m, LearnableTransform)]
-        inside = {id(p) for transform in transforms for p in transform.parameters()}
+        inside = _inside_transforms(model)
         trainable = [p for p in model.parameters() if p.requires_grad]
         weights = {
             "name": "weights",
@@ -156,3 +188,9 @@ class Optimisation:
             return 1.0
 
         return LambdaLR(optimizer, factor)
+
+
+def _inside_transforms(model: nn.Module) -> set[int]:
+    """Return the identities of the parameters of all learnable transforms."""
+    transforms = [m for m in model.modules() if isinstance(m, LearnableTransform)]
+    return {id(p) for transform in transforms for p in transform.parameters()}

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from monarch_sciml._checks import message, one_of, positive_number
+from monarch_sciml._checks import message, one_of, positive_number, usage_errors
 from monarch_sciml.metrics.images import image_statistics, volume_metrics
 from monarch_sciml.physics.sense_operator import fft2c
 from monarch_sciml.training.objective import Batch, Objective
@@ -56,6 +56,7 @@ class ReconstructionObjective(Objective):
     ssim_weight: float = 0.0
     kspace_weight: float = 0.0
 
+    @usage_errors()
     def __post_init__(self) -> None:
         one_of("criterion", self.criterion, ("l1", "mse", "ssim", "kspace"))
         for name in ("ssim_weight", "kspace_weight"):

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from torch.utils.data import Dataset
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import message, positive_int, usage_errors
 from monarch_sciml.training.checkpoint import find_checkpoint
 from monarch_sciml.training.lock import is_finished
 from monarch_sciml.training.loggers import LoggedRow
@@ -51,6 +51,7 @@ class Budget:
     batch_size: int
     evaluate_every: int = 1
 
+    @usage_errors()
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "evaluate_every"):
             positive_int(name, getattr(self, name))

@@ -9,7 +9,8 @@ Letters: n grid size, K modes, d axes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -120,6 +121,19 @@ def _fixed(cls: type[FixedTransform]) -> Callable[[Kind, TransformOptions], Tran
     return lambda kind, _: cls.from_kind(kind)
 
 
+@contextmanager
+def _words_of_layers() -> Iterator[None]:
+    """Name options as layers and networks do: a layer has a `rank` of its weights too."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        text = str(error)
+        for name in ("rank", "order"):
+            text = text.replace(f"`{name}`", f"`transform_{name}`")
+        raise type(error)(text) from error
+
+
+@_words_of_layers()
 def _monarch(kind: Kind, options: TransformOptions) -> Transform:
     return MonarchTransform(
         kind.n,
@@ -153,6 +167,7 @@ def _check_shared(options: TransformOptions) -> None:
         raise ValueError(message(rule, got, "Use transform='monarch', or share it."))
 
 
+@_words_of_layers()
 def _corrected(kind: Kind, options: TransformOptions) -> CorrectedTransform:
     _check_shared(options)
     blocks = options.grid_blocks, options.mode_blocks
@@ -166,6 +181,7 @@ def _pod(kinds: Sequence[Kind], _: TransformOptions) -> PODTransform:
     return PODTransform(grid, n_modes, inverse=kinds[0].synthesis)
 
 
+@_words_of_layers()
 def _corrected_over_grid(kinds: Sequence[Kind], options: TransformOptions) -> CorrectedTransform:
     if len(kinds) == 1:
         return _corrected(kinds[0], options)

@@ -1,4 +1,5 @@
 import math
+import types
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from tolerances import assert_close
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
-from monarch_sciml.training import Optimisation
+from monarch_sciml.training import Budget, Optimisation, RolloutObjective, train
 from monarch_sciml.transforms import FourierTransform, MonarchTransform, SeparableTransform
 
 
@@ -133,3 +134,34 @@ def test_schedules_equal_those_of_torch(scheduler):
 def test_bad_values_are_named(field, value):
     with pytest.raises(ValueError, match=f"`{field}` must be"):
         Optimisation(**{field: value})
+
+
+def test_only_the_transform_learns():
+    model = Network()
+    Optimisation().freeze(model)
+    assert all(p.requires_grad for p in model.linear.parameters())
+    settings = Optimisation(learning_rate=0.1, trained_part="transform")
+    settings.freeze(model)
+    assert [g["name"] for g in settings.parameter_groups(model)] == ["transform"]
+    assert not any(p.requires_grad for p in model.linear.parameters())
+    with pytest.raises(ValueError, match="needs a network with a learnable transform, got Linear"):
+        settings.freeze(nn.Linear(2, 2))
+
+
+def test_a_run_that_trains_the_transform_alone_keeps_the_weights(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 6), MonarchTransform(6, init="dct"))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fields = torch.randn(8, 1, 1, 6)  # trajectories, steps, fields, grid
+    samples = [{"input": u, "target": 0.5 * u} for u in fields]
+    train(
+        model,
+        RolloutObjective(),
+        types.SimpleNamespace(train=samples[:6], validation=samples[6:]),
+        optimisation=Optimisation(learning_rate=0.1, trained_part="transform", weight_decay=1.0),
+        budget=Budget(epochs=2, batch_size=3),
+        output=tmp_path,
+        progress=False,
+    )
+    changed = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
+    assert changed and all(name.startswith("1.") for name in changed)

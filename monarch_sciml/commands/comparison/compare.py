@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from torch import nn
 
-from monarch_sciml._checks import message, one_of
+from monarch_sciml._checks import UsageError, message, one_of
 from monarch_sciml.commands.comparison.publish import write_report_files
 from monarch_sciml.commands.comparison.recipe import Contender, LoopOptions
 from monarch_sciml.commands.comparison.suitability import check_transfer
@@ -144,7 +144,11 @@ def _named(things: dict[Any, Any]) -> dict[str, Any]:
 def build_checked(name: str, contender: Contender, data: DataModule) -> nn.Module:
     """Build a network once to see that it can be; errors name it."""
     try:
-        return build(contender.network, data, seed=0)
+        model = build(contender.network, data, seed=0)
+        contender.optimisation.freeze(model)
+        return model
+    except UsageError as error:
+        raise UsageError(f"network {name}: {error}") from error
     except (ValueError, TypeError) as error:
         raise ValueError(f"network {name}: {error}") from error
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monarch_sciml._checks import message, printable
+from monarch_sciml._checks import message, printable, usage_errors
 from monarch_sciml._files import write_text
 from monarch_sciml.commands.comparison.recipe import Contender, LoopOptions, NetworkFactory
 from monarch_sciml.commands.comparison.start import start_from_run
@@ -105,14 +105,17 @@ def build(network: NetworkFactory, data: DataModule, *, seed: int) -> nn.Module:
 
     Raises
     ------
+    UsageError
+        When an option of the network is out of range, or its basis does not suit the boundary of
+        the data (`check_basis`).
     ValueError
-        When its basis does not suit the boundary of the data (`check_basis`), or a field that is to
-        be normalised is constant.
+        When a field that is to be normalised is constant.
     """
     arguments = dict(data.spec.network_arguments)
     torch.manual_seed(seed)
-    model = in_precision(network, arguments, getattr(data.spec, "dtype", "float32"))
-    check_basis(model, data.spec)
+    with usage_errors():
+        model = in_precision(network, arguments, getattr(data.spec, "dtype", "float32"))
+        check_basis(model, data.spec)
     if data.statistics is None:
         return model
     given, wanted = data.statistics
@@ -201,6 +204,7 @@ def diverged_run(
 ) -> TrainedRun:
     """Return a run whose training diverged: how far it came, and no metrics."""
     model = build(contender.network, data, seed=seed)
+    contender.optimisation.freeze(model)
     progress = Progress(**load_state(output / "checkpoints" / "last")["progress"])
     return TrainedRun(name, seed, model, progress, {}, failure=failure)
 

@@ -36,6 +36,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from monarch_sciml._checks import usage_errors
 from monarch_sciml.data.fields.source import FieldLayout
 from monarch_sciml.data.generators.generate import (
     Advance,
@@ -161,8 +162,10 @@ def generator(problem: type[FieldProblem]) -> Callable[..., Path]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         options = {k: v for k, v in bound.arguments.items() if k not in physical}
-        made = problem(**{k: bound.arguments[k] for k in physical})
-        return made.generate(SetOptions(**{**options, "output": Path(options["output"])}))
+        with usage_errors():
+            made = problem(**{k: bound.arguments[k] for k in physical})
+            common = SetOptions(**{**options, "output": Path(options["output"])})
+        return made.generate(common)
 
     function.__name__ = function.__qualname__ = f"generate_{problem.name}"
     function.__module__ = problem.__module__

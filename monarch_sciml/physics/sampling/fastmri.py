@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monarch_sciml._checks import message
+from monarch_sciml._checks import message, usage_errors
 from monarch_sciml.physics.sampling.base import SamplingMask
 
 
@@ -34,6 +34,7 @@ class _FastMRIMask(SamplingMask):
     center_fraction: float | list[float] = 0.08
     acceleration: float | list[float] = 4.0
 
+    @usage_errors()
     def __post_init__(self) -> None:
         """Check the settings."""
         fractions, accelerations = self._pairs()
@@ -143,6 +144,7 @@ class EquispacedMask(_FastMRIMask):
     facebookresearch/fastMRI, fastmri/data/subsample.py, EquiSpacedMaskFunc.
     """
 
+    @usage_errors()
     def __post_init__(self) -> None:
         """Check the settings."""
         super().__post_init__()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monarch_sciml._checks import message, positive_int, positive_number
+from monarch_sciml._checks import message, positive_int, positive_number, usage_errors
 from monarch_sciml.physics.sampling.base import IndexRange, SamplingMask
 
 
@@ -57,6 +57,7 @@ class PoissonDiscMask(SamplingMask):
     falloff: float = 2.0
     elliptical: bool = True
 
+    @usage_errors()
     def __post_init__(self) -> None:
         """Check the settings."""
         positive_int("calibration", self.calibration, minimum=0)

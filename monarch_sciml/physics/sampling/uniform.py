@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml._checks import message, one_of, positive_int, usage_errors
 from monarch_sciml.physics.sampling.base import SamplingMask
 
 
@@ -48,6 +48,7 @@ class UniformMask(SamplingMask):
     calibration: int = 24
     axis: int = -1
 
+    @usage_errors()
     def __post_init__(self) -> None:
         """Check the settings."""
         positive_int("factor", self.factor)
