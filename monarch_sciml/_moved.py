@@ -11,6 +11,8 @@ MOVED = {
     "monarch_sciml.data.FnoMatFile": "monarch_sciml.data.ArrayFields",
     "monarch_sciml.data.GridMatFile": "monarch_sciml.data.ArrayFields",
     "monarch_sciml.data.NeuralopPtFile": "monarch_sciml.data.ArrayFields",
+    "monarch_sciml.physics.StoredMask": "monarch_sciml.data.StoredMask",
+    "monarch_sciml.physics.sampling.StoredMask": "monarch_sciml.data.StoredMask",
     "monarch_sciml.benchmark": "monarch_sciml.commands.benchmark",
 }
 """Dotted name of old -> dotted name of today."""

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from monarch_sciml import __version__
 from monarch_sciml._checks import UsageError, message, printable
 from monarch_sciml._files import refusal
 from monarch_sciml._signals import received
+
+# the changes of a run's data and objective are put into its recipe first, and built with it
+set_parsing_settings(instantiate_subclass_spec_in_any=False)
 
 PROGRAM = "monarch-sciml"
 POSITIONAL = ("evaluate", "reconstruct", "info", "pack")
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Errors are one line on stderr that names the rule, the value and the remedy.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    given = [_installed_config(_LONG.get(word, word)) for word in words]
+    given = _merged([_installed_config(_LONG.get(word, word)) for word in words])
     try:
         parser = build_parser()
         configuration = parser.parse_args(given)
@@ -72,6 +75,44 @@ def _installed_config(word: str) -> str:
     if not path.startswith("configs/") or Path(path).exists() or not installed.is_file():
         return word
     return f"{option}={installed}" if option else str(installed)
+
+
+def _merged(words: list[str]) -> list[str]:
+    """Join the changes of one part of a run's data or objective into one option of `evaluate`.
+
+    `--data.mask.factor 4 --data.mask.calibration 8` becomes `--data.mask` with both; the parser
+    would keep the last one only.
+    """
+    if words[:1] != ["evaluate"]:
+        return words
+    rest: list[str] = []
+    parts: dict[str, dict[str, Any]] = {}
+    waiting = iter(words)
+    for word in waiting:
+        option, equals, value = word.partition("=")
+        root, *names = option.split(".")
+        if root not in ("--data", "--objective") or len(names) < 2:
+            rest.append(word)
+            continue
+        change: Any = value if equals else next(waiting, None)
+        if change is None:  # the parser says that a value is missing
+            rest.append(word)
+            continue
+        with suppress(yaml.YAMLError):  # text that is no YAML is that text
+            change = yaml.safe_load(change)
+        for name in reversed(names[1:]):
+            change = {name: change}
+        _add(parts.setdefault(f"{root}.{names[0]}", {}), change)
+    return rest + [part for key, value in parts.items() for part in (key, yaml.safe_dump(value))]
+
+
+def _add(part: dict[str, Any], change: dict[str, Any]) -> None:
+    """Add options to others, and theirs to theirs; a later value replaces an earlier one."""
+    for key, value in change.items():
+        if isinstance(value, dict) and isinstance(part.get(key), dict):
+            _add(part[key], value)
+        else:
+            part[key] = value
 
 
 def _say(text: str) -> int:
@@ -142,13 +183,20 @@ def run(parser: ArgumentParser, configuration: Namespace) -> str | None:
         options = options[options.subject]
     else:
         function = _functions()[command]
-    values = {key: value for key, value in vars(options).items() if key != "config"}
+    values = {key: _mappings(value) for key, value in vars(options).items() if key != "config"}
     if command in FLAT:
         values = _gathered(function, FLAT[command], values)
     if command in KEEP_CONFIGURATION:
         values["configuration"] = _saved(parser, configuration, command)
     result = function(**values)
     return str(result) if result is not None else None
+
+
+def _mappings(value: Any) -> Any:
+    """Return a value whose objects of the parser are plain mappings."""
+    if isinstance(value, Namespace):
+        value = value.as_dict()
+    return {k: _mappings(v) for k, v in value.items()} if type(value) is dict else value
 
 
 def _located(error: argparse.ArgumentError, given: Sequence[str]) -> str:

@@ -55,6 +55,7 @@ from monarch_sciml.data.scans.formats.m4raw import read_m4raw as read_m4raw
 from monarch_sciml.data.scans.formats.skm_tea import read_skm_tea as read_skm_tea
 from monarch_sciml.data.scans.formats.skm_tea import read_skm_tea_mask as read_skm_tea_mask
 from monarch_sciml.data.scans.map_files import read_coil_maps as read_coil_maps
+from monarch_sciml.data.scans.mask_files import StoredMask as StoredMask
 from monarch_sciml.data.scans.module import ScanModule as ScanModule
 from monarch_sciml.data.scans.raw.ismrmrd import read_ismrmrd as read_ismrmrd
 from monarch_sciml.data.scans.raw.twix import read_twix as read_twix

@@ -55,7 +55,8 @@ class FieldSpec:
 class ScanSpec:
     """Describe the samples of an MRI data set, slices that mostly have this matrix and coil count.
 
-    If sizes differ, the data sets have the attribute `batch_groups`.
+    If sizes differ, the data sets have the attribute `batch_groups`. `acceleration` is the achieved
+    one, `noise` the noise relative to the image (`noise_level`), and `mask` the class of the masks.
 
     A sample is a dict: `masked_kspace` (n_coils, *grid_shape) complex, `mask` (*grid_shape) 0/1,
     `coil_maps` (n_coils, *grid_shape) complex, or (n_maps, n_coils, *grid_shape), `target`
@@ -67,6 +68,7 @@ class ScanSpec:
     n_coils: int
     acceleration: float
     noise: float | None = field(default=None, compare=False)
+    mask: str | None = field(default=None, compare=False)
 
     @property
     def network_arguments(self) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """Measurement models: MRI sampling, coils and the SENSE operator."""
 
+from typing import Any
+
+from monarch_sciml._moved import moved
 from monarch_sciml.physics.coil_compression import coil_compression as coil_compression
 from monarch_sciml.physics.coil_compression import compress_coils as compress_coils
 from monarch_sciml.physics.espirit import espirit as espirit
@@ -11,7 +14,6 @@ from monarch_sciml.physics.sampling import FullMask as FullMask
 from monarch_sciml.physics.sampling import PoissonDiscMask as PoissonDiscMask
 from monarch_sciml.physics.sampling import RandomMask as RandomMask
 from monarch_sciml.physics.sampling import SamplingMask as SamplingMask
-from monarch_sciml.physics.sampling import StoredMask as StoredMask
 from monarch_sciml.physics.sampling import UniformMask as UniformMask
 from monarch_sciml.physics.sampling import achieved_acceleration as achieved_acceleration
 from monarch_sciml.physics.sampling import calibration_size as calibration_size
@@ -25,3 +27,8 @@ from monarch_sciml.physics.sense_operator import ifft2c as ifft2c
 from monarch_sciml.physics.sense_operator import rss as rss
 from monarch_sciml.physics.sense_operator import with_map_sets as with_map_sets
 from monarch_sciml.physics.walsh import walsh as walsh
+
+
+def __getattr__(name: str) -> Any:
+    """Return an object that was a public name of this package in earlier versions."""
+    return moved(__name__, name)

@@ -13,7 +13,7 @@ from torch import nn
 from monarch_sciml._checks import UsageError, message, one_of
 from monarch_sciml.commands.comparison.publish import write_report_files
 from monarch_sciml.commands.comparison.recipe import Contender, LoopOptions
-from monarch_sciml.commands.comparison.suitability import check_transfer
+from monarch_sciml.commands.comparison.suitability import check_transfer, mismatch
 from monarch_sciml.commands.comparison.trained_run import (
     TrainedRun,
     build,
@@ -112,6 +112,11 @@ def compare_networks(
             n_samples_of(further.test)
         except ValueError as error:
             raise ValueError(f"evaluation set {name}: {error}") from error
+    differing = [
+        f"Evaluation set {name}: {text}."
+        for name, further in evaluate_on.items()
+        if (text := mismatch("every network", data.spec, further.spec))
+    ]
     check_objective(objective, data.spec)
     n_samples_of(data.test)
     if is_main_process():
@@ -133,7 +138,7 @@ def compare_networks(
         title=title,
         configuration=configuration,
         evaluate_on=evaluate_on,
-        notes=list(work.notes.values()),
+        notes=[*work.notes.values(), *differing],
     )
 
 

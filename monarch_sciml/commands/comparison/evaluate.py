@@ -14,14 +14,14 @@ from monarch_sciml.commands.comparison.saved import (
     read_recipe,
     saved_spec,
 )
-from monarch_sciml.commands.comparison.suitability import check_transfer
+from monarch_sciml.commands.comparison.suitability import check_transfer, mismatch
 from monarch_sciml.evaluation.metrics_table import summary_text
 from monarch_sciml.models import Normalized
 from monarch_sciml.models.operators.operator_grid import padded_grid
 from monarch_sciml.training import evaluate_model, is_main_process
 
-OF_ANOTHER_FILE = {"n_train": 0, "n_validation": 0, "test_path": None}
-"""Options of the data that say nothing about the test samples of another file."""
+OF_OTHER_DATA = {"n_train": 0, "n_validation": 0, "test_path": None}
+"""Options of the data that say nothing about the test samples of another file or folder."""
 
 
 def evaluate_run(
@@ -47,8 +47,8 @@ def evaluate_run(
         A run directory: the `output` of `train`, or NETWORK/seed-N of a comparison.
     data
         Options of the run's data to replace, one by one: `--data.path fine.h5`, or
-        `--data.subsample 1`. With another path, `split` test takes its last `n_test` samples and
-        asks for no others.
+        `--data.subsample 1`. With another path or folder, `split` test takes its last `n_test`
+        samples, or `n_test` of its volumes, and asks for no others.
     objective
         Options of the run's objective to replace: `--objective.metrics "[vrmse, fourier_rmse]"`.
     checkpoint
@@ -68,8 +68,9 @@ def evaluate_run(
 
     Returns
     -------
-    A table: mean, spread and range over the trajectories or volumes of each metric; nothing in
-    further processes of the job.
+    A table: mean, spread and range over the trajectories or volumes of each metric, and a note
+    where the scans were measured otherwise than those of the training; nothing in further processes
+    of the job.
 
     Raises
     ------
@@ -79,10 +80,11 @@ def evaluate_run(
         When the run was not made by this package, there are no such samples, or the data are of
         another problem than the network was trained on.
     """
-    change = _of_another_file(run, data, split)
+    change = _of_other_data(run, data, split)
     made = read_recipe(run, trust=trust, data=change, objective=objective)
     spec, trained = made.data.spec, saved_spec(run)
-    check_transfer(str(data.get("path", "given by `data`")), trained, spec)
+    named = data.get("path", data.get("folder", "given by `data`"))
+    check_transfer(str(named), trained, spec)
     samples = getattr(made.data, split)
     if samples is None:
         rule = f"the run must have {split} samples"
@@ -102,7 +104,8 @@ def evaluate_run(
     if spec.grid_shape != trained.grid_shape:
         here, there = (" x ".join(map(str, s.grid_shape)) for s in (spec, trained))
         text += f"\n\ngrid: {here}, trained on {there}"
-    return text
+    differing = mismatch("the network", trained, spec)
+    return text if differing is None else f"{text}\n\nnote: {differing}"
 
 
 def _fit_modes(model: nn.Module, n_modes: list[int] | None, grid: tuple[int, ...]) -> None:
@@ -123,9 +126,9 @@ def _fit_modes(model: nn.Module, n_modes: list[int] | None, grid: tuple[int, ...
         raise ValueError(message(rule, grid, remedy))
 
 
-def _of_another_file(run: Path, data: dict[str, Any], split: str) -> dict[str, Any]:
-    """Return the changes of the data, with what another file must not be asked for."""
-    if "path" not in data or split != "test":
+def _of_other_data(run: Path, data: dict[str, Any], split: str) -> dict[str, Any]:
+    """Return the changes of the data, with what another file or folder must not be asked for."""
+    if not {"path", "folder"} & data.keys() or split != "test":
         return data
     kept = data_options(run)
-    return {key: value for key, value in OF_ANOTHER_FILE.items() if key in kept} | data
+    return {key: value for key, value in OF_OTHER_DATA.items() if key in kept} | data

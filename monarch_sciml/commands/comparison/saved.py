@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -38,9 +38,8 @@ class SavedNetwork:
         Number by which k-space of a volume was divided: "p95", "max" or "std".
     named
         Whether its own run directory was named, not that of a comparison.
-    acceleration, n_coils, noise, mask
-        Achieved acceleration, number of coils, noise relative to the image and class of the masks
-        of the scans that it was trained on; None if the run does not record it.
+    trained
+        Description of the scans that it was trained on.
     """
 
     name: str
@@ -48,10 +47,7 @@ class SavedNetwork:
     model: nn.Module
     normalization: ScanNormalization
     named: bool
-    acceleration: float | None = None
-    n_coils: int | None = None
-    noise: float | None = None
-    mask: str | None = None
+    trained: ScanSpec
 
 
 def read_recipe(run: Path, *, trust: bool = False, **changes: Mapping[str, Any]) -> Recipe:
@@ -134,9 +130,14 @@ def saved_spec(run: Path) -> Spec:
     stored = _stored_spec(run)
     kind = {kind.__name__: kind for kind in get_args(Spec)}.get(stored["kind"], ScanSpec)
     try:
-        return kind(**{f.name: stored[f.name] for f in fields(kind) if f.name in stored})
+        spec = kind(**{f.name: stored[f.name] for f in fields(kind) if f.name in stored})
     except TypeError as error:  # sizes are missing
         raise ValueError(_damaged_spec(run / SPEC, error)) from error
+    if isinstance(spec, ScanSpec) and spec.mask is None:  # of a run made before it was recorded
+        mask = data_options(run).get("mask")
+        name = mask.get("class_path") if isinstance(mask, dict) else None
+        return replace(spec, mask=None if name is None else str(name).rpartition(".")[2])
+    return spec
 
 
 def load_model(network: NetworkFactory, run: Path, *, checkpoint: str = "best") -> nn.Module:
@@ -242,26 +243,14 @@ def _load_network(
         factory = build(_as_typed(values.get("network"), trust), NetworkFactory, "network")
     except ValueError as error:
         raise ValueError(_about(error, run, "network", None, {})) from error
-    spec = _stored_spec(run)
-    kind = spec["kind"]
-    if kind != "ScanSpec":
+    trained = saved_spec(run)
+    if not isinstance(trained, ScanSpec):
         rule = f"{run} must be the run of an MRI network"
         remedy = "Name a run that was trained on scans."
-        raise ValueError(message(rule, f"one trained on {kind}", remedy))
+        raise ValueError(message(rule, f"one trained on {type(trained).__name__}", remedy))
     model = load_model(factory, run, checkpoint=checkpoint)
-    options = data_options(run)
-    mask = (options.get("mask") or {}).get("class_path")
-    return SavedNetwork(
-        name,
-        run,
-        model,
-        options.get("normalization", "p95"),
-        named,
-        spec.get("acceleration"),
-        spec.get("n_coils"),
-        spec.get("noise"),
-        None if mask is None else str(mask).rpartition(".")[2],
-    )
+    normalization = data_options(run).get("normalization", "p95")
+    return SavedNetwork(name, run, model, normalization, named, trained)
 
 
 def _stored_spec(run: Path) -> dict[str, Any]:

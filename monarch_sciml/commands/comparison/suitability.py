@@ -1,4 +1,4 @@
-"""Checks that a trained network can be evaluated on a data set."""
+"""Check that a trained network can be evaluated on a data set, and say how the set differs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Any
 from torch import nn
 
 from monarch_sciml._checks import message
-from monarch_sciml.data.spec import FieldSpec, Spec
+from monarch_sciml.data.spec import FieldSpec, ScanSpec, Spec
 from monarch_sciml.transforms import SineTransform
 
 _EQUAL = ("fields", "n_steps_in", "n_fields_in", "n_fields_out", "input_only")
 _KNOWN = ("domain_extent", "dt")
 """Lengths and times: compared where both sides know them."""
+ACCELERATION_WITHIN = 1.2
+"""Ratio of accelerations up to which they count as the same: masks are drawn at random."""
+NOISE_WITHIN = 2.0
+"""Ratio of noise levels up to which they count as the same."""
 
 
 def check_transfer(name: str, trained: Spec, other: Spec) -> None:
@@ -58,6 +62,39 @@ def _close(ours: Any, theirs: Any) -> bool:
 def _refuse(name: str, key: str, expected: Any, got: Any) -> None:
     rule = f"the evaluation set {name} must have the {key} of the training data, {expected}"
     raise ValueError(message(rule, got, "Pass data of the same problem."))
+
+
+def mismatch(name: str, trained: Spec, here: Spec) -> str | None:
+    """Return a line that states how scans differ from those of a training, or None if they do not.
+
+    Parameters
+    ----------
+    name
+        Name of the network in the line.
+    trained, here
+        Description of the scans that the network was trained on, and of those that it is used on.
+        What either does not know is not compared; fields have nothing to compare.
+    """
+    if not (isinstance(trained, ScanSpec) and isinstance(here, ScanSpec)):
+        return None
+    found = [
+        _ratio("acceleration", trained.acceleration, here.acceleration, ACCELERATION_WITHIN),
+        _ratio("noise", trained.noise, here.noise, NOISE_WITHIN),
+    ]
+    if trained.mask and here.mask and trained.mask != here.mask:
+        found.append(f"mask {trained.mask}, here {here.mask}")
+    if trained.n_coils != here.n_coils:
+        found.append(f"coils {trained.n_coils}, here {here.n_coils}")
+    differing = [part for part in found if part]
+    if not differing:
+        return None
+    return f"{name} was trained with {'; '.join(differing)}: its images may be the worse"
+
+
+def _ratio(name: str, trained: float | None, here: float | None, within: float) -> str | None:
+    if not (trained and here) or abs(math.log(trained / here)) <= math.log(within):
+        return None
+    return f"{name} {trained:.2g}, here {here:.2g}"
 
 
 def check_basis(model: nn.Module, spec: Spec) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from monarch_sciml._checks import message
+from monarch_sciml.commands.comparison.suitability import mismatch
 from monarch_sciml.commands.reconstruct.maps import Maps, with_maps
 from monarch_sciml.commands.reconstruct.methods import Reconstruction, run_methods
-from monarch_sciml.commands.reconstruct.mismatch import mismatch
 from monarch_sciml.commands.reconstruct.reference import (
     Reference,
     errors_of,
@@ -38,6 +38,8 @@ from monarch_sciml.data.scans.plausible import check_coils
 from monarch_sciml.data.scans.recognise import read_scan
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.source import open_scan
+from monarch_sciml.data.spec import ScanSpec
+from monarch_sciml.physics.noise import noise_level
 
 WORKING_BYTES = 300_000_000
 """What a slice takes besides the volume: ESPIRiT's chunks, solvers, figures."""
@@ -116,9 +118,15 @@ def reconstruct_scan(path: Path, settings: Settings, reader: Mapping[str, Any]) 
             )
             del read, full
             found, left_out = run_methods(scan, maps.values, shape, settings)
-            family = mask_family(settings.mask, settings.acceleration)
             used = [network for network in settings.networks if network.name in found]
-            differing = [mismatch(network, scan, family) for network in used]
+            here = ScanSpec(
+                scan.matrix,
+                scan.n_coils,
+                scan.acceleration,
+                noise_level(scan.kspace),
+                mask_family(settings.mask, settings.acceleration),
+            )
+            differing = [mismatch(network.name, network.trained, here) for network in used]
             notes += [line for line in differing if line]
         return Result(scan, sampling, maps, reference, [*notes, *maps.notes], found, left_out)
 

@@ -35,7 +35,7 @@ class ScanModule(DataModule):
     mask
         Sampling mask by which k-space is undersampled.
     n_train
-        Number of volumes to train on.
+        Number of volumes to train on; 0 for data that are only tested on.
     n_validation
         Number of volumes to choose the best checkpoint with; 0 for none.
     n_test
@@ -118,7 +118,7 @@ class ScanModule(DataModule):
         counts = (
             positive_int("n_test", n_test),
             positive_int("n_validation", n_validation, minimum=0),
-            positive_int("n_train", n_train),
+            positive_int("n_train", n_train, minimum=0),
         )
         files = [open_scan(path, reader) for path in _paths(self.folder, pattern, sum(counts))]
         self._files = {file.path: file for file in files}
@@ -128,7 +128,8 @@ class ScanModule(DataModule):
     def spec(self) -> ScanSpec:
         """Matrix, number of coils, and the acceleration achieved on average in the test volumes.
 
-        If volumes differ in size, matrix and coils are those of most training volumes.
+        If volumes differ in size, matrix and coils are those of most training volumes, or of most
+        test volumes where there is nothing to train on.
         """
         return self._spec
 
@@ -142,15 +143,20 @@ class ScanModule(DataModule):
             draw = self.mask.of_volume(path)
             mask = draw(shape, volume_mask_seed(path, self.seed), encoded=encoded)
             shares.append(1 / achieved_acceleration(mask[slice(*rows), slice(*columns)]))
-        shapes = Counter(self.rules.shape(self._files[path]) for path in self.train_paths)
+        paths = self.train_paths or self.test_paths
+        shapes = Counter(self.rules.shape(self._files[path]) for path in paths)
         coils, height, width = max(shapes, key=lambda shape: (shapes[shape], shape))
         levels = [level for p in self.test_paths if (level := self._files[p].noise) is not None]
         noise = sum(levels) / len(levels) if levels else None
-        return ScanSpec((height, width), coils, len(shares) / sum(shares), noise)
+        rate, family = len(shares) / sum(shares), type(self.mask).__name__
+        return ScanSpec((height, width), coils, rate, noise, family)
 
     @property
     def train(self) -> ScanDataset:
-        """Slices of the training volumes."""
+        """Slices of the training volumes; ValueError when `n_train` is 0."""
+        if not self.train_paths:
+            rule = "`n_train` must be at least 1 to use the training volumes"
+            raise ValueError(message(rule, 0, "Raise `n_train`."))
         return self._dataset("train", self.train_paths)
 
     @property

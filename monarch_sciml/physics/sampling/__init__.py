@@ -1,5 +1,8 @@
 """Sampling masks of k-space, their acceleration and their calibration region."""
 
+from typing import Any
+
+from monarch_sciml._moved import moved
 from monarch_sciml.physics.sampling.base import SamplingMask
 from monarch_sciml.physics.sampling.fastmri import (
     EquispacedFractionMask,
@@ -9,7 +12,6 @@ from monarch_sciml.physics.sampling.fastmri import (
 )
 from monarch_sciml.physics.sampling.measures import achieved_acceleration, calibration_size
 from monarch_sciml.physics.sampling.poisson_disc import PoissonDiscMask
-from monarch_sciml.physics.sampling.stored import StoredMask
 from monarch_sciml.physics.sampling.uniform import FullMask, UniformMask
 
 __all__ = [
@@ -19,9 +21,13 @@ __all__ = [
     "PoissonDiscMask",
     "RandomMask",
     "SamplingMask",
-    "StoredMask",
     "UniformMask",
     "achieved_acceleration",
     "calibration_size",
     "volume_seed",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return an object that was a public name of this package in earlier versions."""
+    return moved(__name__, name)

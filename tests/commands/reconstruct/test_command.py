@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -16,6 +17,7 @@ from monarch_sciml.data.scans.formats.bart import write_bart
 from monarch_sciml.data.scans.formats.fastmri import read_fastmri, write_fastmri
 from monarch_sciml.data.scans.samples import ScanDataset
 from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.data.spec import FieldSpec
 from monarch_sciml.models import SENSE
 from monarch_sciml.physics import UniformMask, center_crop, combine, ifft2c, rss
 from monarch_sciml.training import save_checkpoint
@@ -202,7 +204,10 @@ def trained(run, make_scan, *, options, shape=(40, 36), data=None, kind="ScanSpe
         "network": {"class_path": "monarch_sciml.models.SENSE", "init_args": options},
     }
     (run / "config.yaml").write_text(yaml.safe_dump(values))
-    spec = {"kind": kind, "network_arguments": {"grid_shape": list(shape)}}
+    sizes = {"grid_shape": list(shape), "n_coils": 4, "acceleration": 2.0}
+    if kind == "FieldSpec":
+        sizes = asdict(FieldSpec(("u",), shape, 1, 1, 1, 1, (1.0, 1.0), ("periodic",) * 2))
+    spec = {"kind": kind, "network_arguments": {"grid_shape": list(shape)}, **sizes}
     (run / "spec.json").write_text(json.dumps(spec))
     return model
 

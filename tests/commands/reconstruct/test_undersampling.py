@@ -13,11 +13,11 @@ from monarch_sciml.commands.reconstruct.undersampling import (
     window,
 )
 from monarch_sciml.data.scans.formats.bart import write_cfl
+from monarch_sciml.data.scans.mask_files import StoredMask
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.physics.sampling import (
     EquispacedMask,
     RandomMask,
-    StoredMask,
     UniformMask,
     volume_seed,
 )

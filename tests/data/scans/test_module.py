@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from monarch_sciml.data.scans.formats.bart import write_bart
 from monarch_sciml.data.scans.formats.fastmri import write_fastmri
+from monarch_sciml.data.scans.mask_files import StoredMask
 from monarch_sciml.data.scans.module import ScanModule
 from monarch_sciml.data.scans.samples import ScanDataset
 from monarch_sciml.data.scans.scan import Scan
@@ -18,7 +19,6 @@ from monarch_sciml.physics import espirit
 from monarch_sciml.physics.sampling import (
     FullMask,
     RandomMask,
-    StoredMask,
     UniformMask,
     achieved_acceleration,
     volume_seed,

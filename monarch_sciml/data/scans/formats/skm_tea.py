@@ -14,9 +14,9 @@ import torch
 from monarch_sciml._checks import message
 from monarch_sciml.data.hdf5 import open_hdf5, plain, tensor
 from monarch_sciml.data.scans.formats.hdf5_kinds import expect_format
+from monarch_sciml.data.scans.mask_files import StoredMask
 from monarch_sciml.data.scans.scan import Scan, acquired_samples
 from monarch_sciml.data.scans.slices import Slices, resolve
-from monarch_sciml.physics.sampling import StoredMask
 
 
 def read_skm_tea(path: str | Path, *, slices: Slices = None, contrast: int = 0) -> Scan:

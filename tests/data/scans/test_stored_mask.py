@@ -1,11 +1,16 @@
-"""Masks in files: .npy, HDF5 as in SKM-TEA, zero-padding, foreign files and sizes."""
+"""Masks in files of every format, those of SKM-TEA, zero-padding, foreign files and sizes."""
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
 
-from monarch_sciml.physics import PoissonDiscMask, RandomMask, StoredMask
+from monarch_sciml import physics
+from monarch_sciml.data import StoredMask
+from monarch_sciml.data.scans.formats.bart import write_cfl
+from monarch_sciml.data.scans.mask_files import read_mask
+from monarch_sciml.physics import PoissonDiscMask, RandomMask
 
 MASK = PoissonDiscMask(2.0, 4)((20, 12)).numpy()
 
@@ -28,6 +33,38 @@ def test_npy(tmp_path, kind):
     assert drawn.dtype == torch.float32 and np.array_equal(drawn.numpy(), MASK)
     assert torch.equal(drawn, mask((20, 12)))  # no seed
     assert mask.of_volume("other.h5") == mask
+
+
+@pytest.mark.parametrize("ending", ["npz", "mat", "h5", "pt", "cfl"])
+@pytest.mark.parametrize("named", [False, True])
+def test_every_format_of_arrays(tmp_path, ending, named):
+    path, values = tmp_path / f"mask.{ending}", MASK.astype(np.float32)
+    arrays = {"own": values, "other": np.ones((20, 12))} if named else {"anything": values}
+    if ending == "cfl":
+        write_cfl(path, values)
+    elif ending == "h5":
+        with h5py.File(path, "w") as file:
+            file.update(arrays)
+    elif ending == "pt":
+        torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
+    elif ending == "mat":
+        savemat(path, arrays)
+    else:
+        np.savez(path, **arrays)
+    mask = StoredMask(path, "own" if named and ending != "cfl" else None)
+    assert np.array_equal(mask((20, 12)).numpy(), MASK)
+    assert named or np.array_equal(read_mask(path, (3, 20, 12)).numpy(), MASK)
+
+
+def test_lines_of_matlab_and_rows(tmp_path):
+    savemat(tmp_path / "lines.mat", {"pattern": np.array([[0, 1, 1, 0, 1]])})  # (1, W)
+    expected = torch.tensor([0, 1, 1, 0, 1.0])
+    assert torch.equal(StoredMask(tmp_path / "lines.mat")((3, 5)), expected.expand(3, 5))
+    assert torch.equal(StoredMask(tmp_path / "lines.mat")((5, 3)), expected[:, None].expand(5, 3))
+
+
+def test_the_name_of_before_is_the_same_class():
+    assert physics.StoredMask is physics.sampling.StoredMask is StoredMask
 
 
 def test_columns(tmp_path):
@@ -61,14 +98,17 @@ def test_padding_keeps_the_centre_at_the_centre(tmp_path, old, new):
 
 def test_bad_files(tmp_path, tea):
     cases = {
-        "got 'masks/x'; it holds masks/poisson_6.0x. Pass `dataset`": StoredMask(tea, "masks/x"),
+        r"must name one of the arrays of .*: .*masks.poisson_6.0x .*, got 'masks/x'": StoredMask(
+            tea, "masks/x"
+        ),
+        "or one named mask, got .*poisson_6.0x.* Pass `dataset`, its name": StoredMask(tea),
     }
     np.save(tmp_path / "mask.npy", MASK)
     cases[r"must be \(10, 12\) or \(12,\) as k-space, got \(20, 12\). Use the mask of this"] = (
         StoredMask(tmp_path / "mask.npy", zero_pad=True)
     )
     (tmp_path / "text.npy").write_text("no mask")
-    cases["must hold a mask as .npy or HDF5, got content that starts with b'no mask'"] = StoredMask(
+    cases["must be a file of arrays .* got content that starts with b'no mask'"] = StoredMask(
         tmp_path / "text.npy"
     )
     (tmp_path / "cut.npy").write_bytes((tmp_path / "mask.npy").read_bytes()[:140])
