@@ -63,7 +63,8 @@ def write_nifti(
     -----
     Without an `orientation` the axes are those of the matrix, NOT of the patient. With it the pixel
     n // 2 of an axis lies at the stated centre of the slice, as the Fourier transform has it, and
-    the affine is that of the patient. That a scanner's signs are those of ISMRMRD is NOT checked.
+    the affine is that of the patient. Readout and phase encode count along their directions, as
+    ISMRMRD and siemens_to_ismrmrd state them; that a scanner's signs are these is NOT checked.
     """
     nibabel = nifti_package()
     volume = magnitude_volume(image)

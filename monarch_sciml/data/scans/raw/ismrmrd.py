@@ -35,11 +35,7 @@ from monarch_sciml.data.scans.raw.readouts import (
     Table,
     counts_readouts,
 )
-from monarch_sciml.data.scans.raw.slice_positions import (
-    orientation,
-    slice_distance,
-    sort_slices,
-)
+from monarch_sciml.data.scans.raw.slice_positions import slice_distance, sort_slices
 from monarch_sciml.data.scans.raw.to_scan import scan_of
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.slices import Slices
@@ -107,7 +103,8 @@ def read_ismrmrd(
     Scan
         H is the readout and W is step 1. Slices of a 3-D scan are readout positions, (H, W) are
         then steps 1 and 2, and `transformed` is ("readout",). `calibration_kspace` holds lines
-        that were acquired for calibration alone. Not validated.
+        that were acquired for calibration alone. The header has `voxel_size` and
+        `orientation`. Not validated.
 
     Raises
     ------
@@ -169,11 +166,12 @@ def _table(path: Path) -> Table:
     )
     table.sizes = lambda table: _sizes(table, space)
     text = xml.decode(errors="replace") if isinstance(xml, bytes) else str(xml)
-    table.order_known = not ("pulseq" in text.lower() and counts_readouts(rows))
+    pulseq = "pulseq" in text.lower()
+    table.order_known = not (pulseq and counts_readouts(rows))
     if space.ramps is not None:
         place_on_ramps(table, space.ramps)
     sort_slices(table, rising=False)
-    table.header["orientation"] = orientation(table, _directions(heads, imaging))
+    table.directions = None if pulseq else _directions(heads, imaging)
     if _center_unset(space):
         table.note("the header gives no centre line: lines are taken to be centred")
     return table
@@ -211,11 +209,11 @@ def _rows(heads: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _directions(heads: np.ndarray, imaging: np.ndarray) -> np.ndarray:
-    """Return the directions (3, 3) of readout, phase encode and slice; zeros where not stated."""
+def _directions(heads: np.ndarray, imaging: np.ndarray) -> np.ndarray | None:
+    """Return the directions (3, 3) of readout, phase encode and slice; None where not stated."""
     names = ("read_dir", "phase_dir", "slice_dir")
     if not {*names} <= {*(heads.dtype.names or ())} or not imaging.any():
-        return np.zeros((3, 3))
+        return None
     first = heads[int(np.flatnonzero(imaging)[0])]
     return np.array([first[name] for name in names], dtype=np.float64)
 

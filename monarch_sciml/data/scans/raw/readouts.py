@@ -90,6 +90,10 @@ class Table:
         readouts.
     sizes
         Function that returns the header entries that follow from the final geometry.
+    directions
+        (3, 3), unit vectors of readout, phase encode and slice (second phase encode) in the
+        patient's coordinates of DICOM: to the left, to the back, to the head. None where they are
+        not known.
     """
 
     name: str
@@ -103,6 +107,7 @@ class Table:
     matrices: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
     order_known: bool = True
     sizes: Callable[[Table], dict[str, Any]] = lambda table: {}
+    directions: np.ndarray | None = None
 
     def note(self, text: str) -> None:
         """Add a line to the notes of the scan."""

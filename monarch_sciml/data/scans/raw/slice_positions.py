@@ -1,4 +1,4 @@
-"""Slices in the order of their positions, and the distance between them."""
+"""Slices in the order of their positions, the distance between them and their place."""
 
 # Letters: s slices.
 
@@ -52,26 +52,36 @@ def slice_distance(table: Table) -> float | None:
     return distance if distance > SAME_PLACE else None
 
 
-def orientation(table: Table, directions: np.ndarray) -> dict[str, list[list[float]]] | None:
-    """Return where slices lie in the patient; None where readouts do not say.
+def orientation(table: Table) -> dict[str, list[list[float]]] | None:
+    """Return where the slices of the image lie in the patient; None where the file does not say.
 
     Parameters
     ----------
     table
-        The readouts, of slices in their final order.
-    directions
-        (3, 3), unit vectors of readout, phase encode and slice.
+        The readouts, of slices in their final order, with the final geometry. Of a 3-D scan the
+        images are planes of lines and partitions, one for each position along the readout.
 
     Returns
     -------
     dict or None
-        `positions` of the centre of each slice in mm, (s, 3), and `directions`, both in the
-        patient's coordinates of DICOM: to the left, to the back, to the head.
+        `positions` (s, 3) of the pixel (h // 2, w // 2) of each slice in mm, and `directions` (3,
+        3) of rows, columns and slices, both in the patient's coordinates of DICOM: to the left, to
+        the back, to the head.
     """
     _, positions = _positions(table)
-    square = directions @ directions.T
-    if not np.allclose(square, np.eye(3), atol=NEARLY) or not len(positions):
+    if table.directions is None or not len(positions):
         return None
+    if not np.allclose(table.directions @ table.directions.T, np.eye(3), atol=NEARLY):
+        return None
+    directions = table.directions
+    if table.geometry.partitions > 1:
+        size = table.header.get("voxel_size")
+        if size is None or len(positions) > 1:
+            return None
+        kept = table.geometry.kept
+        along = (np.arange(kept) - kept // 2)[:, None] * size[0]  # (s, 1), mm from the centre
+        positions = positions + along * directions[0]
+        directions = np.roll(directions, -1, axis=0)  # lines, partitions, readout
     return {"positions": positions.tolist(), "directions": directions.tolist()}
 
 

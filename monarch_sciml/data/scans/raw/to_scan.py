@@ -23,6 +23,7 @@ from monarch_sciml.data.scans.raw.readouts import (
     fit_matrix,
 )
 from monarch_sciml.data.scans.raw.sequence import read_sequence
+from monarch_sciml.data.scans.raw.slice_positions import orientation
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.slices import Slices, resolve
 
@@ -94,10 +95,11 @@ def scan_of(
             name: int((table.rows["kind"] == kind).sum()) for kind, name in enumerate(KINDS)
         },
     }
-    place_of = table.header.get("orientation")
+    place_of = orientation(table)
     if place_of is not None:
         kept = place_of["positions"][resolve(slices, len(place_of["positions"]))]
-        table.header["orientation"] = None if volume else place_of | {"positions": kept}
+        place_of = place_of | {"positions": kept}
+    table.header["orientation"] = place_of
     return Scan(
         torch.from_numpy(placed.kspace),
         _shared(placed.mask),
@@ -112,6 +114,7 @@ def scan_of(
 def _set_places(table: Table, sequence: str | Path | None) -> None:
     """Place readouts by a sequence file, or by their counters in a matrix that holds them."""
     if sequence is not None:
+        table.directions = None  # the axes of the sequence, not those of the protocol
         table.header |= table.sizes(table)
         place_by_sequence(table, read_sequence(sequence))
         return

@@ -140,7 +140,9 @@ def _table(path: Path) -> Table:
     table.geometry = _geometry(blocks, rows, header)
     table.header = _header(header)
     table.sizes = lambda table: _sizes(table, header)
-    table.order_known = not (_is_pulseq(header) and counts_readouts(rows))
+    pulseq = _is_pulseq(header)
+    table.order_known = not (pulseq and counts_readouts(rows))
+    table.directions = None if pulseq else _directions(blocks, rows)
     _place_on_ramps(table, header)
     sort_slices(table, rising=True)
     return table
@@ -187,6 +189,27 @@ def _fill(row: Any, block: Any) -> None:
         row["kind"] = OTHER
     if block.is_flag_set("NOISEADJSCAN"):
         row["kind"] = NOISE
+
+
+def _directions(blocks: list[Any], rows: np.ndarray) -> np.ndarray | None:
+    """Return the directions (3, 3) of readout, phase encode and slice from the quaternion (w, x, y,
+    z) of the first imaging readout; None where there is none.
+
+    It is the rotation whose columns are phase encode, readout and slice in the patient's
+    coordinates, as siemens_to_ismrmrd takes it.
+    """
+    imaging = np.flatnonzero(rows["kind"] == IMAGING)
+    if not len(imaging):
+        return None
+    quaternion = np.array(blocks[imaging[0]].mdh.SliceData.Quaternion, dtype=np.float64)
+    norm = np.linalg.norm(quaternion)
+    if not norm > 0:
+        return None
+    w, *v = quaternion / norm
+    x, y, z = v
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    rotation = np.eye(3) + 2 * w * cross + 2 * cross @ cross  # columns: phase, readout, slice
+    return rotation[:, [1, 0, 2]].T
 
 
 def _geometry(blocks: list[Any], rows: np.ndarray, header: dict[str, Any]) -> Geometry:

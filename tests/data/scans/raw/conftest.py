@@ -20,7 +20,9 @@ def write_readouts():
     """Write samples (c, n), one readout each, with flags and counters, into an ISMRMRD file."""
     ismrmrd = pytest.importorskip("ismrmrd")
 
-    def write(path, readouts, *, flags=None, counters=None, positions=None, **sizes):
+    def write(
+        path, readouts, *, flags=None, counters=None, positions=None, directions=None, **sizes
+    ):
         first = readouts[0]
         h = sizes.setdefault("h", first.shape[1])
         sizes.setdefault("x", first.shape[1])
@@ -39,6 +41,8 @@ def write_readouts():
                 made.setFlag(getattr(ismrmrd, f"ACQ_IS_{flag}"))
             if positions is not None:
                 made.position[:] = positions[i]
+            if directions is not None:
+                made.read_dir[:], made.phase_dir[:], made.slice_dir[:] = directions
             data.append_acquisition(made)
         data.close()
         return path
