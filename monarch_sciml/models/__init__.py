@@ -21,9 +21,9 @@ from monarch_sciml.models.operators.tfnet import TFNet
 from monarch_sciml.models.operators.transformer import TransformerOperator
 from monarch_sciml.models.operators.unet import UNet
 from monarch_sciml.models.reconstruction.cg_sense import CGSENSE
-from monarch_sciml.models.reconstruction.homodyne import Homodyne
 from monarch_sciml.models.reconstruction.l1_wavelet import L1Wavelet
 from monarch_sciml.models.reconstruction.modl import MoDL
+from monarch_sciml.models.reconstruction.partial_fourier import POCS, Homodyne
 from monarch_sciml.models.reconstruction.sense import SENSE
 from monarch_sciml.models.reconstruction.unet import ReconstructionUNet
 from monarch_sciml.models.reconstruction.varnet import VarNet
@@ -33,6 +33,7 @@ __all__ = [
     "CGSENSE",
     "FNO",
     "GPT2",
+    "POCS",
     "SENSE",
     "ConversionTable",
     "FactorizedFNO",

@@ -17,7 +17,7 @@ from monarch_sciml.commands.reconstruct.settings import Settings
 from monarch_sciml.data.scans.samples import ScanNormalization, normalization_level
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.models import SENSE
-from monarch_sciml.models.reconstruction.homodyne import Homodyne
+from monarch_sciml.models.reconstruction.partial_fourier import POCS, Homodyne
 from monarch_sciml.physics import center_crop
 from monarch_sciml.solvers import CGSENSE, L1Wavelet
 
@@ -28,6 +28,7 @@ _MAKERS: dict[str, Callable[[Shape, Settings], nn.Module]] = {
         matrix, regularization=asked.wavelet_regularization
     ),
     "homodyne": lambda matrix, _: Homodyne(matrix),
+    "pocs": lambda matrix, _: POCS(matrix),
 }
 
 

@@ -18,9 +18,9 @@ from monarch_sciml.data.scans.raw.sequence import read_sequence
 from monarch_sciml.data.scans.recognise import OPTIONS, recognise
 from monarch_sciml.physics import SamplingMask
 
-SOLVERS = ("zero_filled", "cg_sense", "l1_wavelet", "homodyne")
+SOLVERS = ("zero_filled", "cg_sense", "l1_wavelet", "homodyne", "pocs")
 """Names of the conventional methods, in the order of tables."""
-SPECIAL = ("homodyne",)
+SPECIAL = ("homodyne", "pocs")
 """Those of them that are for some scans only, and therefore not among all."""
 OutputFormat = Literal["h5", "nii", "nii.gz", "cfl", "png"]
 _NOT_OF_THE_IMAGE = (
@@ -38,7 +38,7 @@ class Settings:
     ----------
     method
         zero_filled, cg_sense, l1_wavelet, several of them with commas, all, or none; and homodyne
-        for partial Fourier scans.
+        and pocs for partial Fourier scans.
     run
         Run directories of trained MRI networks, or of comparisons, to use as well. Write -r under
         `torchrun`, which takes --run for an option of its own.

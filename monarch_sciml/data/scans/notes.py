@@ -85,7 +85,7 @@ def gaps(scan: Scan) -> str | None:
     inside = columns.nonzero().flatten()
     n_inside = int(inside[-1] - inside[0]) + 1 - len(inside) if len(inside) else missing
     where = f"{n_inside} of them between acquired ones" if n_inside else "at the edge of k-space"
-    where += "" if n_inside else " (for partial Fourier see --method homodyne)"
+    where += "" if n_inside else " (for partial Fourier see --method homodyne,pocs)"
     return (
         f"{missing} of {len(columns)} lines were not acquired, {where}; it counts as fully sampled"
     )
