@@ -20,10 +20,14 @@ class FieldSpec:
     A sample is a dict: `input` (n_steps_in, n_fields_in, *grid_shape) and `target` (n_steps_out,
     n_fields_out, *grid_shape). Time-dependent sets have n_fields_in == n_fields_out; a steady
     problem (Darcy) is one step in, one step out. Samples are in physical units; `normalization`
-    names the normalisation for the network (`DataModule.statistics`). `input_only` names fields
-    that are given and not predicted. A sample holds them as `input_only` (n_given, *grid), and a
-    network gets them in each step as the last channels. `dtype` is the type of the samples and of
-    the network.
+    names the normalisation for the network (`DataModule.statistics`). `dtype` is the type of the
+    samples and of the network.
+
+    `input_only` and `forcing` name fields that are known beforehand and not predicted: those that
+    are the same in every frame, and those that vary in time. A sample holds them as `input_only`
+    (n_input_only, *grid) and `forcing` (n_steps_out + 1, n_forcing, *grid), from the last frame
+    given to the last one to predict. In each step a network gets as its last channels the former,
+    then the latter at the last frame that it sees and at the frame to predict.
     """
 
     fields: tuple[str, ...]
@@ -38,6 +42,12 @@ class FieldSpec:
     normalization: FieldNormalization | None = None
     input_only: tuple[str, ...] = ()
     dtype: str = "float32"
+    forcing: tuple[str, ...] = ()
+
+    @property
+    def n_known(self) -> int:
+        """Number of channels of the fields that are known beforehand."""
+        return len(self.input_only) + 2 * len(self.forcing)
 
     @property
     def network_arguments(self) -> dict[str, Any]:
@@ -46,7 +56,7 @@ class FieldSpec:
         """
         return {
             "grid_shape": self.grid_shape,
-            "in_channels": self.n_steps_in * self.n_fields_in + len(self.input_only),
+            "in_channels": self.n_steps_in * self.n_fields_in + self.n_known,
             "out_channels": self.n_fields_out,
         }
 

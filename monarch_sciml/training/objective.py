@@ -77,9 +77,11 @@ class RolloutObjective(Objective):
     with norms over fields and grid; the gradient runs through the whole roll-out. The metrics are
     computed over the whole roll-out.
 
-    Batches hold `input` (B, T_in, C, *grid) and `target` (B, T_out, C, *grid), and possibly
-    `input_only` (B, G, *grid), fields that are given to every step but not predicted. With T_out =
-    1 nothing is fed back and the fields of `target` may differ from those of `input` (Darcy).
+    Batches hold `input` (B, T_in, C, *grid) and `target` (B, T_out, C, *grid). Fields that are
+    known beforehand and not predicted are `input_only` (B, G, *grid), given to every step, and
+    `forcing` (B, T_out + 1, G', *grid), which vary in time: a step sees their values at the last
+    frame before it and at the frame that it predicts. With T_out = 1 nothing is fed back and the
+    fields of `target` may differ from those of `input` (Darcy).
 
     Attributes
     ----------
@@ -116,20 +118,24 @@ class RolloutObjective(Objective):
         Raises
         ------
         ValueError
-            When the network's output does not fit the target, or when there is more than one step
-            and the fields of input and target differ.
+            When the network's output does not fit the target, when there is more than one step and
+            the fields of input and target differ, or when a network predicts several steps at once
+            although known fields vary in time.
         """
         target = batch["target"]
         n_steps, n_fields = target.shape[1], target.shape[2]
         _check_feedback(batch["input"], target)
-        given = batch.get("input_only")  # (B, G, *grid)
         window = batch["input"].flatten(1, 2)  # (B, T_in C, *grid)
         n_seen = window.shape[1]
         chunks: list[Tensor] = []
-        while sum(chunk.shape[1] for chunk in chunks) < n_steps:
-            seen = window if given is None else torch.cat([window, given], dim=1)
-            chunk = model(seen)  # (B, k C, *grid)
+        while (step := sum(chunk.shape[1] for chunk in chunks)) < n_steps:
+            chunk = model(torch.cat([window, *_known(batch, step)], dim=1))  # (B, k C, *grid)
             _check_chunk(chunk, target)
+            if "forcing" in batch and chunk.shape[1] != n_fields:
+                rule = "a network must predict one step at a time where `input_only` fields vary in"
+                remedy = "Take another network, or fields that are the same in every frame."
+                got = f"{chunk.shape[1] // n_fields} steps at once"
+                raise ValueError(message(f"{rule} time", got, remedy))
             chunks.append(chunk.unflatten(1, (-1, n_fields)))
             if n_steps > 1:
                 window = torch.cat([window, chunk], dim=1)[:, -n_seen:]
@@ -195,15 +201,23 @@ class OneStepObjective(RolloutObjective):
             size = windows.square().mean(dim=axes, keepdim=True).sqrt()  # (B T_out, 1, C, 1...)
             windows = windows + self.noise * size * torch.randn_like(windows)
         seen = windows.flatten(1, 2)  # (B T_out, T_in C, *grid)
-        if "input_only" in batch:  # (B, G, *grid) -> (B T_out, G, *grid)
-            given = batch["input_only"].repeat_interleave(n_out, dim=0)
-            seen = torch.cat([seen, given], dim=1)
+        beside = [torch.cat(fields, dim=1) for n in range(n_out) if (fields := _known(batch, n))]
+        if beside:  # T_out of (B, G, *grid) -> (B T_out, G, *grid)
+            seen = torch.cat([seen, torch.stack(beside, dim=1).flatten(0, 1)], dim=1)
         steps = model(seen)  # (B T_out, C, *grid)
         if steps.shape[1] != target.shape[2]:
             rule = f"the network must return one step of {target.shape[2]} channels"
             remedy = "Set its out_channels to that, or train it with RolloutObjective."
             raise ValueError(message(rule, steps.shape[1], remedy))
         return _summed_steps(steps.unflatten(0, (-1, n_out)), target)
+
+
+def _known(batch: Batch, step: int) -> list[Tensor]:
+    """Return the channels (B, G, *grid) that are known beforehand in a step, counted from 0."""
+    known = [batch["input_only"]] if "input_only" in batch else []
+    if "forcing" in batch:  # at the last frame before the step, and at its own
+        known += [batch["forcing"][:, step], batch["forcing"][:, step + 1]]
+    return known
 
 
 def _summed_steps(prediction: Tensor, target: Tensor) -> Tensor:

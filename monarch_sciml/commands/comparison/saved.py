@@ -169,8 +169,8 @@ def load_model(network: NetworkFactory, run: Path, *, checkpoint: str = "best") 
         spec = saved_spec(run)
         assert isinstance(spec, FieldSpec)
         n_given = spec.n_fields_in
-        if spec.input_only:  # one number a channel
-            n_given = spec.n_steps_in * spec.n_fields_in + len(spec.input_only)
+        if spec.n_known:  # one number a channel
+            n_given = spec.n_steps_in * spec.n_fields_in + spec.n_known
         kind = torch.float64 if spec.dtype == "float64" else torch.float32
         given, wanted = torch.ones(n_given, dtype=kind), torch.ones(spec.n_fields_out, dtype=kind)
         model = Normalized(model, given, given, wanted, wanted)  # the weights bring the numbers

@@ -11,7 +11,7 @@ from monarch_sciml._checks import message
 from monarch_sciml.data.spec import FieldSpec, ScanSpec, Spec
 from monarch_sciml.transforms import SineTransform
 
-_EQUAL = ("fields", "n_steps_in", "n_fields_in", "n_fields_out", "input_only")
+_EQUAL = ("fields", "n_steps_in", "n_fields_in", "n_fields_out", "input_only", "forcing")
 _KNOWN = ("domain_extent", "dt")
 """Lengths and times: compared where both sides know them."""
 ACCELERATION_WITHIN = 1.2

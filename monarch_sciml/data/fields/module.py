@@ -36,6 +36,7 @@ class FieldModule(DataModule):
     input_fields: tuple[str, ...]
     target_fields: tuple[str, ...]
     input_only: tuple[str, ...] = ()
+    forcing: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -115,6 +116,7 @@ class FieldModule(DataModule):
                 "input_fields": self.input_fields,
                 "target_fields": self.target_fields,
                 "input_only": self.input_only,
+                "forcing": self.forcing,
                 "subsample": self.subsample,
                 "dtype": self.dtype,
                 "in_memory": self.in_memory,
@@ -140,13 +142,14 @@ class FieldModule(DataModule):
         if self.normalization is None:
             return None
         given = self.input_statistics
-        if (
-            self.input_only
-        ):  # one number per channel: those of the frames, then those of the input-only fields
-            steps = self.windows["train"].n_steps_in
-            alone = UnitGaussian.fit(self._split("train").blocks(fields=self.input_only))
-            means, stds = [given.mean] * steps, [given.std] * steps
-            given = UnitGaussian(torch.cat([*means, alone.mean]), torch.cat([*stds, alone.std]))
+        known = (self.input_only, self.forcing, self.forcing)  # in the order of the channels
+        if any(known):  # one number per channel: those of the frames, then those of known fields
+            blocks = self._split("train").blocks
+            parts = [given] * self.windows["train"].n_steps_in
+            parts += [UnitGaussian.fit(blocks(fields=names)) for names in known if names]
+            given = UnitGaussian(
+                torch.cat([part.mean for part in parts]), torch.cat([part.std for part in parts])
+            )
         return given, self.target_statistics
 
     def _grid(self) -> dict[str, Any]:
@@ -228,9 +231,18 @@ def split_frames(
     }
 
 
-def known_fields(source: FieldSource, fields: list[str] | None) -> tuple[str, ...]:
-    """Return `fields`, or all that vary in time; ValueError when one is unknown or none is left."""
-    names = source.layout.varying if fields is None else tuple(fields)
+def known_fields(
+    source: FieldSource, fields: list[str] | None, without: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return `fields`, or by default all that vary in time, `without` some of them.
+
+    Raises
+    ------
+    ValueError
+        When one is unknown or none is left.
+    """
+    varying = [name for name in source.layout.varying if name not in without]
+    names = tuple(varying if fields is None else fields)
     for name in names:
         one_of("fields", name, source.fields)
     if not names:

@@ -75,6 +75,9 @@ class FieldSamples(Dataset[dict[str, Tensor]]):
     input_only
         Names of fields that are the same in every frame and are the entry `input_only` (G, *grid)
         of a sample.
+    forcing
+        Names of fields that vary in time and are the entry `forcing` (n_steps_out + 1, G', *grid)
+        of a sample, from the last frame of the input on.
     subsample
         Number n, of which every n-th grid point along every axis is kept.
     dtype
@@ -99,14 +102,16 @@ class FieldSamples(Dataset[dict[str, Tensor]]):
         input_fields: Sequence[str],
         target_fields: Sequence[str],
         input_only: Sequence[str] = (),
+        forcing: Sequence[str] = (),
         subsample: int = 1,
         dtype: torch.dtype = torch.float32,
         in_memory: bool | None = None,
     ) -> None:
         self.source, self.samples, self.window = source, samples, window
         self.input_fields, self.target_fields = tuple(input_fields), tuple(target_fields)
-        self.input_only = tuple(input_only)
-        self.fields = tuple(dict.fromkeys([*input_fields, *target_fields, *input_only]))
+        self.input_only, self.forcing = tuple(input_only), tuple(forcing)
+        names = [*input_fields, *target_fields, *input_only, *forcing]
+        self.fields = tuple(dict.fromkeys(names))
         self.subsample, self.dtype = subsample, dtype
         if in_memory is None:
             in_memory = math.prod(self._shape) * dtype.itemsize <= KEPT_BYTES
@@ -125,15 +130,18 @@ class FieldSamples(Dataset[dict[str, Tensor]]):
         if self._kept is not None:
             values = self._kept[trajectory, self._kept_frames(frames)]
         else:
-            sample = self.samples[trajectory]
-            values = self._read(range(sample, sample + 1), frames)[0]
+            number = self.samples[trajectory]
+            values = self._read(range(number, number + 1), frames)[0]
         given, wanted = self.window.parts(values)
-        alone = self._select(values[:1], self.input_only)[0] if self.input_only else None
-        return {
+        sample = {
             "input": self._select(given, self.input_fields),
             "target": self._select(wanted, self.target_fields),
-            **({} if alone is None else {"input_only": alone}),
         }
+        if self.input_only:
+            sample["input_only"] = self._select(values[:1], self.input_only)[0]
+        if self.forcing:
+            sample["forcing"] = self._select(values[len(given) - 1 :], self.forcing)
+        return sample
 
     def fingerprint(self) -> str:
         """Return a checksum of the values, or of 64 samples if they are not kept in memory."""
@@ -144,8 +152,8 @@ class FieldSamples(Dataset[dict[str, Tensor]]):
             count = min(len(self), SUMMED_SAMPLES)
             for number in range(count):
                 sample = self[number * (len(self) - 1) // max(1, count - 1)]
-                for name in ("input", "target"):
-                    digest.update(sample[name].contiguous().numpy().data)
+                for values in sample.values():
+                    digest.update(values.contiguous().numpy().data)
         return digest.hexdigest()
 
     def blocks(self, *, fields: Sequence[str]) -> Iterator[Tensor]:

@@ -20,7 +20,6 @@ from monarch_sciml.data.fields.module import (
     split_frames,
 )
 from monarch_sciml.data.fields.samples import Window
-from monarch_sciml.data.fields.source import FieldSource
 from monarch_sciml.data.spec import FieldNormalization, FieldSpec
 
 
@@ -62,7 +61,7 @@ class TrajectoryModule(FieldModule):
         Whether to read the frames once and keep them, rather than read the file for every sample.
         By default a part is kept if its frames take at most 512 MiB.
     fields
-        Names of the fields to use; by default all that vary in time.
+        Names of the fields to predict; by default all that vary in time and are not `input_only`.
     boundary
         Condition along each axis of the grid if the file does not state it (`open_fields`).
     dtype
@@ -77,9 +76,11 @@ class TrajectoryModule(FieldModule):
         "even", or "any" to take points that are not equally spaced in their order: networks and
         metrics then treat them as equally spaced.
     input_only
-        Names of fields G that are the same in every frame (a force, a coefficient, a medium): the
-        network sees them in every step, after the frames, and does not predict them. A sample holds
-        them as `input_only` (G, *grid).
+        Names of fields that are known beforehand (a force, a coefficient, a medium): the network
+        sees them in every step, after the frames, and does not predict them. A sample holds those
+        that are the same in every frame as `input_only` (G, *grid). Those that vary in time, such
+        as a time-dependent force, are `forcing` (n_steps_out + 1, G', *grid): a step sees their
+        values at the last frame given and at the frame that it predicts, as two channels each.
 
     Raises
     ------
@@ -167,8 +168,17 @@ class TrajectoryModule(FieldModule):
         start = positive_int("start", start, minimum=0)
         n_in, stride = positive_int("n_steps_in", n_steps_in), positive_int("stride", stride)
         n_out = positive_int("n_steps_out", n_steps_out)
-        self.input_fields = self.target_fields = known_fields(self.source, fields)
-        self.input_only = _known_constants(self.source, input_only or [], self.input_fields)
+        beforehand = tuple(dict.fromkeys(input_only or []))
+        for name in beforehand:
+            one_of("input_only", name, self.source.fields)
+        self.input_fields = self.target_fields = known_fields(self.source, fields, beforehand)
+        for name in beforehand:
+            if name in self.input_fields:
+                rule = "`input_only` fields must not be among `fields`"
+                raise ValueError(message(rule, repr(name), "Leave it out of one of them."))
+        constant = self.source.layout.constant
+        self.input_only = tuple(name for name in beforehand if name in constant)
+        self.forcing = tuple(name for name in beforehand if name not in constant)
         self.window = Window(range(start, start + 1), n_in, n_out, stride)
         check_frames(self.source, start + self.window.span)
         n_step = positive_int("window_steps", window_steps) if windows else n_out
@@ -198,24 +208,9 @@ class TrajectoryModule(FieldModule):
             n_fields_out=len(self.input_fields),
             dt=None if dt is None else dt * self.window.stride,
             input_only=self.input_only,
+            forcing=self.forcing,
             **self._grid(),
         )
-
-
-def _known_constants(
-    source: FieldSource, names: list[str], predicted: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Return the input-only fields; ValueError if one changes in time or is predicted."""
-    for name in names:
-        one_of("input_only", name, source.fields)
-        if name not in source.layout.constant:
-            rule = f"`input_only` fields of {source.path} must be the same in every frame"
-            remedy = "Store it without times, or predict it too: name it in `fields`."
-            raise ValueError(message(rule, f"`{name}`, which has {source.n_times}", remedy))
-        if name in predicted:
-            rule = "`input_only` fields must not be among `fields`"
-            raise ValueError(message(rule, repr(name), "Leave it out of one of them."))
-    return tuple(dict.fromkeys(names))
 
 
 def windows_within(frames: range, window: Window, name: Split) -> Window:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tolerances import assert_close
 
 from monarch_sciml import models
 from monarch_sciml.cli import main
@@ -98,10 +99,101 @@ def test_every_step_sees_what_is_given_alone(packed):
     OneStepObjective(noise=0.5).loss(network, batch)
     (seen,) = network.seen
     assert torch.equal(seen[:, 4:], batch["input_only"].repeat_interleave(2, dim=0))  # no noise
-    with pytest.raises(ValueError, match=r"the same in every frame, got `u`, which has 6"):
+    with pytest.raises(ValueError, match=r"a sample of .* needs fields, got none of"):
         trajectories(packed, input_only=["u"])
+    with pytest.raises(ValueError, match="must not be among `fields`, got 'u'"):
+        trajectories(packed, fields=["u"], input_only=["u"])
     with pytest.raises(ValueError, match="must not be among `fields`, got 'nu'"):
         trajectories(packed, fields=["u", "nu"], input_only=["nu"])
+
+
+DT = 0.5
+
+
+@pytest.fixture(scope="module")
+def forced(tmp_path_factory):
+    """u' = f(t, x) by the trapezoidal rule, beside f and a number of each sample."""
+    x = 2 * np.pi * np.arange(X) / X
+    waves = np.stack([np.cos(x), np.sin(x), np.cos(2 * x)])
+    force = noise(N, T, 3) @ waves
+    steps = 0.5 * DT * (force[:, 1:] + force[:, :-1])
+    u = np.cumsum(np.concatenate([noise(N, 1, 3, seed=1) @ waves, steps], axis=1), axis=1)
+    arrays = {"u": u, "force": force, "nu": noise(N, seed=2)}
+    path = tmp_path_factory.mktemp("forced") / "set.h5"
+    return pack(arrays, path, axes="sample,time,x", dt=DT)
+
+
+class Trapezoid(torch.nn.Module):
+    """Channels: two frames of u, nu, the force at the last frame and at the next one."""
+
+    def forward(self, x):
+        assert x.shape[1] == 5
+        return x[:, 1:2] + 0.5 * DT * (x[:, 3:4] + x[:, 4:5])
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"windows": True, "window_steps": 2}, {"start": 1}, {"split": "time", "n_train": 3,
+     "n_test": 3, "n_validation": 0, "n_steps_out": 1}],
+)  # fmt: skip
+def test_a_step_sees_a_force_at_its_own_time(forced, options, in_memory):
+    sizes = {"n_steps_in": 2, "n_steps_out": 3, "dtype": "float64", "in_memory": in_memory}
+    data = trajectories(forced, input_only=["force", "nu"], **(sizes | options))
+    spec = data.spec
+    assert (spec.fields, spec.input_only, spec.forcing) == (("u",), ("nu",), ("force",))
+    assert spec.network_arguments["in_channels"] == 5
+    for part in (data.train, data.test):
+        sample = part[len(part) - 1]
+        assert sample["forcing"].shape == (len(sample["target"]) + 1, 1, X)
+        batch = {name: torch.stack([part[0][name], value]) for name, value in sample.items()}
+        prediction = RolloutObjective().predict(Trapezoid(), batch)
+        assert_close(prediction, batch["target"])
+        assert_close(OneStepObjective().loss(Trapezoid(), batch), 0.0, scale=1.0)
+    other = trajectories(forced, input_only=["nu"], **(sizes | options), fields=["u"])
+    assert other.train.fingerprint() != data.train.fingerprint()
+
+
+def test_several_steps_at_once_cannot_see_a_force_that_varies(forced):
+    data = trajectories(forced, input_only=["force"], n_steps_in=2)
+
+    def two_steps(x):
+        return x[:, :2]
+
+    with pytest.raises(ValueError, match=r"one step at a time where `input_only` .* got 2 steps"):
+        RolloutObjective().predict(two_steps, batch_of(data))
+
+
+def test_training_with_a_force_that_varies(forced, monkeypatch):
+    monkeypatch.chdir(forced.parent)
+    sizes = {"n_train": 5, "n_validation": 1, "n_test": 2, "n_steps_in": 1, "n_steps_out": 4}
+    errors = {}
+    for name, known in (("with", ["force"]), ("without", None)):
+        options = {"input_only": known, "normalization": "unit_gaussian", "fields": ["u"]}
+        configuration = {
+            "data": {
+                "class_path": "monarch_sciml.data.TrajectoryModule",
+                "init_args": {"path": "set.h5", **sizes, **options},
+            },
+            "network": {"class_path": "monarch_sciml.models.FNO",
+                        "init_args": {**SMALL, "transform": "monarch"}},
+            "objective": {"class_path": "monarch_sciml.training.OneStepObjective"},
+            "optimisation": {"learning_rate": 0.02},
+            "budget": {"epochs": 60, "batch_size": 5},
+            "options": {"progress": False},
+            "output": name,
+        }  # fmt: skip
+        (forced.parent / f"{name}.yaml").write_text(yaml.safe_dump(configuration))
+        monkeypatch.setattr(
+            "monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {}
+        )
+        assert main(["train", "--config", f"{name}.yaml"]) == 0
+        again = evaluate_run(forced.parent / name, progress=False).splitlines()[2]
+        errors[name] = float(again.split()[1])
+    assert saved_spec(forced.parent / "with").forcing == ("force",)
+    assert errors["with"] < 0.5 * errors["without"]
+    with pytest.raises(ValueError, match=r"must have the forcing of the training data"):
+        evaluate_run(forced.parent / "with", data={"input_only": []}, progress=False)
 
 
 @pytest.fixture(scope="module")
