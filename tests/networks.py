@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from monarch_sciml import models
@@ -52,6 +54,9 @@ OPERATORS = {
     "resnet": lambda: models.ResNet(GRID, hidden_channels=2, n_blocks=(1, 1)),
     "transformer": lambda: models.TransformerOperator(
         GRID, patch_size=4, hidden_channels=8, n_layers=1, n_heads=2
+    ),
+    "structured": lambda: models.StructuredNetwork(
+        GRID, network=partial(models.TransformerOperator, patch_size=4, hidden_channels=16)
     ),
     "tf-net": lambda: models.TFNet(GRID, 4, hidden_channels=2, n_levels=2),
     "normalized": _normalized,

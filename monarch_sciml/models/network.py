@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from monarch_sciml._checks import existing_file, message
+from monarch_sciml.models.conversion.weights_files import match_structure, structure_metadata
 
 _CARD = """---
 {{ card_data }}
@@ -53,8 +58,10 @@ class Network(
 
     `save_pretrained(folder)` writes the weights as safetensors, the arguments of the constructor
     and a model card; `from_pretrained(folder)` builds the network again. Both are those of
-    huggingface_hub's mixin. `save_pretrained(..., model_card_kwargs={"training_data": text,
-    "results": text})` fills in the card.
+    huggingface_hub's mixin. The weights carry the record of structured linear layers, so a network
+    that `monarchize(..., spectral=False, linear=True)` has converted, or `densify` has multiplied
+    out, is restored as it was saved. `save_pretrained(..., model_card_kwargs={"training_data":
+    text, "results": text})` fills in the card.
 
     The state dict holds tensors only. The entry `_metadata`, in which neuralop 2.0 stores the
     arguments of its constructor, is left out, but checkpoints that have it can be loaded.
@@ -121,11 +128,18 @@ class Network(
         network.load_checkpoint(save_folder, save_name, map_location=map_location)
         return network
 
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Write the weights with the record of structured layers."""
+        path = Path(save_directory) / SAFETENSORS_SINGLE_FILE
+        save_model(self, str(path), metadata={"format": "pt", **structure_metadata(self)})
+
     @classmethod
     def _load_as_safetensor(
         cls, model: Any, model_file: str, map_location: str, strict: bool
     ) -> Any:
         """Load every weight even when `strict` is false, so that no weight is left untrained."""
+        match_structure(model, existing_file(Path(model_file)))
+        _check_names(model, Path(model_file))
         return super()._load_as_safetensor(model, model_file, map_location, strict=True)
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
@@ -137,6 +151,39 @@ class Network(
             "arguments": dict(sorted(config.items())) if isinstance(config, dict) else {},
         }
         return super().generate_model_card(*args, **{**facts, **kwargs})
+
+
+def _check_names(model: nn.Module, path: Path) -> None:
+    """Raise ValueError unless the names in a weights file are those of the model."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = set(file.keys())
+    except (SafetensorError, OSError) as error:
+        rule = "the weights must be a whole safetensors file"
+        raise ValueError(message(rule, f"{path} ({error})", "Save the network again.")) from error
+    own = model.state_dict()
+    pointers = {value.data_ptr() for name, value in own.items() if name in stored}
+    missing = [n for n, v in own.items() if n not in stored and v.data_ptr() not in pointers]
+    unknown = [name for name in stored if name not in own]
+    if missing or unknown:
+        rule = "the weights must be those of a network built by its `config.json`"
+        got = f"{len(missing)} missing and {len(unknown)} unknown ({min(missing + unknown)})"
+        remedy = "Build the network, convert it as the saved one was, and call load_state_dict."
+        raise ValueError(message(rule, got, remedy))
+
+
+def network_record(network: nn.Module) -> dict[str, Any]:
+    """Return class and arguments of a network, for the configuration of one that wraps it."""
+    config = getattr(network, "_hub_mixin_config", None)
+    return {"class": type(network).__name__, **(config if isinstance(config, dict) else {})}
+
+
+def network_from_record(record: Mapping[str, Any]) -> nn.Module:
+    """Return the network that `network_record` describes, untrained."""
+    from monarch_sciml import models
+
+    arguments = {**record}
+    return getattr(models, arguments.pop("class"))(**arguments)
 
 
 def check_dtype(x: Tensor, network: nn.Module) -> None:

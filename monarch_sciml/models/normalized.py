@@ -3,29 +3,11 @@
 Letters: B batch, C channels, F fields (C = steps times F, steps first).
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message
-from monarch_sciml.models.network import Network
-
-
-def _encoded(network: nn.Module) -> dict[str, Any]:
-    """Return class and arguments of a network, for the configuration of the network that wraps
-    it.
-    """
-    config = getattr(network, "_hub_mixin_config", None)
-    return {"class": type(network).__name__, **(config if isinstance(config, dict) else {})}
-
-
-def _decoded(config: dict[str, Any]) -> nn.Module:
-    """Return the network that `_encoded` describes, untrained."""
-    from monarch_sciml import models
-
-    arguments = {**config}
-    return getattr(models, arguments.pop("class"))(**arguments)
+from monarch_sciml.models.network import Network, network_from_record, network_record
 
 
 def _numbers(values: Tensor) -> list[float] | None:
@@ -33,7 +15,8 @@ def _numbers(values: Tensor) -> list[float] | None:
 
 
 class Normalized(
-    Network, coders={nn.Module: (_encoded, _decoded), Tensor: (_numbers, torch.tensor)}
+    Network,
+    coders={nn.Module: (network_record, network_from_record), Tensor: (_numbers, torch.tensor)},
 ):
     r"""Run a network on fields of about zero mean and unit variance.
 

@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from monarch_sciml._checks import message
 from monarch_sciml.models.conversion.plan import Structure
 from monarch_sciml.models.convert import monarchize
+from monarch_sciml.models.network import Network, network_from_record, network_record
 
 
-class StructuredNetwork(nn.Module):
+class StructuredNetwork(Network):
     """Build a network and give it structured linear layers, to be trained from scratch.
 
     The layers are those that `monarchize(linear=True)` converts. In a configuration the network to
@@ -26,13 +28,17 @@ class StructuredNetwork(nn.Module):
     grid_shape, in_channels, out_channels
         Sizes of the data, which are passed to the wrapped network.
     network
-        The class of the dense network and its options.
+        The class of the dense network and its options: a function that is called with the sizes of
+        the data, or the record of a network that `from_pretrained` found in `config.json`.
     structure, parameters, n_blocks, rank, order, include, exclude, min_features
         The attributes of `LinearConversion`, which say which layers are converted and to what.
         Patterns match the names of layers within the wrapped network.
 
     Raises
     ------
+    TypeError
+        When `network` is neither, as after `from_pretrained` of a network whose inner one is none
+        of this package: pass `network` to it.
     ValueError
         When no layer can be converted, or a pattern matches none.
 
@@ -66,12 +72,24 @@ class StructuredNetwork(nn.Module):
         super().__init__()
         sizes: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels}
         sizes = {name: size for name, size in sizes.items() if size is not None}
-        self._build = partial(network, grid_shape, **sizes)
+        if isinstance(network, Mapping):
+            self._build: Callable[[], nn.Module] = partial(network_from_record, network)
+        elif callable(network):
+            self._build = partial(network, grid_shape, **sizes)
+        else:
+            rule = "`network` must be the class of the dense network, with its options"
+            raise TypeError(message(rule, type(network).__name__, "Pass functools.partial(…)."))
         self._options: dict[str, Any] = {
             "structure": structure, "parameters": parameters, "n_blocks": n_blocks, "rank": rank,
             "order": order, "include": include, "exclude": exclude, "min_features": min_features,
         }  # fmt: skip
-        self.network = self._converted(self._build(), start="random")
+        dense = self._build()
+        known = isinstance(dense, Network)
+        self._hub_mixin_config = {
+            **(self._hub_mixin_config or {}),  # pyright: ignore[reportGeneralTypeIssues]
+            "network": network_record(dense) if known else None,
+        }
+        self.network = self._converted(dense, start="random")
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the result of the wrapped network."""

@@ -22,7 +22,11 @@ from torch import Tensor, nn
 
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml._files import flush, refusal, whole_file
-from monarch_sciml.training.structure import check_structure, match_structure, structure_metadata
+from monarch_sciml.models.conversion.weights_files import (
+    check_structure,
+    match_structure,
+    structure_metadata,
+)
 
 WEIGHTS = "model.safetensors"
 STATE = "state.pt"
