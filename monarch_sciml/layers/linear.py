@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml.kernels.linear import monarch_product
 from monarch_sciml.layers.structured_linear import StructuredLinear, column_scale
 from monarch_sciml.monarch import project, to_dense
 from monarch_sciml.monarch.block_sizes import block_counts
@@ -80,10 +81,8 @@ class MonarchLinear(StructuredLinear):
     every entry of M has nn.Linear's variance 1/(3·in_features); two factors each initialised like
     nn.Linear would give a third of it or less. Dense entries of one slice are not independent.
 
-    On a CPU a batch of 16 to 256 vectors is multiplied as columns (factor times vectors), so that
-    the gradients of the factors come out in the layout of the factors; from any other layout torch
-    would copy them, which takes as much memory as the layer. Larger batches are multiplied as rows,
-    unless `order` is "contiguous" and the precision single or double.
+    On a CPU, in single and double precision, 48 vectors and more are multiplied by a kernel with a
+    backward pass of its own, which permutes the vectors by views and one copy in each direction.
 
     References
     ----------
@@ -159,33 +158,14 @@ class MonarchLinear(StructuredLinear):
 
     def product(self, x: Tensor) -> Tensor:
         """Return M x by two batched matrix products."""
-        n_right, n_q, n_p = self.right.shape
-        n_left, _, n_r = self.left.shape
-        if n_right == n_left == 1:
+        n_right, _, n_p = self.right.shape
+        if n_right == len(self.left) == 1:
             return nn.functional.linear(nn.functional.linear(x, self.right[0]), self.left[0])
         n_padding = n_right * n_p - self.in_features
         if n_padding:
             x = nn.functional.pad(x, (0, n_padding))  # (N, n_in)
-        groups = x.unflatten(-1, (n_right, n_p))  # (N, k·p) -> (N, k, p)
-        strided = self.order == "strided"
-        if self._as_columns(x):
-            z = torch.bmm(self.right, groups.permute(1, 2, 0))  # (k, t·l, N)
-            z = z.unflatten(1, (n_q // n_left, n_left)).permute(2, 0, 1, 3)  # -> (l, k, t, N)
-            y = torch.bmm(self.left, z.reshape(n_left, n_r, -1))  # (l, k·t, N) -> (l, s, N)
-            axes = (2, 1, 0) if strided else (2, 0, 1)  # (N, s, l) or (N, l, s)
-        else:
-            z = torch.bmm(groups.transpose(0, 1), self.right.mT)  # (k, N, t·l)
-            z = z.unflatten(-1, (n_q // n_left, n_left)).permute(3, 1, 0, 2)  # -> (l, N, k, t)
-            y = torch.bmm(z.reshape(n_left, -1, n_r), self.left.mT)  # (l, N, k·t) -> (l, N, s)
-            axes = (1, 2, 0) if strided else (1, 0, 2)  # (N, s, l) or (N, l, s)
-        return y.permute(axes).flatten(1)[:, : self.out_features]
-
-    def _as_columns(self, x: Tensor) -> bool:
-        """Return whether it is faster to multiply the vectors x (N, n_in) as columns."""
-        if x.device.type != "cpu" or torch.compiler.is_compiling():
-            return False
-        many = self.order == "contiguous" and x.dtype in (torch.float32, torch.float64)
-        return len(x) >= 16 and (many or len(x) <= 256)
+        y = monarch_product(x, self.left, self.right, strided=self.order == "strided")
+        return y[:, : self.out_features]
 
     def dense_weight(self) -> Tensor:
         """Return M, shape (out_features, in_features)."""

@@ -147,9 +147,10 @@ def test_entries_and_output_have_the_variance_of_nn_linear(n_in, n_out, n_blocks
     assert float(outputs.var()) * 3 == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("n_vectors", [2, 17])
-def test_gradcheck_with_padding(n_vectors):
-    layer = layer_of(5, 6, n_blocks=(2, 3), rank=2, dtype=torch.float64)
+@pytest.mark.parametrize("order", ["strided", "contiguous"])
+@pytest.mark.parametrize("n_vectors", [2, 50])
+def test_gradcheck_with_padding(n_vectors, order):
+    layer = layer_of(5, 6, n_blocks=(2, 3), rank=2, order=order, dtype=torch.float64)
     x = torch.randn(n_vectors, 5, dtype=torch.float64, requires_grad=True)
 
     def apply(x, *parameters):
@@ -158,6 +159,41 @@ def test_gradcheck_with_padding(n_vectors):
 
     assert gradcheck(apply, (x, *layer.parameters()), fast_mode=n_vectors > 2)
     assert gradgradcheck(apply, (x, *layer.parameters()), fast_mode=n_vectors > 2)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch.func.jvp's own
+@pytest.mark.parametrize("order", ["strided", "contiguous"])
+@pytest.mark.parametrize("sizes", [(64, 48), (61, 67)])
+def test_the_kernel_for_many_vectors_is_the_plain_product(sizes, order):
+    """Gradients by torch.func and forward mode take the plain path, all others the kernel."""
+    layer = MonarchLinear(*sizes, order=order, dtype=torch.float64)
+    x = torch.randn(3, 40, sizes[0], dtype=torch.float64, requires_grad=True)
+    y, weight = layer(x), layer.weight
+    torch.testing.assert_close(y, nn.functional.linear(x, weight, layer.bias))
+    assert y.is_contiguous()
+    cotangent = torch.randn_like(y)
+    found = torch.autograd.grad(y, [x, layer.left, layer.right], cotangent)
+    dense = nn.functional.linear(x, layer.weight, layer.bias)
+    expected = torch.autograd.grad(dense, [x, layer.left, layer.right], cotangent)
+    for ours, other in zip(found, expected):
+        torch.testing.assert_close(ours, other)
+    _, pullback = torch.func.vjp(layer, x)
+    torch.testing.assert_close(pullback(cotangent)[0], found[0])
+    tangent = torch.randn_like(x)
+    _, along = torch.func.jvp(layer, (x,), (tangent,))
+    torch.testing.assert_close(along, nn.functional.linear(tangent, weight))
+
+
+@pytest.mark.parametrize("trains", ["x", "left", "right"])
+def test_the_kernel_gives_each_gradient_alone(trains):
+    layer = MonarchLinear(64, 48, bias=False)
+    x = torch.randn(60, 64)
+    tensors = {"x": x, "left": layer.left, "right": layer.right}
+    for name, tensor in tensors.items():
+        tensor.requires_grad_(name == trains)
+    (found,) = torch.autograd.grad(layer(x).square().sum(), tensors[trains])
+    dense = nn.functional.linear(x, layer.weight).square().sum()
+    torch.testing.assert_close(found, torch.autograd.grad(dense, tensors[trains])[0])
 
 
 def test_trains_inside_a_sequential():

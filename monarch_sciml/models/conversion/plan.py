@@ -118,7 +118,8 @@ class LinearConversion:
         kind = kind_of(module)
         assert kind is not None, "the plan holds dense layers only"
         weight = module.get_parameter("weight")
-        finite("weight", weight, remedy="Train it again.")
+        if not weight.is_meta:
+            finite("weight", weight, remedy="Train it again.")
         cls: Any = STRUCTURES[self.structure]
         linear = as_linear(module)
         if self.start == "project":
@@ -127,7 +128,8 @@ class LinearConversion:
             place: Any = {"device": weight.device, "dtype": weight.dtype}
             has_bias = linear.bias is not None
             layer = cls(linear.in_features, linear.out_features, has_bias, **options, **place)
-            spread = float(weight.detach().std()) if weight.numel() > 1 else 0.0
+            known = weight.numel() > 1 and not weight.is_meta
+            spread = float(weight.detach().std()) if known else 0.0
             if spread > 0:  # a new layer has the variance of nn.Linear, 1 / (3 n_in)
                 layer.scale(spread * sqrt(3 * linear.in_features))
         layer.channel_axis, layer.origin = kind.channel_axis, kind.name
