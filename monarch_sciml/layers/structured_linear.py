@@ -298,6 +298,34 @@ class StructuredLinear(nn.Module, ABC):
                 linear.bias.copy_(self.bias)
         return linear
 
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load the factors; name a dense weight, or factors of another structure, in one line."""
+        own = {prefix + name: tuple(p.shape) for name, p in self.factors().items()}
+        stored = {k: tuple(state_dict[k].shape) for k in own if k in state_dict}
+        if strict and f"{prefix}weight" in state_dict and not stored:
+            got = f"a dense weight for the {type(self).__name__} `{prefix[:-1]}`"
+            remedy = "Load it into the dense model, then monarchize; or densify this one first."
+        elif any(shape != own[name] for name, shape in stored.items()):
+            wanted = {name: own[name] for name in stored}
+            got = f"`{prefix[:-1]}` with {stored} for {wanted}"
+            remedy = "Convert the model as the saved one was."
+        else:
+            super()._load_from_state_dict(
+                state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
+                error_msgs,
+            )  # fmt: skip
+            return
+        error_msgs.append(message("the state must be of the same structure", got, remedy))
+
     def _project(self, weight: Tensor, second_moments: Tensor | None) -> None:
         shape = (self.out_features, self.in_features)
         if tuple(weight.shape) != shape:

@@ -24,6 +24,7 @@ from monarch_sciml.models.conversion.dense_layers import matrix_of
 from monarch_sciml.models.conversion.moments import carry_state, check_not_live
 from monarch_sciml.models.conversion.plan import (
     NOT_ASKED,
+    TOO_SMALL,
     Blocks,
     Choice,
     LinearConversion,
@@ -199,6 +200,10 @@ def monarchize(
     plan: list[PlannedLayer] = []
     if conversion is not None:
         linear_pairs, plan = structured_pairs(model, conversion, calibration)
+        if pairs and plan and not linear_pairs:
+            got, remedy = _all_dense(plan)
+            rule = "linear=True should find dense layers to convert"
+            warnings.warn(message(rule, got, remedy), UserWarning, stacklevel=2)
         pairs |= linear_pairs
     if not pairs:
         raise ValueError(_nothing(model, plan, spectral=spectral, linear=linear))
@@ -271,9 +276,9 @@ def densify(
 
     pairs = _spectral_pairs(model, replacement) | dense_pairs(model)
     if not pairs:
-        rule = "`model` must hold a MonarchLinear, a MonarchTransform or a MonarchSpectralConv that"
+        rule = "`model` must hold structured layers or Monarch transforms to be multiplied out"
         got = f"{type(model).__name__} without any"
-        raise ValueError(message(f"{rule} holds some", got, "Call monarchize first."))
+        raise ValueError(message(rule, got, "It is dense already, or call monarchize first."))
     return _put(given, model, pairs, optimizer, inplace=inplace)
 
 
@@ -342,25 +347,35 @@ def _nothing(
     model: nn.Module, plan: Sequence[PlannedLayer], *, spectral: bool, linear: bool
 ) -> str:
     """Return the reason why nothing can be converted."""
-    wanted = []
+    kinds = []
     if spectral:
-        wanted.append("neuralop's SpectralConv, a FixedTransform")
-        wanted.append("a MonarchSpectralConv with a fixed basis")
+        kinds.append("a spectral convolution or a fixed transform")
     if linear:
-        wanted.append("a dense layer to convert (nn.Linear, Conv1D, a convolution of size 1)")
+        kinds.append("a dense layer (nn.Linear, Conv1D, a convolution of size 1)")
+    rule = f"`model` must hold {' or '.join(kinds)} to convert"
     got = f"{type(model).__name__} without any"
-    remedy = "Check the model." if linear else "Set `linear=True` to convert every nn.Linear."
+    remedy = "Check the model." if linear else "Set `linear=True` to convert dense layers."
     n_structured = sum(isinstance(m, StructuredLinear) for m in model.modules())
     if linear and n_structured:
         got = f"{type(model).__name__} with {n_structured} structured layers already"
         remedy = "It is converted: call densify first to convert it otherwise."
     elif plan:
-        layer = next((one for one in plan if one.reason != NOT_ASKED), plan[0])
-        shape = " x ".join(map(str, matrix_of(layer.module).shape))
-        where = f"`{layer.name}` ({shape})" if layer.name else f"a layer of {shape}"
-        got = f"{len(plan)} that stay dense, as {where}: {layer.reason}"
-        remedy = "Name layers by `include`, lower `n_blocks` or raise `parameters`."
-    return message(f"`model` must hold {' or '.join(wanted)}", got, remedy)
+        got, remedy = _all_dense(plan)
+    return message(rule, got, remedy)
+
+
+def _all_dense(plan: Sequence[PlannedLayer]) -> tuple[str, str]:
+    """Return what a plan leaves dense, and what can be done about it."""
+    layer = next((one for one in plan if one.reason != NOT_ASKED), plan[0])
+    shape = " x ".join(map(str, matrix_of(layer.module).shape))
+    where = f"`{layer.name}` ({shape})" if layer.name else f"a layer of {shape}"
+    got = f"{len(plan)} that stay dense, as {where}: {layer.reason}"
+    remedies = {
+        NOT_ASKED: "Widen `include`, or narrow `exclude`.",
+        TOO_SMALL: "Raise `parameters`.",
+    }
+    known = (text for reason, text in remedies.items() if layer.reason.startswith(reason))
+    return got, next(known, "Name such layers by `include` to convert them all the same.")
 
 
 def _is_neuralops(module: nn.Module) -> bool:

@@ -173,7 +173,7 @@ def test_learned_monarch_multiplies_out_and_goes_on_dense():
     assert kinds(dense).count("DenseTransform") == 8  # two layers, two axes, there and back
     same(dense, monarch, torch.randn(2, 1, 16, 16), torch.randn(2, 1, 32, 24))
     assert train(dense)[-1] < losses[-1]
-    with pytest.raises(ValueError, match="`model` must hold a MonarchLinear, a MonarchTransform"):
+    with pytest.raises(ValueError, match="must hold structured layers or Monarch transforms"):
         densify(dense)
 
 
@@ -348,8 +348,8 @@ def half_precision():
     [
         (
             lambda: monarchize(nn.Conv1d(1, 1, 1)),
-            "`model` must hold neuralop's SpectralConv, a FixedTransform or a MonarchSpectralConv "
-            "with a fixed basis, got Conv1d without any. Set `linear=True`",
+            "`model` must hold a spectral convolution or a fixed transform to convert, got Conv1d "
+            "without any. Set `linear=True`",
         ),
         (
             lambda: monarchize(nn.Conv1d(1, 1, 1), spectral=False, linear=True),
@@ -357,10 +357,10 @@ def half_precision():
         ),
         (
             lambda: monarchize(MonarchSpectralConv(1, 1, (4,)), linear=True),
-            "or a dense layer to convert .*, got MonarchSpectralConv without any",
+            "or a dense layer .* to convert, got MonarchSpectralConv without any",
         ),
         (lambda: monarchize(nn.Linear(4, 4), spectral=False), "`spectral` or `linear` must be"),
-        (lambda: densify(nn.Linear(4, 4)), "got Linear without any. Call monarchize first."),
+        (lambda: densify(nn.Linear(4, 4)), "got Linear without any. It is dense already, or"),
         (
             lambda: monarchize(neuralop_fno(), grid_shape=(16,)),
             r"fno_blocks\.convs\.0: `grid_shape` must have 2 sizes",

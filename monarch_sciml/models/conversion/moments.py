@@ -79,6 +79,17 @@ def carry_state(
     Names of the layers whose state could not be mapped and starts from zero.
     """
     dropped: list[str] = []
+    updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    weights = [p for old in pairs for p in old.parameters() if p.requires_grad]
+    if weights and not any(id(p) in updated for p in weights):
+        rule = "`optimizer` must update the parameters of the model"
+        raise ValueError(
+            message(rule, "one of other parameters", "Pass the optimiser of the model.")
+        )
+    if type(optimizer).__name__ == "Muon" and any(_has_stacked(new) for new in pairs.values()):
+        rule = "an optimiser of structured layers must update stacks of matrices"
+        got = "Muon, which updates single matrices"
+        raise ValueError(message(rule, got, "Convert before the optimiser is made, and use Adam."))
     for old, new in pairs.items():
         before = [p for p in old.parameters() if p.requires_grad]
         after = [p for p in new.parameters() if p.requires_grad]
@@ -94,6 +105,10 @@ def carry_state(
         if any(state.values()) and not mapped:
             dropped.append(names.get(old, type(old).__name__))
     return dropped
+
+
+def _has_stacked(layer: nn.Module) -> bool:
+    return any(p.ndim > 2 for p in layer.parameters() if p.requires_grad)
 
 
 def mapped_state(
@@ -124,8 +139,10 @@ def mapped_state(
                 if moment is None:
                     return {}
                 dense[key] = kind.from_matrix(moment).to(weight).contiguous()
-            else:
+            elif not torch.is_tensor(value) or value.ndim == 0:
                 dense[key] = _copied(value)
+            else:
+                return {}
         return {weight: dense} if dense else {}
     return {}
 

@@ -24,6 +24,9 @@ HEADS = frozenset({"lm_head", "head", "heads", "classifier", "score", "qa_output
 NOT_ASKED = "not asked for"
 """Why a layer stays dense that `include` and `exclude` leave out."""
 
+TOO_SMALL = "too small for"
+"""Why a layer stays dense for which no structured layer has the share asked for, which follows."""
+
 Structure = Literal["monarch", "low_rank", "block_diagonal", "kronecker", "butterfly"]
 Blocks = int | tuple[int, int]
 Choice = str | Sequence[str] | Callable[[str, nn.Module], bool]
@@ -181,11 +184,12 @@ def plan_conversion(model: nn.Module, conversion: LinearConversion) -> list[Plan
     partners = _partners(model, {**layers, **embeddings})
     heads = _heads(model)
     known = {**layers, **{n: m for n, m in embeddings.items() if partners.get(n)}}
+    done = [n for n, m in model.named_modules() if isinstance(m, StructuredLinear)]
     for option in ("include", "exclude"):
-        _check_patterns(option, getattr(conversion, option), known)
+        _check_patterns(option, getattr(conversion, option), known, done)
     for option in ("n_blocks", "rank"):
         value = getattr(conversion, option)
-        _check_patterns(option, list(value) if isinstance(value, Mapping) else (), known)
+        _check_patterns(option, list(value) if isinstance(value, Mapping) else (), known, done)
     asked = {n for n, m in known.items() if _chosen(conversion.include, n, m)}
     if conversion.include is None:
         asked -= {n for n in known if _is_head(n, known[n], heads) or partners.get(n)}
@@ -227,8 +231,8 @@ def _planned(
         return PlannedLayer(name, module, None, "below min_features", partners)
     options = conversion.options(name, n_in, n_out)
     if options is None:
-        share = f"{conversion.parameters:g} of the parameters"
-        return PlannedLayer(name, module, None, f"too small for {share}", partners)
+        reason = f"{TOO_SMALL} {conversion.parameters:g} of the parameters"
+        return PlannedLayer(name, module, None, reason, partners)
     if conversion.faster_at is not None:
         kind = kind_of(module)
         case = (n_in, n_out, tuple(sorted(options.items())), kind and kind.name)
@@ -308,12 +312,21 @@ def _patterns(choice: Choice | None) -> list[str]:
     return [choice] if isinstance(choice, str) else list(choice)
 
 
-def _check_patterns(option: str, choice: Choice | None, layers: Mapping[str, nn.Module]) -> None:
+def _check_patterns(
+    option: str, choice: Choice | None, layers: Mapping[str, nn.Module], done: Sequence[str]
+) -> None:
+    """Raise ValueError for a pattern without a dense layer; `done` are converted layers."""
     for pattern in _patterns(choice):
-        if not any(fnmatchcase(name, pattern) for name in layers):
-            names = ", ".join(list(layers)[:4]) or "none"
-            rule = f"every pattern of `{option}` must match the name of a dense layer"
-            raise ValueError(message(rule, repr(pattern), f"The layers are: {names}, …"))
+        if any(fnmatchcase(name, pattern) for name in layers):
+            continue
+        names = ", ".join(list(layers)[:4]) or "none"
+        names += ", …" if len(layers) > 4 else ""
+        rule, remedy = f"every pattern of `{option}` must match the name of a dense layer", ""
+        got = repr(pattern)
+        if any(fnmatchcase(name, pattern) for name in done):
+            got += ", whose layers are converted already"
+            remedy = " Call densify first to convert them otherwise."
+        raise ValueError(message(rule, got, f"The dense layers are: {names}.{remedy}"))
 
 
 def _for_layer(value: Any, name: str) -> Any:

@@ -118,3 +118,14 @@ def test_what_cannot_be_carried_is_named():
         densify(model, inplace=True, optimizer=optimizer)
     assert not optimizer.state[model[0].weight] and optimizer.state[model[0].bias]
     trained(model, optimizer)
+
+
+@pytest.mark.parametrize("kind", ["Adafactor", "Adadelta", "Rprop", "Adamax"])
+def test_a_state_that_is_no_moment_starts_afresh_in_both_directions(kind):
+    model = nn.Sequential(nn.Linear(16, 16))
+    optimizer = getattr(torch.optim, kind)(model.parameters())
+    trained(model, optimizer, 2)
+    for convert in (lambda *a, **k: monarchize(*a, linear=True, **k), densify):
+        with pytest.warns(UserWarning, match="starts afresh, got 0"):
+            convert(model, inplace=True, optimizer=optimizer)
+        trained(model, optimizer, 2)

@@ -18,6 +18,7 @@ from monarch_sciml.models import (
     densify,
     monarchize,
 )
+from monarch_sciml.transforms import FourierTransform
 
 
 @pytest.fixture(autouse=True)
@@ -234,14 +235,21 @@ def test_two_tied_linear_layers_share_their_factors():
         (lambda m: monarchize(m, linear=True, rank={"x": 2}), "pattern of `rank` must match"),
         (lambda m: monarchize(m, linear=True, include="small"), "too small for 0.5 of the param"),
         (lambda m: monarchize(monarchize(m, linear=True, include="mix"), linear=True,
-                              include="mix"), "The layers are: encoder.0, encoder.2"),
+                              include="mix"), "got 'mix', whose layers are converted already."),
         (lambda m: monarchize(monarchize(m["encoder"], linear=True), linear=True),
          "got Sequential with 2 structured layers already. It is converted: call densify first"),
         (lambda m: monarchize(m, include="mix"), "need linear=True, got linear=False"),
         (lambda m: monarchize(m, linear=True, structure="butterfly", parameters=1.0,
                               include="encoder.*"), "0: a dense layer can be projected to"),
         (lambda m: monarchize(m, linear=True, parameters=0), "`parameters` must be positive"),
-        (lambda m: densify(m), "got ModuleDict without any. Call monarchize first."),
+        (lambda m: densify(m), "got ModuleDict without any. It is dense already, or call"),
+        (lambda m: monarchize(m, linear=True, include=lambda name, module: False),
+         "not asked for. Widen `include`, or narrow `exclude`."),
+        (lambda m: monarchize(m, linear=True, inplace=True,
+                              optimizer=torch.optim.SGD(network().parameters())),
+         "`optimizer` must update the parameters of the model"),
+        (lambda m: monarchize(m, linear=True, inplace=True, optimizer=torch.optim.Muon(
+            [p for p in m.parameters() if p.ndim == 2])), "got Muon, which updates single mat"),
         (lambda m: monarchize(m, linear=True, optimizer=torch.optim.SGD(m.parameters())),
          "carried over to the model it updates only, got inplace=False"),
     ],
@@ -253,6 +261,26 @@ def test_what_cannot_be_done_is_said_in_one_line(call, text):
         call(model)
     assert "\n" not in str(caught.value)
     assert model.state_dict().keys() == before.keys()
+
+
+def test_a_state_of_another_structure_is_refused_in_one_line_for_each_layer():
+    dense = nn.Sequential(nn.Linear(16, 16))
+    monarch = monarchize(dense, linear=True)
+    with pytest.raises(RuntimeError, match=r"got a dense weight for the MonarchLinear `0`\. Lo"):
+        monarch.load_state_dict(dense.state_dict())
+    other = monarchize(dense, linear=True, n_blocks=2)
+    with pytest.raises(RuntimeError, match=r"got `0` with .*Convert the model as the"):
+        monarch.load_state_dict(other.state_dict())
+    monarchize(dense, linear=True).load_state_dict(monarch.state_dict())
+    monarch.load_state_dict({"0.bias": dense[0].bias}, strict=False)
+    assert torch.equal(monarch[0].bias, dense[0].bias)
+
+
+def test_linear_layers_that_all_stay_dense_are_named():
+    model = nn.Sequential(FourierTransform(8), nn.Linear(3, 3))
+    with pytest.warns(UserWarning, match="got 1 that stay dense, as `1` .3 x 3.: too small f"):
+        monarch = monarchize(model, linear=True)
+    assert type(monarch[1]) is nn.Linear
 
 
 def test_prime_sizes_are_padded():
