@@ -6,7 +6,7 @@ Letters: N vectors, n_in and n_out sizes of input and output.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from math import sqrt
 from typing import Any
 
@@ -14,42 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import finite, message, positive_int
-
-
-class ComputedWeight(Tensor):
-    """A weight matrix that is computed from factors and can be read but not written in place.
-
-    Every operation returns plain tensors. One that writes raises TypeError, because the write would
-    be lost; `.data` and `.detach()` keep the protection.
-    """
-
-    @classmethod
-    def __torch_function__(
-        cls,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Run an operation on the plain matrix; refuse one that writes."""
-        name = getattr(func, "__name__", "")
-        in_place = name.endswith("_") and not name.endswith("__")
-        if in_place or name in _WRITES:
-            rule = "the `weight` of a structured layer is computed from its factors: read it only"
-            remedy = "Assign a matrix, layer.weight = matrix, to take the nearest structured one."
-            raise TypeError(message(rule, name, remedy))
-        with torch._C.DisableTorchFunctionSubclass():
-            result = func(*args, **(kwargs or {}))
-        # the attribute `data` is reached by its descriptor, whose name is __get__
-        protected = func in (Tensor.detach, Tensor.data.__get__)  # pyright: ignore[reportAttributeAccessIssue]
-        if not protected and isinstance(result, ComputedWeight):
-            return result.as_subclass(Tensor)
-        return result.as_subclass(cls) if protected else result
-
+from monarch_sciml.layers.computed_weight import ComputedWeight
 
 _LOADED = "_is_hf_initialized"
 """The mark by which transformers tells parameters that are loaded, and not to be drawn again."""
-_WRITES = ("__setitem__", "__set__")
 
 
 class StructuredLinear(nn.Module, ABC):

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from monarch_sciml._checks import message
-from monarch_sciml.layers import MonarchSpectralConv, StructuredLinear
+from monarch_sciml.layers import MonarchSpectralConv
 from monarch_sciml.layers.spectral_conversion import (
     fixed_or_dense,
     has_fixed_basis,
@@ -20,17 +20,15 @@ from monarch_sciml.layers.spectral_conversion import (
     learnable_from_fixed,
     learnable_from_neuralop,
 )
-from monarch_sciml.models.conversion.dense_layers import matrix_of
 from monarch_sciml.models.conversion.moments import carry_state, check_not_live
 from monarch_sciml.models.conversion.plan import (
-    NOT_ASKED,
-    TOO_SMALL,
     Blocks,
     Choice,
     LinearConversion,
     PlannedLayer,
     Structure,
 )
+from monarch_sciml.models.conversion.refusals import all_dense, nothing_to_convert
 from monarch_sciml.models.conversion.replacements import (
     Pairs,
     dense_pairs,
@@ -201,12 +199,12 @@ def monarchize(
     if conversion is not None:
         linear_pairs, plan = structured_pairs(model, conversion, calibration)
         if pairs and plan and not linear_pairs:
-            got, remedy = _all_dense(plan)
+            got, remedy = all_dense(plan)
             rule = "linear=True should find dense layers to convert"
             warnings.warn(message(rule, got, remedy), UserWarning, stacklevel=2)
         pairs |= linear_pairs
     if not pairs:
-        raise ValueError(_nothing(model, plan, spectral=spectral, linear=linear))
+        raise ValueError(nothing_to_convert(model, plan, spectral=spectral, linear=linear))
     return _put(given, model, pairs, optimizer, inplace=inplace)
 
 
@@ -290,7 +288,14 @@ def _own(model: nn.Module, inplace: bool, optimizer: Optimizer | None) -> nn.Mod
     if optimizer is not None and not inplace:
         rule = "an optimiser can be carried over to the model it updates only"
         raise ValueError(message(rule, "inplace=False", "Pass inplace=True."))
-    return model if inplace else copy.deepcopy(model)
+    if inplace:
+        return model
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError as error:  # weights that are computed, as by pruning
+        rule = "the model must allow copy.deepcopy"
+        got = f"a {type(model).__name__} that does not"
+        raise ValueError(message(rule, got, "Pass inplace=True.")) from error
 
 
 def _spectral_pairs(
@@ -341,41 +346,6 @@ def _put(
     put_pairs(model, pairs)
     note_conversion(model)
     return model
-
-
-def _nothing(
-    model: nn.Module, plan: Sequence[PlannedLayer], *, spectral: bool, linear: bool
-) -> str:
-    """Return the reason why nothing can be converted."""
-    kinds = []
-    if spectral:
-        kinds.append("a spectral convolution or a fixed transform")
-    if linear:
-        kinds.append("a dense layer (nn.Linear, Conv1D, a convolution of size 1)")
-    rule = f"`model` must hold {' or '.join(kinds)} to convert"
-    got = f"{type(model).__name__} without any"
-    remedy = "Check the model." if linear else "Set `linear=True` to convert dense layers."
-    n_structured = sum(isinstance(m, StructuredLinear) for m in model.modules())
-    if linear and n_structured:
-        got = f"{type(model).__name__} with {n_structured} structured layers already"
-        remedy = "It is converted: call densify first to convert it otherwise."
-    elif plan:
-        got, remedy = _all_dense(plan)
-    return message(rule, got, remedy)
-
-
-def _all_dense(plan: Sequence[PlannedLayer]) -> tuple[str, str]:
-    """Return what a plan leaves dense, and what can be done about it."""
-    layer = next((one for one in plan if one.reason != NOT_ASKED), plan[0])
-    shape = " x ".join(map(str, matrix_of(layer.module).shape))
-    where = f"`{layer.name}` ({shape})" if layer.name else f"a layer of {shape}"
-    got = f"{len(plan)} that stay dense, as {where}: {layer.reason}"
-    remedies = {
-        NOT_ASKED: "Widen `include`, or narrow `exclude`.",
-        TOO_SMALL: "Raise `parameters`.",
-    }
-    known = (text for reason, text in remedies.items() if layer.reason.startswith(reason))
-    return got, next(known, "Name such layers by `include` to convert them all the same.")
 
 
 def _is_neuralops(module: nn.Module) -> bool:

@@ -99,7 +99,12 @@ KINDS: dict[str, DenseKind] = {
 
 
 def kind_of(module: nn.Module) -> DenseKind | None:
-    """Return the kind of a dense layer; None for any other module."""
+    """Return the kind of a dense layer; None for any other module.
+
+    A layer whose weight is computed (weight norm, pruning) is none, nor is one without sizes.
+    """
+    if not isinstance(module._parameters.get("weight"), nn.Parameter):
+        return None
     return next((kind for kind in KINDS.values() if kind.matches(module)), None)
 
 

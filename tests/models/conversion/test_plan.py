@@ -5,6 +5,7 @@ import gc
 
 import pytest
 import torch
+import torch.nn.utils.prune
 from neuralop.models import FNO as NeuralopFNO
 from neuralop.models import UNO
 from tolerances import assert_close
@@ -274,6 +275,17 @@ def test_a_state_of_another_structure_is_refused_in_one_line_for_each_layer():
     monarchize(dense, linear=True).load_state_dict(monarch.state_dict())
     monarch.load_state_dict({"0.bias": dense[0].bias}, strict=False)
     assert torch.equal(monarch[0].bias, dense[0].bias)
+
+
+def test_layers_with_computed_weights_stay_as_they_are():
+    pruned = nn.Linear(16, 16)
+    torch.nn.utils.prune.random_unstructured(pruned, "weight", 0.5)
+    model = nn.Sequential(pruned, nn.Linear(16, 16))
+    with pytest.raises(ValueError, match=r"must allow copy.deepcopy, .* Pass inplace=True\."):
+        monarchize(model, linear=True)
+    monarchize(model, linear=True, inplace=True)
+    assert model[0] is pruned and isinstance(model[1], MonarchLinear)
+    assert model(torch.randn(2, 16)).shape == (2, 16)
 
 
 def test_linear_layers_that_all_stay_dense_are_named():
