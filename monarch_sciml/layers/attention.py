@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monarch_sciml._checks import message
-from monarch_sciml.layers.structured_linear import ComputedWeight
+from monarch_sciml.layers.computed_weight import ComputedWeight
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 

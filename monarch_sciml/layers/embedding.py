@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from monarch_sciml.layers.computed_weight import ComputedWeight
 from monarch_sciml.layers.linear import MonarchLinear
-from monarch_sciml.layers.structured_linear import ComputedWeight
 
 
 class MonarchEmbedding(nn.Module):
