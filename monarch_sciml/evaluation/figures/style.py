@@ -207,8 +207,13 @@ def plain_axes(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def log_if_wide(axes: Axes, values: Sequence[np.ndarray], *, factor: float = 20.0) -> None:
-    """Make the vertical axis logarithmic when positive values span more than `factor`."""
+def log_if_wide(
+    axes: Axes, values: Sequence[np.ndarray], *, factor: float = 20.0, near: float = 1.0
+) -> None:
+    """Make the vertical axis logarithmic when positive values span more than `factor`.
+
+    Otherwise it starts at 0, unless they span less than `near`.
+    """
     flat = np.concatenate([np.ravel(value) for value in values])
     flat = flat[np.isfinite(flat)]
     if flat.size and flat.min() > 0 and flat.max() > factor * flat.min():
@@ -220,5 +225,5 @@ def log_if_wide(axes: Axes, values: Sequence[np.ndarray], *, factor: float = 20.
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(LogLocator(subs=range(1, 10)))
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
-    elif flat.size and flat.min() >= 0:
+    elif flat.size and flat.min() >= 0 and flat.max() >= near * flat.min():
         axes.set_ylim(bottom=0)

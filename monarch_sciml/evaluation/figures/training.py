@@ -27,7 +27,8 @@ def training_figure(
     """Draw a loss or validation metric against the epoch, every seed as a thin line.
 
     A thick line is the mean over the seeds of a network in the epochs that all of them have. The
-    vertical axis is logarithmic when the values span more than a factor of 20.
+    vertical axis is logarithmic when the values span more than a factor of 20, and does not start
+    at 0 when they span less than a factor of 2.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def training_figure(
         x = pairs[0][0] if shared else []
         axes.plot(x, mean, color=color, linestyle=line, linewidth=1.8, label=label)
         drawn += [y for _, y in pairs]
-    _style.log_if_wide(axes, drawn)
+    _style.log_if_wide(axes, drawn, near=2.0)
     _style.add_legend(axes)
     return figure
 

@@ -158,6 +158,12 @@ def test_training_draws_every_seed_and_the_mean():
     assert np.isfinite(rendered(figure)).all() and inside(figure)
 
 
+@pytest.mark.parametrize(("last", "from_zero"), [(0.8, False), (0.2, True)])
+def test_training_starts_at_zero_unless_the_values_are_near_each_other(last, from_zero):
+    (axes,) = training_figure({"FNO": [([1, 2], [1.0, last])]}).axes
+    assert (axes.get_ylim()[0] == 0) == from_zero
+
+
 def test_transform_figure_of_real_and_complex_matrices():
     dft = torch.fft.fft(torch.eye(16, dtype=torch.float64), norm="ortho")[:5]
     complex_ = transform_figure(dft, dft * 1.1, "Layer 1, axis x")
