@@ -42,10 +42,10 @@ def monarch_product(x: Tensor, left: Tensor, right: Tensor, *, strided: bool) ->
     only a stride. The result, and the gradient that arrives, are each permuted by one copy; plain
     autograd copies the gradient once for each product that uses it, entry by entry.
     """
-    plain = x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64)
+    plain = needs_plain_operations(x, left, right)  # first: a traced size must not be compared
+    plain = plain or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64)
+    plain = plain or left.dtype != x.dtype or right.dtype != x.dtype
     if plain or len(x) < _FEWEST or torch.is_autocast_enabled(x.device.type):
-        return reference_monarch_product(x, left, right, strided=strided)
-    if left.dtype != x.dtype or right.dtype != x.dtype or needs_plain_operations(x, left, right):
         return reference_monarch_product(x, left, right, strided=strided)
     return _MonarchProduct.apply(strided, x, left, right)
 
