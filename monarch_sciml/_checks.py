@@ -121,7 +121,7 @@ def optional_package(name: str, purpose: str, extra: str) -> Any:
     Parameters
     ----------
     name
-        Name of the package.
+        Name of the package, or of a module in it.
     purpose
         Task that needs the package, such as "writing NIfTI".
     extra
@@ -130,6 +130,6 @@ def optional_package(name: str, purpose: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        rule = f"{purpose} needs the package {name}"
+        rule = f"{purpose} needs the package {name.partition('.')[0]}"
         remedy = f'Install it: pip install "monarch_sciml[{extra}]".'
         raise ValueError(message(rule, str(error), remedy)) from error

@@ -168,21 +168,23 @@ def _reading(axes: dict[str, str] | None) -> str | None:
 def _scan(path: Path, reader: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in reader.items() if value is not None}
     found = describe_scan(path, **given)
-    accelerated = f"{found['acceleration']:.2f} (achieved)"
+    known = found["order_known"]
+    accelerated = f"{found['acceleration']:.2f} (achieved)" if known else "not known"
+    sampled = ", fully sampled" if known and found["fully_sampled"] else ""
     shown = {
         "file": str(path),
         "format": f"{found['format']} (k-space)",
         "slices": found["slices"],
         "coils": found["coils"],
         "matrix": _product(found["matrix"]),
-        "acceleration": f"{accelerated}, fully sampled" if found["fully_sampled"] else accelerated,
-        "calibration": _calibration(found),
+        "acceleration": accelerated + sampled,
+        "calibration": _calibration(found) if known else "not known",
         "contrasts": _several(found["contrasts"]),
         "repetitions": _several(found["repetitions"]),
         "image axes": _axes(found["transformed"]),
         "padding": _range(found["padding"]),
         "row padding": _range(found["row_padding"]),
-        "voxel (mm)": _product(found["voxel_size"]) if found["voxel_size"] else None,
+        "voxel (mm)": _product(found["voxel_size"]) if known and found["voxel_size"] else None,
         "readouts": {k: n for k, n in (found["readouts"] or {}).items() if n} or None,
         "EPI phase": _phase(found["phase_correction"]),
         "reference": found["reference"] or "none",

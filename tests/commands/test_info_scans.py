@@ -107,6 +107,7 @@ def test_real_scans(name, expected):
     notes = [value for key, value in found.items() if key.startswith("note")]
     pulseq = ["the order of the lines is not known"] if name.startswith("pulseq") else []
     assert [note.split(" (")[0] for note in notes] == pulseq
+    assert (found["acceleration"] == "not known") == bool(pulseq)  # nor is it fully sampled
     assert found["dtype"] == ("complex128" if name.endswith(".mat") else "complex64")
 
 

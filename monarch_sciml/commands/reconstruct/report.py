@@ -24,10 +24,13 @@ def report(result: Result) -> str:
     coils = "1 coil" if scan.n_coils == 1 else f"{scan.n_coils} coils"
     matrix = "{} x {}".format(*scan.matrix)
     region = "{} x {}".format(*scan.calibration)
+    achieved = f"{scan.acceleration:.2f} achieved, fully sampled centre {region}"
+    if not scan.header.get("order_known", True):
+        achieved = "not known, as the order of the lines"
     facts = {
         "scan": f"{scan.name} ({scan.header['format']}), {slices}, {coils}, {matrix}",
         "sampling": result.sampling,
-        "acceleration": f"{scan.acceleration:.2f} achieved, fully sampled centre {region}",
+        "acceleration": achieved,
         "coil maps": result.maps.origin,
         "reference": "none: no errors can be given" if reference is None else reference.origin,
     }

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from monarch_sciml._checks import message, one_of
+from monarch_sciml._checks import one_of, optional_package
 
 CONTRASTS = ("T1", "T2", "FLAIR", "PD")
 TEMPLATE_MEANS = (0.65, 0.87, 0.27)
@@ -55,7 +55,7 @@ def load_anatomy() -> Anatomy:
 
     Raises
     ------
-    ModuleNotFoundError
+    ValueError
         When nilearn is not installed.
 
     References
@@ -76,14 +76,9 @@ def load_anatomy() -> Anatomy:
 
 def _template() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return T1, grey matter and white matter (X, Y, Z) and the voxel of the origin (3,)."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # nilearn's own, about its optional dependencies
-            from nilearn import datasets
-    except ImportError as error:
-        rule = "simulating scans needs the package nilearn"
-        remedy = "Install it: pip install 'monarch_sciml[phantom]'."
-        raise ModuleNotFoundError(message(rule, "an environment without it", remedy)) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nilearn's own, about its optional dependencies
+        datasets = optional_package("nilearn.datasets", "simulating scans", "phantom")
     images = (
         datasets.load_mni152_template(resolution=1),
         datasets.load_mni152_gm_template(resolution=1),

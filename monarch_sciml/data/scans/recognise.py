@@ -227,6 +227,7 @@ def describe_scan(
         "acceleration": round(scan.acceleration, 3),
         "calibration": scan.calibration,
         "fully_sampled": scan.fully_sampled,
+        "order_known": header.get("order_known", True),
         "padding": header.get("padding"),
         "row_padding": header.get("row_padding"),
         "transformed": scan.transformed,

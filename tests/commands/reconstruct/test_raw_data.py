@@ -31,6 +31,7 @@ def test_epi_with_its_sequence_and_reference_scan(tmp_path, capsys):
     assert imread(tmp_path / "a.png").shape[:2] == (96, 96)
     status, said = run(capsys, *words, "--overwrite", "true")
     assert status == 0 and "the order of the lines is not known" in said
+    assert "acceleration: not known, as the order of the lines" in said
 
 
 @needs_scans

@@ -90,6 +90,7 @@ def scan_of(
         "repetitions": len(np.unique(imaging["repetition"])),
         "oversampling": table.geometry.readout / table.geometry.kept,
         "prewhitened": prewhiten,
+        "order_known": table.order_known,
         "phase_correction": table.phases or None,
         "readouts": {
             name: int((table.rows["kind"] == kind).sum()) for kind, name in enumerate(KINDS)
@@ -115,6 +116,7 @@ def _set_places(table: Table, sequence: str | Path | None) -> None:
     """Place readouts by a sequence file, or by their counters in a matrix that holds them."""
     if sequence is not None:
         table.directions = None  # the axes of the sequence, not those of the protocol
+        table.order_known = True
         table.header |= table.sizes(table)
         place_by_sequence(table, read_sequence(sequence))
         return
