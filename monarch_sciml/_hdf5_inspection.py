@@ -55,6 +55,7 @@ def _look_at(group: Any, path: Path, found: list[str], seen: set[Any]) -> None:
             _look_at(item, path, found, seen)
         elif isinstance(item, h5py.Dataset):
             _read(lambda item=item: [item.attrs[name] for name in item.attrs])
+            _read(lambda item=item: [(axis.label, len(axis)) for axis in item.dims])
             _look_at_values(item, path, found)
 
 

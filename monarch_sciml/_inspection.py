@@ -53,6 +53,8 @@ class _Helper:
 
 
 _helpers: list[_Helper] = []
+_serving: list[bool] = []
+"""Not empty in the process that may crash, which calls functions itself."""
 
 
 def call_apart(function: Callable[..., Any], path: Path, *arguments: Any) -> Any:
@@ -74,7 +76,7 @@ def call_apart(function: Callable[..., Any], path: Path, *arguments: Any) -> Any
     Exception
         The error that the function raises.
     """
-    if not hasattr(os, "fork") or multiprocessing.parent_process() is not None:
+    if _serving or not hasattr(os, "fork") or multiprocessing.parent_process() is not None:
         return function(path, *arguments)
     if _helpers and _helpers[0].owner != os.getpid():
         _helpers.clear()  # a fork of a fork: the process is that of the parent
@@ -100,6 +102,7 @@ def call_apart(function: Callable[..., Any], path: Path, *arguments: Any) -> Any
 
 def _serve(connection: Connection) -> None:
     """Answer calls until the other end is closed."""
+    _serving.append(True)
     signal.set_wakeup_fd(-1)
     for name in ("SIGINT", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -130,15 +133,19 @@ def _too_large(path: Path) -> str:
 
 
 def _limit(path: Path) -> None:
-    """Limit time and memory of the next call."""
+    """Limit time and memory of the next call, within the limits of the user."""
     import resource
 
     import psutil
 
+    def limit(kind: int, most: int) -> None:
+        _, hard = resource.getrlimit(kind)
+        soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        with suppress(ValueError, OSError):
+            resource.setrlimit(kind, (soft, hard))
+
     size = path.stat().st_size if path.is_file() else 0
     used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime) + SECONDS + size // BYTES_A_SECOND
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
-    memory = psutil.Process().memory_info().vms + SPARE_MEMORY + 8 * size
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))
+    spent = int(used.ru_utime + used.ru_stime)
+    limit(resource.RLIMIT_CPU, spent + SECONDS + size // BYTES_A_SECOND)
+    limit(resource.RLIMIT_AS, psutil.Process().memory_info().vms + SPARE_MEMORY + 8 * size)

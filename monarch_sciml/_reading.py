@@ -13,6 +13,7 @@ import numpy as np
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml._hdf5_inspection import look_through
 from monarch_sciml._inspection import call_apart
+from monarch_sciml._memory import check_array, check_blocks, part_shape
 
 FileKind = Literal[
     "hdf5", "matlab 7.3", "matlab 5", "npy", "npz", "torch", "netcdf 3", "zarr", "unknown"
@@ -103,6 +104,17 @@ def reading(path: Path) -> Iterator[None]:
         raise damaged(path, error) from error
 
 
+def cause_of(error: object) -> str:
+    """Return one line on what a library says is wrong with a file, without Python's own words."""
+    if isinstance(error, MemoryError):
+        return "sizes beyond the memory of this machine"
+    if isinstance(error, OverflowError):
+        return "a number out of range"
+    if isinstance(error, _NOT_MEANT):
+        return "parts that do not fit together"
+    return " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__
+
+
 _NOT_MEANT = (
     TypeError,
     AttributeError,
@@ -118,15 +130,8 @@ _NOT_MEANT = (
 
 def damaged(path: Path, error: Exception, what: str = "file") -> ValueError:
     """Return the error of a file that a library cannot read: cut off, or not what it seems."""
-    cause = " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__
-    if isinstance(error, MemoryError):
-        cause = "sizes beyond the memory of this machine"
-    elif isinstance(error, _NOT_MEANT):
-        cause = "parts that do not fit together"
-    elif isinstance(error, OverflowError):
-        cause = f"a number out of range ({cause})"
     rule = f"{path} must be a complete {what}"
-    return ValueError(message(rule, cause, "Copy, download or export it again."))
+    return ValueError(message(rule, cause_of(error), "Copy, download or export it again."))
 
 
 @contextmanager
@@ -151,6 +156,34 @@ def open_hdf5(path: str | Path) -> Iterator[Any]:
         if isinstance(error, ValueError | ImportError | IsADirectoryError):
             raise
         raise damaged(path, error, "HDF5 file") from error
+
+
+def part(item: Any, index: Any = ()) -> np.ndarray:
+    """Read part of a data set of an open HDF5 file, whose size is checked before.
+
+    Parameters
+    ----------
+    item
+        The data set.
+    index
+        One slice or number, or a tuple with one of them per axis; fewer read whole last axes.
+
+    Raises
+    ------
+    ValueError
+        When the part, or a block in which it is stored, is larger than the file can hold or than
+        the free memory.
+    """
+    path, name, shape = Path(item.file.filename), str(item.name), item.shape or ()
+    chunks = item.chunks or ()
+    for wanted in (part_shape(shape, index), chunks):
+        check_array(path, name, wanted, item.dtype.itemsize)
+    if chunks:
+        given = index if isinstance(index, tuple) else (index,)
+        single = [slice(i, i + 1) if isinstance(i, int) and i >= 0 else i for i in given]
+        kept = tuple(i if isinstance(i, slice) else slice(1) for i in single)
+        check_blocks(path, name, part_shape(shape, kept), chunks)
+    return np.asarray(item[index])
 
 
 _inspected: dict[Path, tuple[int, int]] = {}

@@ -32,6 +32,7 @@ SHARED = {
     "_moved",
     "_signals",
     "_inspection",
+    "_memory",
     "_hdf5_inspection",
 }  # for all; they import nothing of the package but each other
 MOST_FILES = 22  # in one folder: about twenty, and its facade

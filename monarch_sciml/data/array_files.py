@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message
+from monarch_sciml._memory import check_array
 from monarch_sciml._reading import file_kind, load_npy, reading, start_of
 from monarch_sciml.data.mat import open_mat
 from monarch_sciml.data.netcdf import DatasetArrays, is_netcdf4
@@ -86,7 +87,9 @@ class NpyArrays(ArrayFile):
 
     def window(self, name: str, index: Index = ()) -> np.ndarray:
         """Read part of the array."""
-        return np.array(load_npy(self.path)[index])
+        part = load_npy(self.path)[index]
+        check_array(self.path, name, part.shape, part.itemsize)
+        return np.array(part)
 
 
 class NpzArrays(ArrayFile):
@@ -117,6 +120,7 @@ class NpzArrays(ArrayFile):
     def window(self, name: str, index: Index = ()) -> np.ndarray:
         """Read part of an array."""
         if name not in self._kept:
+            check_array(self.path, name, self.shapes[name], self._types[name].itemsize)
             with reading(self.path), np.load(self.path, allow_pickle=False) as archive:
                 self._kept[name] = archive[name]
         return self._kept[name][index]

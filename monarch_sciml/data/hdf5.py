@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from monarch_sciml._reading import open_hdf5 as open_hdf5
+from monarch_sciml._reading import part as part
 from monarch_sciml._reading import reading
 from monarch_sciml.data.reading import ArrayFile, Index, Reader, is_number_type
 
@@ -141,9 +142,9 @@ class Hdf5Arrays(ArrayFile):
     def _part(self, file: Any, name: str, index: Index = ()) -> np.ndarray:
         stored = file[self._places.get(name, name)]
         if not self.reverse:
-            return np.asarray(stored[index])
+            return part(stored, index)
         whole = (*index, *[slice(None)] * (stored.ndim - len(index)))
-        return np.asarray(stored[whole[::-1]]).T
+        return part(stored, whole[::-1]).T
 
 
 def _name_of(axis: Any) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from monarch_sciml._checks import message
 from monarch_sciml._inspection import call_apart
+from monarch_sciml._memory import check_array
 from monarch_sciml._reading import file_kind, open_hdf5, reading, start_of
 from monarch_sciml.data.hdf5 import Hdf5Arrays, by_matlab
 from monarch_sciml.data.reading import ArrayFile, Index, is_number_type
@@ -71,6 +72,8 @@ class Mat5Arrays(ArrayFile):
 
     def _found(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         for name, shape, matlab_class in call_apart(_listed, self.path):
+            if matlab_class in (*_NUMBERS, "struct"):
+                check_array(self.path, name, shape, 1)
             if matlab_class in _NUMBERS:
                 yield name, tuple(shape)
             elif matlab_class == "struct":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from monarch_sciml._checks import message
+from monarch_sciml._memory import check_array, part_shape
 from monarch_sciml._reading import file_kind, open_hdf5, reading
 from monarch_sciml.data.reading import ArrayFile, Index, is_number_type
 
@@ -40,11 +42,28 @@ class DatasetArrays(ArrayFile):
         kind = file_kind(path)
         self.container = "Zarr" if kind == "zarr" else "NetCDF"
         self._engine = _ENGINES[kind]
+        with reading(path):
+            self._check_coordinates()
         with reading(path), self._open() as dataset:
             held = {str(n): v for n, v in dataset.variables.items() if is_number_type(v.dtype)}
             self.shapes = {name: tuple(variable.shape) for name, variable in held.items()}
             self.dims = {name: tuple(map(str, variable.dims)) for name, variable in held.items()}
             self._types = {name: variable.dtype for name, variable in held.items()}
+
+    def _check_coordinates(self) -> None:
+        """Check the sizes of vectors, which xarray reads whole as soon as it opens a file."""
+        with ExitStack() as stack:
+            if self._engine == "h5netcdf":
+                held = stack.enter_context(open_hdf5(self.path)).values()
+            elif self._engine == "zarr":
+                import zarr
+
+                held = [item for _, item in zarr.open_group(self.path, mode="r").arrays()]
+            else:  # mapped into memory
+                held = []
+            for item in held:
+                if len(getattr(item, "shape", ())) == 1:
+                    check_array(self.path, str(item.name), item.shape, item.dtype.itemsize)
 
     def _open(self) -> Any:
         try:
@@ -64,6 +83,8 @@ class DatasetArrays(ArrayFile):
 
     def window(self, name: str, index: Index = ()) -> np.ndarray:
         """Read part of an array."""
+        wanted = part_shape(self.shapes[name], index)
+        check_array(self.path, name, wanted, self._types[name].itemsize)
         with reading(self.path), self._open() as dataset:
             return np.asarray(dataset.variables[name][index])
 

@@ -1,9 +1,11 @@
 """Files of every format with some bytes changed: read, or refused in one line; nothing else.
 
-`pytest` tries MONARCH_MUTANTS of them, 240; `make fuzz` 50,000. A mutant fails when it ends the
-process, raises anything but one line, or takes more than 5 s of computing.
+`pytest` tries MONARCH_MUTANTS of them, 2,000; `make fuzz` 50,000, in pieces where MONARCH_SEED says
+at which number to begin. A mutant fails when it ends the process, raises anything but one line,
+takes more than 5 s of computing, or more memory than four times the file and 64 MiB.
 """
 
+import importlib.util
 import os
 import random
 import resource
@@ -11,51 +13,32 @@ import shutil
 import time
 import warnings
 from collections import Counter
+from contextlib import suppress
 from multiprocessing import Pipe
+from pathlib import Path
 
-import h5py
-import numpy as np
 import pytest
-import scipy.io
-import torch
 
-from monarch_sciml.commands.info import info
-from monarch_sciml.data import open_fields
-from monarch_sciml.data.fields.source import FieldLayout
-from monarch_sciml.data.fields.writer import FieldWriter
-from monarch_sciml.data.scans.formats.fastmri import write_fastmri
-from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml import _inspection
 
-N_MUTANTS = int(os.environ.get("MONARCH_MUTANTS", "240"))
+spec = importlib.util.spec_from_file_location("valid", Path(__file__).with_name("valid_files.py"))
+valid = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(valid)
+
+N_MUTANTS = int(os.environ.get("MONARCH_MUTANTS", "2000"))
 SEED = int(os.environ.get("MONARCH_SEED", "0"))
+ONLY = os.environ.get("MONARCH_FILES", "").split()
+PIECES = 4
+"""Tests that the mutants are divided into, to run beside each other (pytest -n)."""
 LONGEST = 5.0
+"""Seconds of computing."""
+MOST = 2**26
+"""Bytes beyond four times the file: what a library needs for any file."""
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="watches a forked process")
-
-
-def write_all(folder):
-    """Write a small valid file of each format; name -> path."""
-    torch.manual_seed(SEED)
-    layout = FieldLayout(
-        fields=("u",), n_samples=3, n_times=2, grid_shape=(8,), domain_extent=(1.0,),
-        boundary=("periodic",), times=(0.0, 0.5),
-    )  # fmt: skip
-    with FieldWriter(folder / "own.h5", layout, generator="t", parameters={}, seed=0) as writer:
-        writer.write(0, torch.randn(3, 2, 1, 8))
-    kspace = torch.randn(2, 2, 16, 16, dtype=torch.complex64)
-    write_fastmri(folder / "scan.h5", Scan(kspace, name="scan"))
-    u = np.random.default_rng(0).standard_normal((4, 5, 8)).astype("f4")
-    with h5py.File(folder / "bench.hdf5", "w") as file:
-        file["tensor"], file["x-coordinate"] = u, np.linspace(0, 1, 8)
-        file["t-coordinate"] = np.linspace(0, 1, 6)
-        file.attrs["note"] = "a text in the heap"
-        file["names"] = ["one", "two"]
-    scipy.io.savemat(folder / "v5.mat", {"a": u[:, 0], "u": u[:, 1]}, do_compression=False)
-    scipy.io.savemat(folder / "packed.mat", {"a": u[:, 0], "u": u[:, 1]}, do_compression=True)
-    torch.save({"x": torch.randn(4, 8), "y": torch.randn(4, 8)}, folder / "pair.pt")
-    np.save(folder / "kspace.npy", kspace.numpy()[0])
-    np.savez(folder / "pair.npz", x=u[:, 0], y=u[:, 1])
-    return sorted(folder.iterdir())
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="watches a forked process"),
+    pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures by /proc"),
+]
 
 
 def mutate(content, generator):
@@ -66,27 +49,46 @@ def mutate(content, generator):
         return bytes(changed[: generator.randrange(len(changed))])
     start = 0 if generator.random() < 0.3 else generator.randrange(len(changed))
     near = min(len(changed), start + 512)
+    if kind < 0.15:
+        changed[start:near] = bytes(near - start)
     for _ in range(generator.choice((1, 1, 2, 4, 16))):
         place = generator.randrange(start, near)
         changed[place] = generator.choice((0, 1, 127, 128, 255, generator.randrange(256)))
     return bytes(changed)
 
 
-def read(path):
-    """Read a file as `info` and a training do."""
-    info(path)
-    if path.suffix not in (".npy",) and path.stem != "scan":
-        source = open_fields(path)
-        source.read(slice(0, 1), slice(0, 1))
+class Memory:
+    """The most memory that this process and the one that looks through files take at a time."""
+
+    def __init__(self):
+        self.processes = [os.getpid(), *(helper.process for helper in _inspection._helpers)]
+        self.before = {}
+        for process in self.processes:
+            with suppress(OSError):
+                Path(f"/proc/{process}/clear_refs").write_text("5")
+                self.before[process] = self.bytes_of(process, "VmRSS")
+
+    def bytes_of(self, process, name):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith(name):
+                return 1024 * int(line.split()[1])
+        return 0
+
+    def taken(self):
+        found = 0
+        for process, before in self.before.items():
+            with suppress(OSError):  # it has ended
+                found += max(0, self.bytes_of(process, "VmHWM") - before)
+        return found
 
 
-def judged(path):
+def judged(folder, name, size):
     """Return what is wrong with how a file is read; empty when nothing is."""
-    start = time.process_time()
+    memory, start = Memory(), time.process_time()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            read(path)
+            valid.read(folder, name)
         wrong = ""
     except (ValueError, OSError) as error:
         lines = str(error).strip().splitlines()
@@ -95,21 +97,26 @@ def judged(path):
             wrong = f"words of Python: {str(error)[-160:]}"
     except Exception as error:
         wrong = f"{type(error).__name__}: {str(error)[:160]}"
-    return wrong or ("slow" if time.process_time() - start > LONGEST else "")
+    if time.process_time() - start > LONGEST:
+        return wrong or "slow"
+    if memory.taken() > 4 * size + MOST:
+        return wrong or f"{memory.taken() / 2**20:.0f} MiB"
+    return wrong
 
 
 def worker(folder, connection):
     """Judge the mutants that are asked for, in a process of its own."""
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1), os.dup2(quiet, 2)
-    soft = resource.getrusage(resource.RUSAGE_SELF).ru_utime
     while True:
-        name, seed = connection.recv()
+        name, part, seed = connection.recv()
         soft = int(time.process_time()) + 10
         resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
-        path = folder / "mutants" / name
-        path.write_bytes(mutate((folder / "whole" / name).read_bytes(), random.Random(seed)))
-        connection.send(judged(path))
+        whole, path = (folder / place / part for place in ("whole", "mutants"))
+        content = whole.read_bytes()
+        path.write_bytes(mutate(content, random.Random(seed)))
+        connection.send(judged(folder / "mutants", name, len(content)))
+        path.write_bytes(content)
 
 
 def start(folder):
@@ -120,6 +127,7 @@ def start(folder):
     if process == 0:
         try:
             here.close()
+            _inspection._helpers.clear()
             worker(folder, there)
         finally:
             os._exit(0)
@@ -127,29 +135,31 @@ def start(folder):
     return process, here
 
 
-def test_damaged_files_are_read_or_refused_in_one_line(tmp_path):
-    for name in ("whole", "mutants"):
-        (tmp_path / name).mkdir()
-    files = write_all(tmp_path / "whole")
-    for path in files:  # whole ones are read
-        shutil.copy(path, tmp_path / "mutants" / path.name)
-        read(tmp_path / "mutants" / path.name)
+@pytest.mark.parametrize("piece", range(PIECES))
+def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, piece):
+    (tmp_path / "whole").mkdir()
+    files = valid.write_all(tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "mutants")
+    for name in {name for name, _ in files}:  # whole ones are read
+        valid.read(tmp_path / "mutants", name)
+    files = [(name, part) for name, part in files if not ONLY or part in ONLY]
     tried, failed = Counter(), []
     process, connection = start(tmp_path)
-    for number in range(N_MUTANTS):
-        path = files[number % len(files)]
-        tried[path.name] += 1
+    for number in range(SEED + piece, SEED + N_MUTANTS, PIECES):
+        name, part = files[number // PIECES % len(files)]
+        tried[part] += 1
         try:
-            connection.send((path.name, SEED + number))
+            connection.send((name, part, number))
             wrong = connection.recv()
         except (EOFError, OSError):
             wrong = f"the process died: {os.waitpid(process, 0)[1]}"
+            shutil.copy(tmp_path / "whole" / part, tmp_path / "mutants" / part)
             process, connection = start(tmp_path)
         if wrong:
-            failed.append((path.name, SEED + number, wrong))
+            failed.append((part, number, wrong))
+            print(part, number, wrong, flush=True)
     connection.close()
     os.waitpid(process, 0)
-    for name, count in sorted(tried.items()):
-        bad = [entry for entry in failed if entry[0] == name]
-        print(f"| {name} | {count} | {len(bad)} |", *bad[:3])
+    for part, count in sorted(tried.items()):
+        print(f"| {part} | {count} | {sum(entry[0] == part for entry in failed)} |")
     assert not failed, f"{len(failed)} of {N_MUTANTS}: {failed[:5]}"

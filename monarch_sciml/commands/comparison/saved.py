@@ -13,6 +13,8 @@ from torch import nn
 
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml.commands.comparison.building import Given, build
+from monarch_sciml.commands.comparison.building_limits import limited_by_weights
+from monarch_sciml.commands.comparison.config_errors import plain
 from monarch_sciml.commands.comparison.recipe import NetworkFactory, Recipe
 from monarch_sciml.commands.comparison.trained_run import SPEC, check_folder_name, in_precision
 from monarch_sciml.commands.comparison.yaml_file import read_yaml
@@ -104,7 +106,7 @@ def _as_typed(value: Any, trust: bool) -> Any:
 
 def _about(error: ValueError, run: Path, key: str, value: Any, changes: Mapping[str, Any]) -> str:
     """Say whether a value of the run or its change is wrong; objects speak for themselves."""
-    text = str(error)
+    text = plain(str(error))
     if f"`{key}" not in text and f'"{key}' not in text:
         return text
     if "--trust" in text:  # it has a remedy of its own
@@ -160,9 +162,10 @@ def load_model(network: NetworkFactory, run: Path, *, checkpoint: str = "best") 
         When the weights do not fit.
     """
     stored = _stored_spec(run)
-    arguments = dict(stored["network_arguments"])
+    arguments, dtype = dict(stored["network_arguments"]), stored.get("dtype", "float32")
     try:
-        model = in_precision(network, arguments, stored.get("dtype", "float32"))
+        with limited_by_weights(run, checkpoint):
+            model = in_precision(network, arguments, dtype)
     except (TypeError, KeyError) as error:  # sizes that no network has
         raise ValueError(_damaged_spec(run / SPEC, error)) from error
     if stored.get("normalization"):

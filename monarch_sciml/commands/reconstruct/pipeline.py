@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from monarch_sciml._checks import message
+from monarch_sciml._memory import check_memory
 from monarch_sciml.commands.comparison.suitability import mismatch
 from monarch_sciml.commands.reconstruct.maps import Maps, with_maps
 from monarch_sciml.commands.reconstruct.methods import Reconstruction, run_methods
@@ -31,7 +32,6 @@ from monarch_sciml.commands.reconstruct.undersampling import (
     undersample,
     window,
 )
-from monarch_sciml.data.memory import check_memory
 from monarch_sciml.data.scans.maps import ESTIMATES
 from monarch_sciml.data.scans.notes import gaps
 from monarch_sciml.data.scans.plausible import check_coils

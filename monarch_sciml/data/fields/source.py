@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, one_of
+from monarch_sciml._memory import check_memory
 from monarch_sciml._reading import reading
-from monarch_sciml.data.memory import check_memory
 
 GRID_AXES = ("x", "y", "z")
+MOST_FIELDS = 10_000
 BOUNDARIES = ("periodic", "dirichlet", "neumann", "wall", "open", "unknown")
 
 
@@ -60,6 +61,10 @@ class FieldLayout:
             if len(value) != n_dims:
                 rule = f"`{name}` must have one entry for each of the {n_dims} grid axes"
                 raise ValueError(message(rule, value, "Complete it."))
+        if not all(map(math.isfinite, self.domain_extent)):
+            rule = "`domain_extent` must be finite"
+            raise ValueError(message(rule, self.domain_extent, "Correct it."))
+        check_field_count(len(self.fields))
         if self.times is not None and len(self.times) != self.n_times:
             rule = f"`times` must have one entry for each of the {self.n_times} frames"
             raise ValueError(message(rule, len(self.times), "Complete it."))
@@ -234,6 +239,13 @@ class FieldSource(ABC):
             "boundary": list(layout.boundary),
             **self.about,
         }
+
+
+def check_field_count(count: int) -> None:
+    """Refuse more fields than any set has, before their names are made."""
+    if count > MOST_FIELDS:
+        rule = f"a set may have at most {MOST_FIELDS} fields"
+        raise ValueError(message(rule, count, "Split it, or check which axis the channels are."))
 
 
 def _array_of(field: str) -> str:

@@ -83,13 +83,13 @@ def named_axes(axes: str, shape: Sequence[int], path: Path, *, parts: bool = Fal
     return Reading(names)
 
 
-def found_axes(array: np.ndarray, path: Path) -> Reading:
+def found_axes(array: np.ndarray, path: Path, *, corner: bool = False) -> Reading:
     """Find the axes of complex k-space whose axes the user did not name.
 
     By default they are height,width or coil,height,width or slice,coil,height,width. k-space has
     most of its energy in the middle of height and width, and of no other axis. If these are not the
     last two, the energy decides for an array of three axes, and a larger array is refused with a
-    suggestion.
+    suggestion. With `corner` the origin of every axis of 16 points or more comes first.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def found_axes(array: np.ndarray, path: Path) -> Reading:
         rule = f"{path} must have 2, 3 or 4 axes of more than one point unless `axes` is given"
         remedy = f"Pass `axes`, for example {_example(array.shape)}."
         raise ValueError(message(rule, f"shape {array.shape}", remedy))
-    profiles = [_profile(array, axis) for axis in kept]
+    profiles = [_profile(array, axis, corner) for axis in kept]
     central = [
         i for i, profile in enumerate(profiles) if _share(profile, len(profile) // 2) > _HALF
     ]
@@ -164,7 +164,7 @@ def _refuse_volume(
     raise ValueError(message(rule, got, remedy))
 
 
-def _profile(array: np.ndarray, axis: int) -> np.ndarray:
+def _profile(array: np.ndarray, axis: int, corner: bool) -> np.ndarray:
     """Return the energy along an axis, from the middle and the ends of the other axes."""
     index = []
     for other, n in enumerate(array.shape):
@@ -173,6 +173,9 @@ def _profile(array: np.ndarray, axis: int) -> np.ndarray:
             continue
         ends, first = _PROBE // 2, n // 2 - _PROBE // 2
         index.append(np.r_[:ends, first : first + _PROBE, n - ends : n])
+    if corner:  # the places that numpy.fft.fftshift takes these entries from
+        sizes = zip(index, array.shape)
+        index = [(i + (n + 1) // 2) % n if n >= _SHORTEST else i for i, n in sizes]
     part = np.asarray(array[np.ix_(*index)])
     energy = np.square(np.abs(part, dtype=np.float64))
     return energy.sum(axis=tuple(i for i in range(array.ndim) if i != axis))

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from monarch_sciml._checks import message, one_of
 from monarch_sciml._files import content_sum
-from monarch_sciml.data.memory import check_memory
+from monarch_sciml._memory import check_memory
 from monarch_sciml.data.scans.estimate import same_calibration
 from monarch_sciml.data.scans.formats.bart import pair_of
 from monarch_sciml.data.scans.maps import CoilMaps, SliceMaps

@@ -10,8 +10,8 @@ import pytest
 import torch
 from matplotlib.image import imread
 
+from monarch_sciml import _memory
 from monarch_sciml.commands import reconstruct as command
-from monarch_sciml.data import memory as _memory
 from monarch_sciml.data.scans.formats.bart import read_cfl, write_bart
 from monarch_sciml.data.scans.formats.fastmri import read_fastmri, write_fastmri
 from monarch_sciml.data.scans.recognise import read_scan

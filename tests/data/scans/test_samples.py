@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from monarch_sciml.data.memory import available_bytes
+from monarch_sciml._memory import available_bytes
 from monarch_sciml.data.scans.formats.fastmri import write_fastmri
 from monarch_sciml.data.scans.map_files import read_coil_maps
 from monarch_sciml.data.scans.mask_files import StoredMask
@@ -225,12 +225,12 @@ def test_a_level_has_a_lower_bound():
 def test_samples_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch, write_set):
     paths = write_set(tmp_path, 2)
     bytes_needed = 6 * 24 * 20 * (8 * 9 + 4)
-    monkeypatch.setattr("monarch_sciml.data.memory.available_bytes", lambda: bytes_needed - 1)
+    monkeypatch.setattr("monarch_sciml._memory.available_bytes", lambda: bytes_needed - 1)
     text = r"6 samples of 218.9 kB must fit into memory, got 218.9 kB free. Pass in_memory=false"
     with pytest.raises(ValueError, match=text):
         ScanDataset(paths, MASK)
     assert len(ScanDataset(paths, MASK, in_memory=False)) == 6
-    monkeypatch.setattr("monarch_sciml.data.memory.available_bytes", lambda: bytes_needed)
+    monkeypatch.setattr("monarch_sciml._memory.available_bytes", lambda: bytes_needed)
     data = ScanDataset(paths, MASK)
     held = sum(x.numel() * x.element_size() for x in data[0].values() if x.dim())
     assert 6 * held == bytes_needed
@@ -238,8 +238,8 @@ def test_samples_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch, 
 
 def test_free_memory_is_that_of_the_machine_or_the_container(tmp_path, monkeypatch):
     machine = types.SimpleNamespace(available=40 * 1024)
-    monkeypatch.setattr("monarch_sciml.data.memory.psutil.virtual_memory", lambda: machine)
-    monkeypatch.setattr("monarch_sciml.data.memory._CGROUP", tmp_path)
+    monkeypatch.setattr("monarch_sciml._memory.psutil.virtual_memory", lambda: machine)
+    monkeypatch.setattr("monarch_sciml._memory._CGROUP", tmp_path)
     assert available_bytes() == 40 * 1024
     (tmp_path / "memory.max").write_text("max\n")
     assert available_bytes() == 40 * 1024

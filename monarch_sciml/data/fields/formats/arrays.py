@@ -34,7 +34,7 @@ from monarch_sciml.data.fields.pair_names import (
     given_arrays,
     without_start,
 )
-from monarch_sciml.data.fields.source import GRID_AXES, FieldLayout
+from monarch_sciml.data.fields.source import GRID_AXES, FieldLayout, check_field_count
 from monarch_sciml.data.reading import ArrayFile, Reader
 
 Convention = Callable[[ArrayFile], Reading | None]
@@ -225,6 +225,7 @@ def _fields_of(arrays: ArrayFile, name: str, axes: tuple[str, ...]) -> dict[str,
     """Return the fields of an array, one for each channel and each part of a complex number."""
     shape = [size for axis, size in zip(axes, arrays.shapes[name]) if axis == "channel"]
     count = math.prod(shape)
+    check_field_count(count)
     labels = [str(index) for index in range(count)] if count > 1 else [""]
     is_complex = arrays.is_complex(name)
     return components_of(name, StoredField(name, axes), labels, shape, is_complex=is_complex)

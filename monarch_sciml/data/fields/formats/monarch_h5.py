@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message
-from monarch_sciml._reading import open_hdf5
+from monarch_sciml._reading import open_hdf5, part
 from monarch_sciml.data.fields.source import GRID_AXES, FieldLayout, FieldSource
 
 FORMAT = "monarch_sciml/fields"
@@ -63,7 +63,7 @@ class FieldFile(FieldSource):
             names = tuple(json.loads(attributes["fields"]))
             shape = file["fields"][names[0]].shape
             axes = tuple(json.loads(attributes.get("axes", "[]"))) or GRID_AXES[: len(shape) - 2]
-            n_missing = int((file["completed"][()] == 0).sum())
+            n_missing = int((part(file["completed"]) == 0).sum())
             layout = FieldLayout(
                 fields=names,
                 n_samples=shape[0],
@@ -71,11 +71,11 @@ class FieldFile(FieldSource):
                 grid_shape=tuple(shape[2:]),
                 domain_extent=tuple(float(x) for x in attributes["domain_extent"]),
                 boundary=tuple(json.loads(attributes["boundary"])),
-                times=_known(file["coordinates/time"][()].tolist()),
+                times=_known(part(file["coordinates/time"]).tolist()),
                 constant=tuple(json.loads(attributes.get("constant", "[]"))),
                 inputs=tuple(json.loads(attributes.get("inputs", "[]"))),
                 axes=axes,
-                coordinates=tuple(tuple(file["coordinates"][axis][()].tolist()) for axis in axes),
+                coordinates=tuple(tuple(part(file["coordinates"][axis]).tolist()) for axis in axes),
             )
             about = {key: attributes[key] for key in ("generator", "package_version")}
             about |= {"seed": int(attributes["seed"]), "dtype": str(file["fields"][names[0]].dtype)}
@@ -87,7 +87,7 @@ class FieldFile(FieldSource):
 
     def _load(self, field: str, samples: slice, times: slice) -> Tensor:
         with open_hdf5(self.path) as file:
-            return torch.from_numpy(file["fields"][field][samples, times])
+            return torch.from_numpy(part(file["fields"][field], (samples, times)))
 
 
 def _known(times: list[float]) -> tuple[float, ...] | None:

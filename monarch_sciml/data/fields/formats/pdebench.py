@@ -14,13 +14,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from monarch_sciml._checks import message
-from monarch_sciml._reading import open_hdf5
+from monarch_sciml._reading import open_hdf5, part
 from monarch_sciml.data.fields.formats.table import (
     StoredField,
     TableFields,
     components_of,
 )
-from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.data.fields.source import FieldLayout, check_field_count
 from monarch_sciml.data.reading import Index, Reader, is_complex_type
 
 _AXES = "xyz"
@@ -102,7 +102,7 @@ class PDEBenchFile(TableFields):
         if self._seeds and data.shape[:-1] != expected:
             rule = f"`{name}` of {self.path} must have the shape {expected} of the first"
             raise ValueError(message(rule, data.shape[:-1], "Leave that sample out."))
-        return np.asarray(data[index])
+        return part(data, index)
 
     def _window(
         self, read: Reader, stored: StoredField, samples: slice, times: slice, lone: bool
@@ -197,6 +197,7 @@ def _of_seeds(path: Path, file: Any) -> Found:
     group = file[seeds[0]]
     n_times, *points, n_fields = group["data"].shape
     grid_shape = tuple(points)
+    check_field_count(n_fields)
     about = (len(grid_shape), n_fields)
     labels = _NAMES.get(about, tuple(f"data_{i}" for i in range(n_fields)))
     table = {
@@ -240,7 +241,7 @@ def _of_incompressible(path: Path, file: Any) -> Found:
         found = components_of(name, place, labels, (size,), is_complex=is_complex)
         table |= found
         constant += () if in_time else tuple(found)
-    times = file["t"][0] if file["t"].ndim == 2 else file["t"]
+    times = part(file["t"], 0) if file["t"].ndim == 2 else file["t"]
     layout = FieldLayout(
         fields=tuple(table),
         n_samples=n_samples,
@@ -273,7 +274,7 @@ def _length(centres: Any, n: int) -> float:
     """Return the length of an axis of n equal cells around these points, or 1 if it is unknown."""
     if centres is None or centres.shape != (n,) or n < 2:
         return 1.0
-    ends = np.asarray(centres[:: n - 1], dtype=np.float64)
+    ends = part(centres, slice(None, None, n - 1)).astype(np.float64)
     return float(f"{abs(ends[1] - ends[0]) * n / (n - 1):.6g}")  # they are stored in float32
 
 
@@ -281,7 +282,8 @@ def _times(stored: Any, n_times: int) -> tuple[float, ...] | None:
     """Return the first `n_times` times, because the t-coordinate has one more than the frames."""
     if stored is None or stored.shape[0] not in (n_times, n_times + 1):
         return None
-    return tuple(float(t) for t in stored[:n_times])
+    known = stored if isinstance(stored, np.ndarray) else part(stored, slice(n_times))
+    return tuple(float(t) for t in known[:n_times])
 
 
 def _number(value: Any) -> float | None:

@@ -5,6 +5,7 @@ Letters: N samples, T times, F fields, then the grid, then components: (N, T, F,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monarch_sciml._reading import open_hdf5
+from monarch_sciml._reading import open_hdf5, part
 from monarch_sciml.data.fields.source import FieldLayout, FieldSource
 from monarch_sciml.data.reading import Reader, real_names, real_part
 
@@ -97,7 +98,7 @@ class TableFields(FieldSource):
     def _opened(self) -> Iterator[Reader]:
         """Open the HDF5 file and yield a function that reads a window of one of its arrays."""
         with open_hdf5(self.path) as file:
-            yield lambda name, index: np.asarray(file[name][index])
+            yield lambda name, index: part(file[name], index)
 
     def _load(self, field: str, samples: slice, times: slice) -> Tensor:
         return next(iter(self._load_all([field], samples, times)))
@@ -105,12 +106,12 @@ class TableFields(FieldSource):
     def _load_all(self, fields: Sequence[str], samples: slice, times: slice) -> list[Tensor]:
         windows: dict[str, np.ndarray] = {}
         loaded = []
+        arrays = Counter(self._table[name].array for name in fields)
         stored_times = _mirrored(times, self.n_times) if "time" in self._flipped else times
         with self._opened() as read:
             for name in fields:
                 stored = self._table[name]
-                wanted = [other for other in fields if self._table[other].array == stored.array]
-                lone = len(wanted) == 1  # its component is cut out while reading
+                lone = arrays[stored.array] == 1  # its component is cut out while reading
                 if stored.array not in windows:
                     windows[stored.array] = self._window(read, stored, samples, stored_times, lone)
                 window = windows[stored.array]

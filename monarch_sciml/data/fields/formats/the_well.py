@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from monarch_sciml._checks import message
-from monarch_sciml._reading import open_hdf5
+from monarch_sciml._reading import open_hdf5, part
 from monarch_sciml.data.fields.formats.table import (
     StoredField,
     TableFields,
     components_of,
 )
-from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.data.fields.source import FieldLayout, check_field_count
 from monarch_sciml.data.reading import is_complex_type
 
 _ORDERS = ("t0_fields", "t1_fields", "t2_fields")
@@ -69,6 +69,7 @@ class TheWellFile(TableFields):
                 rule = f"{path} must hold `dimensions` and `t0_fields`, `t1_fields` or `t2_fields`"
                 raise ValueError(message(rule, sorted(file)[:8], "Check where it came from."))
             dims = [_text(name) for name in file["dimensions"].attrs["spatial_dims"]]
+            check_field_count(len(dims) ** 2)
             grid_shape = tuple(int(file["dimensions"][name].shape[-1]) for name in dims)
             n_samples = int(file.attrs["n_trajectories"])
             n_times = int(file["dimensions/time"].shape[-1])
@@ -151,7 +152,7 @@ def _covers(condition: Any, axis: int, n_axes: int, end: int, kind: str) -> bool
     # masks may begin with axes of samples and times: take the first of each
     index: list[Any] = [0] * (mask.ndim - n_axes) + [slice(None)] * n_axes
     index[mask.ndim - n_axes + axis] = mask.shape[mask.ndim - n_axes + axis] - 1 if end else 0
-    side = np.asarray(mask[tuple(index)]).astype(bool)
+    side = part(mask, tuple(index)).astype(bool)
     return bool(side.all() if kind == "wall" else side.any())
 
 
@@ -159,7 +160,7 @@ def _length(points: Any, kind: str) -> float:
     """Return the length of an axis in the unit of its points, with the last cell if it is
     periodic.
     """
-    row = np.asarray(points[(0,) * (points.ndim - 1)], dtype=np.float64)
+    row = part(points, (0,) * (points.ndim - 1)).astype(np.float64)
     if len(row) < 2:
         return 1.0
     span = abs(row[-1] - row[0])
@@ -168,7 +169,7 @@ def _length(points: Any, kind: str) -> float:
 
 def _times(stored: Any) -> tuple[float, ...] | None:
     """Return the times of all trajectories; None when they differ."""
-    rows = np.atleast_2d(stored[()])
+    rows = np.atleast_2d(part(stored))
     alike = np.allclose(rows, rows[:1], rtol=1e-6, atol=0)
     return tuple(float(t) for t in rows[0]) if alike else None
 
@@ -179,7 +180,7 @@ def _parameters(file: Any) -> dict[str, Any]:
     found = {name: np.asarray(file.attrs[name]) for name in names if name in file.attrs}
     for name, scalar in file.get("scalars", {}).items():
         if scalar.size == 1:
-            found.setdefault(name, np.asarray(scalar[()]))
+            found.setdefault(name, part(scalar))
     return {
         k: float(v.reshape(())) for k, v in found.items() if v.size == 1 and v.dtype.kind in "biuf"
     }

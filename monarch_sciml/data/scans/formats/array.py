@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from monarch_sciml._checks import message
+from monarch_sciml._memory import check_array
 from monarch_sciml._reading import FileKind, file_kind, load_npy, start_of
 from monarch_sciml.data.mat import open_mat
 from monarch_sciml.data.reading import ArrayFile, complex_values, is_complex_type
@@ -73,7 +74,7 @@ def read_array(
     dtype = str(array.dtype)
     array, reading = _complex(array, axes, path)
     if reading is None:
-        reading = found_axes(_as_centred(array) if fftshift else array, path)
+        reading = found_axes(array, path, corner=fftshift)
     whole = _ordered(array, reading.names)  # (t, e, s, c, H, W)
     header: dict[str, Any] = {
         "format": form,
@@ -85,9 +86,11 @@ def read_array(
         "notes": [reading.note] if reading.note else [],
         "axes_guessed": ",".join(reading.names) if reading.guessed else None,
     }
-    kspace = picked(whole, path, contrast=contrast, repetition=repetition)
+    pick = resolve(slices, whole.shape[2])
+    kspace = picked(whole[:, :, pick], path, contrast=contrast, repetition=repetition)
+    check_array(path, "k-space", kspace.shape, kspace.itemsize)
     # a copy, so that only the slices that are used are read from a .npy file
-    contiguous = np.array(kspace[resolve(slices, len(kspace))], np.complex64, order="C")
+    contiguous = np.array(kspace, np.complex64, order="C")
     found = torch.from_numpy(contiguous)
     found = from_corner(found) if fftshift else found
     return Scan(found, header=header, name=path.name, path=path)
@@ -109,13 +112,17 @@ def _complex(array: np.ndarray, axes: str | None, path: Path) -> tuple[np.ndarra
         remedy = f"Store k-space, not magnitudes; real and imaginary parts as an axis named {PART}."
         raise ValueError(message(rule, got, remedy))
     parts = np.moveaxis(array, place, -1)
+    numbers = _pairs(parts, path)
     names = tuple(name for name in reading.names if name != PART) if reading else ()
-    return parts[..., 0] + 1j * parts[..., 1], Reading(names) if names else None
+    return numbers, Reading(names) if names else None
 
 
-def _as_centred(array: np.ndarray) -> np.ndarray:
-    """Return an array with the origin of every long axis in the middle, to find its axes from."""
-    return np.fft.fftshift(array, axes=[i for i, n in enumerate(array.shape) if n >= 16])
+def _pairs(parts: np.ndarray, path: Path) -> np.ndarray:
+    """Return the complex numbers whose two parts lie along the last axis, a view if possible."""
+    if parts.strides[-1] == parts.itemsize and parts.itemsize in (4, 8):
+        return parts.view(f"{parts.dtype.byteorder}c{2 * parts.itemsize}")[..., 0]
+    check_array(path, "k-space", parts.shape, 8)
+    return parts[..., 0] + 1j * parts[..., 1]
 
 
 def _ordered(array: np.ndarray, names: tuple[str, ...]) -> np.ndarray:

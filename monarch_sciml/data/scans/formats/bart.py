@@ -13,6 +13,7 @@ import torch
 
 from monarch_sciml._checks import existing_file, message
 from monarch_sciml._files import whole_file
+from monarch_sciml._memory import check_array
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.series import from_corner, picked
 from monarch_sciml.data.scans.slices import Slices, resolve
@@ -50,7 +51,7 @@ def read_dimensions(path: str | Path) -> tuple[int, ...]:
     lines = header.read_text(errors="replace").splitlines()
     index = next((i for i, line in enumerate(lines) if line.strip() == "# Dimensions"), len(lines))
     words = lines[index + 1].split() if index + 1 < len(lines) else []
-    dims = [int(word) for word in words if word.isdecimal()]
+    dims = [int(word) for word in words if word.isdecimal() and len(word) < 19]
     if not 1 <= len(dims) <= len(AXES) or len(dims) != len(words) or min(dims) < 1:
         rule = f"{header} must state 1 to 16 positive sizes in the line after `# Dimensions`"
         raise ValueError(message(rule, repr(" ".join(words)), "Write the file again with BART."))
@@ -77,7 +78,9 @@ def read_cfl(path: str | Path) -> np.ndarray:
     ValueError
         When the header is malformed or the .cfl file is shorter or longer than it states.
     """
-    return np.array(_mapped(path), order="F")
+    mapped = _mapped(path)
+    check_array(pair_of(path)[1], "the array", mapped.shape, mapped.itemsize)
+    return np.array(mapped, order="F")
 
 
 def _mapped(path: str | Path) -> np.ndarray:
@@ -193,8 +196,10 @@ def read_bart(
         "contrasts": series.shape[1],
         "repetitions": series.shape[0],
     }
-    volume = picked(series, data, contrast=contrast, repetition=repetition)
-    kspace = np.array(volume[resolve(slices, len(volume))], np.complex64, order="C")
+    pick = resolve(slices, series.shape[2])
+    wanted = picked(series[:, :, pick], data, contrast=contrast, repetition=repetition)
+    check_array(data, "k-space", wanted.shape, wanted.itemsize)
+    kspace = np.array(wanted, np.complex64, order="C")
     found = from_corner(torch.from_numpy(kspace)) if fftshift else torch.from_numpy(kspace)
     return Scan(found, header=header, name=data.name, path=data)
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from monarch_sciml._checks import message
-from monarch_sciml.data.hdf5 import open_hdf5, plain
+from monarch_sciml.data.hdf5 import open_hdf5, part, plain
 from monarch_sciml.data.scans.formats.hdf5_kinds import expect_format
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.series import corner_ramp
@@ -69,8 +69,8 @@ def read_calgary_campinas(path: str | Path, *, slices: Slices = None) -> Scan:
         if channels % 2:
             rule = f"`kspace` of {path} must hold real and imaginary parts in turn"
             raise ValueError(message(rule, f"{channels} channels", "Download the file again."))
-        parts = np.asarray(data[resolve(slices, n_slices)], dtype=np.float32)
-        shifted = _origin_at_corner(np.asarray(data[middle(n_slices)], dtype=np.float32))
+        parts = np.asarray(part(data, resolve(slices, n_slices)), dtype=np.float32)
+        shifted = _origin_at_corner(np.asarray(part(data, middle(n_slices)), dtype=np.float32))
         header: dict[str, Any] = {
             "format": "Calgary-Campinas",
             "shape": (n_slices, channels // 2, height, width),

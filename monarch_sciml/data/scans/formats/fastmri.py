@@ -8,13 +8,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file
 from monarch_sciml.data.hdf5 import open_hdf5 as open_hdf5
-from monarch_sciml.data.hdf5 import plain, tensor, writable_hdf5
+from monarch_sciml.data.hdf5 import part, plain, tensor, writable_hdf5
 from monarch_sciml.data.scans.formats.hdf5_kinds import expect_format
 from monarch_sciml.data.scans.formats.ismrmrd_header import (
     minimal_header,
@@ -59,10 +58,10 @@ def _header_of(file: Any, kspace: Any) -> dict[str, Any]:
     attributes = {name: plain(value) for name, value in file.attrs.items()}
     shape = tuple(kspace.shape)
     header = file.get("ismrmrd_header")
-    padding = padding_from_header(header[()]) if header is not None else None
+    padding = padding_from_header(_text(header)) if header is not None else None
     if padding is not None and not 0 <= padding[0] < padding[1] <= shape[-1]:
         padding = None  # the header is that of another matrix, as in cropped copies of a file
-    voxel = voxel_size_from_header(header[()], shape[-2:]) if header is not None else None
+    voxel = voxel_size_from_header(_text(header), shape[-2:]) if header is not None else None
     return {
         "format": "fastMRI",
         "dtype": str(kspace.dtype),
@@ -70,8 +69,8 @@ def _header_of(file: Any, kspace: Any) -> dict[str, Any]:
         "singlecoil": singlecoil,
         "acquisition": attributes.get("acquisition"),
         "padding": padding,
-        "row_padding": _listed(attributes, "row_padding"),
-        "transformed": _listed(attributes, "transformed") or (),
+        "row_padding": _row_padding(attributes, shape[-2]),
+        "transformed": _transformed(attributes),
         "voxel_size": voxel,
         "reference": reference,
         "reference_shape": tuple(file[reference].shape) if reference else None,
@@ -79,6 +78,35 @@ def _header_of(file: Any, kspace: Any) -> dict[str, Any]:
         "has_coil_maps": "coil_maps" in file,
         "attributes": attributes,
     }
+
+
+def _row_padding(attributes: dict[str, Any], height: int) -> tuple[int, int] | None:
+    """Return the first and one past the last row that was encoded; None for all rows."""
+    found = _listed(attributes, "row_padding")
+    if found is None:
+        return None
+    if not (len(found) == 2 and all(isinstance(n, int) for n in found)):
+        rule = "`row_padding` must be two whole numbers, the first and one past the last row"
+        raise ValueError(message(rule, found, "Correct it, or leave it out."))
+    first, last = found
+    if not 0 <= first < last <= height:
+        rule = f"`row_padding` must lie within the {height} rows"
+        raise ValueError(message(rule, found, "Correct it, or leave it out."))
+    return first, last
+
+
+def _transformed(attributes: dict[str, Any]) -> tuple[str, ...]:
+    """Return the axes that are in image space."""
+    found = _listed(attributes, "transformed") or ()
+    if any(name != "readout" for name in found):
+        rule = "`transformed` may name the axis readout only"
+        raise ValueError(message(rule, found, "Correct it, or leave it out."))
+    return found
+
+
+def _text(header: Any) -> str | bytes:
+    """Return the XML of a data set of one text."""
+    return part(header).reshape(-1)[0]
 
 
 def _listed(attributes: dict[str, Any], name: str) -> tuple[Any, ...] | None:
@@ -123,11 +151,11 @@ def read_fastmri(path: str | Path, *, slices: Slices = None) -> Scan:
         dataset = file["kspace"]
         header = _header_of(file, dataset)
         pick = resolve(slices, len(dataset))
-        kspace = tensor(dataset[pick])
+        kspace = tensor(part(dataset, pick))
         kspace = kspace[:, None] if dataset.ndim == 3 else kspace  # (s, H, W) -> (s, 1, H, W)
-        mask = torch.from_numpy(np.asarray(file["mask"])) != 0 if "mask" in file else None
-        coil_maps = tensor(file["coil_maps"][pick]) if header["has_coil_maps"] else None
-        target = tensor(file[header["reference"]][pick]) if header["reference"] else None
+        mask = torch.from_numpy(part(file["mask"])) != 0 if "mask" in file else None
+        coil_maps = tensor(part(file["coil_maps"], pick)) if header["has_coil_maps"] else None
+        target = tensor(part(file[header["reference"]], pick)) if header["reference"] else None
     acquired = acquired_samples(kspace)
     if mask is not None:
         each = mask.shape == (header["shape"][0], *kspace.shape[-2:])

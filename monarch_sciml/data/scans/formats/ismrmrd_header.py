@@ -10,6 +10,10 @@ from monarch_sciml.data.scans.raw.regrid import Ramps
 
 NAMESPACE = "http://www.ismrm.org/ISMRMRD"
 _SPACE = {"m": NAMESPACE}
+LARGEST = 2**16 - 1
+"""Largest size and counter: they are unsigned numbers of 16 bits in the schema."""
+LONGEST_GRADIENT = 1e9
+"""Microseconds."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def encoding_spaces(xml: str | bytes) -> list[EncodingSpace]:
     try:
         root = ElementTree.fromstring(xml)
         spaces = [_encoding(node) for node in root.findall("m:encoding", _SPACE)]
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, OverflowError) as error:
         rule = "the ISMRMRD header must give encoded and reconstructed matrix sizes"
         raise ValueError(message(rule, str(error), "Repair the header.")) from error
     if not spaces:
@@ -80,11 +84,15 @@ def _encoding(node: ElementTree.Element) -> EncodingSpace:
     def limit(step: int, name: str) -> int | None:
         path = f"m:encodingLimits/m:kspace_encoding_step_{step}/m:{name}"
         text = node.findtext(path, None, _SPACE)
-        return None if text is None else int(text)
+        if text is None:
+            return None
+        if not 0 <= int(text) <= LARGEST:
+            raise ValueError(f"{name} {text} of kspace_encoding_step_{step}")
+        return int(text)
 
     sizes = [triple(f"{space}Space/m:matrixSize", "") for space in ("encoded", "recon")]
     matrix, recon = ((int(x), int(y), int(z)) for x, y, z in sizes)
-    if min(*matrix, *recon) < 1:
+    if min(*matrix, *recon) < 1 or max(*matrix, *recon) > LARGEST:
         raise ValueError(f"matrix sizes {matrix} and {recon}")
     return EncodingSpace(
         matrix,
@@ -108,6 +116,8 @@ def _ramps(node: ElementTree.Element) -> Ramps | None:
     names = ("rampUpTime", "flatTopTime", "rampDownTime", "acqDelayTime", "dwellTime")
     if any(name not in values for name in names) or values["dwellTime"] <= 0:
         return None
+    if not all(0 <= values[name] <= LONGEST_GRADIENT for name in names):
+        raise ValueError(f"times of the readout gradient {[values[name] for name in names]}")
     return Ramps(*(values[name] for name in names))
 
 

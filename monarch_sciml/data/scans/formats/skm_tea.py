@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from monarch_sciml._checks import message
-from monarch_sciml.data.hdf5 import open_hdf5, plain, tensor
+from monarch_sciml.data.hdf5 import open_hdf5, part, plain, tensor
 from monarch_sciml.data.scans.formats.hdf5_kinds import expect_format
 from monarch_sciml.data.scans.mask_files import StoredMask
 from monarch_sciml.data.scans.scan import Scan, acquired_samples
@@ -63,12 +63,15 @@ def read_skm_tea(path: str | Path, *, slices: Slices = None, contrast: int = 0) 
             raise ValueError(message(rule, contrast, "Pick an echo."))
         _check_sizes(file, path)
         pick = resolve(slices, n_slices)
-        kspace = tensor(np.moveaxis(data[pick, :, :, contrast, :], -1, 1))  # (s, c, H, W)
+        plane = (slice(None), slice(None))
+        kspace = tensor(np.moveaxis(part(data, (pick, *plane, contrast)), -1, 1))  # (s, c, H, W)
         maps = target = None
         if "maps" in file:
-            maps = tensor(np.moveaxis(file["maps"][pick, :, :, :, 0], -1, 1))  # (s, c, H, W)
+            maps = tensor(
+                np.moveaxis(part(file["maps"], (pick, *plane, slice(None), 0)), -1, 1)
+            )  # (s, c, H, W)
         if "target" in file:
-            target = tensor(file["target"][pick, :, :, contrast, 0])  # (s, H, W)
+            target = tensor(part(file["target"], (pick, *plane, contrast, 0)))  # (s, H, W)
         shapes = [value.shape for value in _masks(file).values()]
         attributes = {name: plain(value) for name, value in file.attrs.items()}
         masks = sorted(_masks(file))

@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 
 from monarch_sciml._checks import message
-from monarch_sciml.data.hdf5 import open_hdf5
+from monarch_sciml._hdf5_inspection import ROWS
+from monarch_sciml._inspection import call_apart
+from monarch_sciml._memory import check_array
+from monarch_sciml.data.hdf5 import open_hdf5, part
 from monarch_sciml.data.scans.formats.hdf5_kinds import acquisitions_of, expect_format
 from monarch_sciml.data.scans.formats.ismrmrd_header import (
     EncodingSpace,
@@ -143,8 +146,12 @@ def _table(path: Path) -> Table:
     with open_hdf5(path) as file:
         expect_format(file, path, "ismrmrd")
         group: Any = acquisitions_of(file)
-        xml = np.atleast_1d(group["xml"][()])[0]
+        xml = part(group["xml"]).reshape(-1)[:1]
         heads = _heads(group["data"], path)
+    if not len(xml):
+        rule = f"{path} must hold the header of an ISMRMRD file"
+        raise ValueError(message(rule, "an empty `xml`", "Export the scan again."))
+    xml = xml[0]
     spaces = encoding_spaces(xml)
     rows = _rows(heads)
     imaging = rows["kind"] == IMAGING
@@ -160,11 +167,11 @@ def _table(path: Path) -> Table:
         path.name,
         rows,
         _geometry(space),
-        lambda numbers: _load(path, numbers),
+        lambda numbers: _load(path, numbers, len(rows)),
         noise_bandwidth(xml),
         {"format": "ISMRMRD", "attributes": {"trajectory": space.trajectory}},
     )
-    table.sizes = lambda table: _sizes(table, space)
+    table.sizes, table.path = lambda table: _sizes(table, space), path
     text = xml.decode(errors="replace") if isinstance(xml, bytes) else str(xml)
     pulseq = "pulseq" in text.lower()
     table.order_known = not (pulseq and counts_readouts(rows))
@@ -182,6 +189,7 @@ def _heads(data: Any, path: Path) -> np.ndarray:
     if data.dtype.names is None or "head" not in data.dtype.names or not len(data):
         rule = f"{path} must hold ISMRMRD acquisitions"
         raise ValueError(message(rule, f"{data.shape} {data.dtype}", "Export the scan again."))
+    check_array(path, "the acquisition headers", data.shape, data.dtype["head"].itemsize)
     heads = data.fields("head")[()]
     missing = ({*FIELDS.values()} | {"flags", "idx"}) - {*heads.dtype.names}
     if missing:
@@ -201,7 +209,8 @@ def _rows(heads: np.ndarray) -> np.ndarray:
     rows["kind"][calibration] = CALIBRATION
     rows["kind"][_flag(heads, PHASE_CORRECTION_FLAG)] = NAVIGATOR
     if "position" in (heads.dtype.names or ()):
-        rows["position"] = heads["position"]
+        stated = np.isfinite(heads["position"]).all(axis=1)
+        rows["position"][stated] = heads["position"][stated]
     for number in OTHER_FLAGS:
         rows["kind"][_flag(heads, number)] = OTHER
     rows["kind"][_flag(heads, NOISE_FLAG)] = NOISE
@@ -215,7 +224,7 @@ def _directions(heads: np.ndarray, imaging: np.ndarray) -> np.ndarray | None:
     if not {*names} <= {*(heads.dtype.names or ())} or not imaging.any():
         return None
     first = heads[int(np.flatnonzero(imaging)[0])]
-    return np.array([first[name] for name in names], dtype=np.float64)
+    return np.nan_to_num(np.array([first[name] for name in names], np.float64), posinf=0, neginf=0)
 
 
 def _flag(heads: np.ndarray, number: int) -> np.ndarray:
@@ -264,8 +273,17 @@ def _sizes(table: Table, space: EncodingSpace) -> dict[str, Any]:
     return sizes
 
 
-def _load(path: Path, numbers: np.ndarray) -> np.ndarray:
-    """Return the samples (b, c, n) of readouts that all have the same c and n."""
+def _load(path: Path, numbers: np.ndarray, n_readouts: int) -> np.ndarray:
+    """Return the samples (b, c, n) of readouts that all have the same c and n.
+
+    `open_hdf5` looks through the first and last thousand lists of samples. Others are read in the
+    other process, because HDF5 crashes on some damaged lists.
+    """
+    seen = (numbers < ROWS) | (numbers >= n_readouts - ROWS)
+    return _samples(path, numbers) if seen.all() else call_apart(_samples, path, numbers)
+
+
+def _samples(path: Path, numbers: np.ndarray) -> np.ndarray:
     with open_hdf5(path) as file:
         group: Any = acquisitions_of(file)
         data = group["data"]

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from monarch_sciml._memory import check_array
 from monarch_sciml.data.scans.raw.phase_correction import phase_ramp
 from monarch_sciml.data.scans.raw.readouts import NOISE, OTHER, Table, extent
 from monarch_sciml.data.scans.raw.regrid import Ramps, readout_to_image
+
+COMPLEX128 = 16  # bytes of a number
 
 
 def readout_lines(table: Table, samples: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -95,6 +98,8 @@ def _matrix(table: Table, number: int) -> np.ndarray:
     """Return the matrix (H, n) of a pattern, computed once for a table."""
     if number not in table.matrices:
         positions = table.patterns[number - 1]
+        sizes = (len(positions), max(len(positions), table.geometry.kept))
+        check_array(table.path, "the regridding of readouts", sizes, 3 * COMPLEX128)
         table.matrices[number] = readout_to_image(positions, table.geometry.kept)
     return table.matrices[number]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monarch_sciml._checks import message
+from monarch_sciml._memory import check_array
 from monarch_sciml.data.scans.raw.lines import readout_images, readout_lines, readout_mask
 from monarch_sciml.data.scans.raw.readouts import (
     NOISE,
@@ -23,6 +24,7 @@ from monarch_sciml.data.scans.slices import Slices, numbers
 
 BLOCK = 256
 """Readouts that are read at a time."""
+COMPLEX64 = 8  # bytes of a sample
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def place(
     check_inside(table, rows, w, z)
     volume = geometry.partitions > 1
     wanted = list(numbers(slices, geometry.kept if volume else int(rows["slice"].max()) + 1))
+    _check_size(table, rows, len(wanted))
     at = {number: i for i, number in enumerate(wanted)}
     s = np.zeros_like(w) if volume else np.array([at.get(i, -1) for i in rows["slice"].tolist()])
     counts = np.zeros((1 if volume else len(wanted), geometry.lines, geometry.partitions), "i4")
@@ -110,6 +113,17 @@ def place(
         total[:, :, 0].transpose(0, 2, 3, 1)
     )  # (s, W, c, H) -> (s, c, H, W)
     return Placed(kspace * readout[:, None], (counts[:, None, :, 0] > 0) & readout[:, None])
+
+
+def _check_size(table: Table, rows: np.ndarray, n_slices: int) -> None:
+    """Refuse a matrix that the header states and that the file or memory cannot hold."""
+    geometry, n_coils = table.geometry, int(rows["coils"][0])
+    volume = geometry.partitions > 1
+    other = (n_slices,) if volume else (n_slices, geometry.kept)
+    shape = (geometry.lines, geometry.partitions, n_coils, *other)
+    check_array(table.path, "k-space in the matrix of the header", shape, 2 * COMPLEX64)
+    block = (min(BLOCK, len(rows)), n_coils, geometry.readout)
+    check_array(table.path, "readouts in the matrix of the header", block, 4 * COMPLEX64)
 
 
 def _central(

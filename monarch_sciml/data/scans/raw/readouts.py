@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -94,6 +95,8 @@ class Table:
         (3, 3), unit vectors of readout, phase encode and slice (second phase encode) in the
         patient's coordinates of DICOM: to the left, to the back, to the head. None where they are
         not known.
+    path
+        The file, with whose size that of k-space is compared; None for a table without one.
     """
 
     name: str
@@ -108,6 +111,7 @@ class Table:
     order_known: bool = True
     sizes: Callable[[Table], dict[str, Any]] = lambda table: {}
     directions: np.ndarray | None = None
+    path: Path | None = None
 
     def note(self, text: str) -> None:
         """Add a line to the notes of the scan."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from monarch_sciml._checks import existing_file, message, optional_package
+from monarch_sciml._reading import cause_of
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,10 @@ def _read(path: Path, _size: int, _changed: int) -> SequenceReadouts:
     except Exception as error:  # pypulseq raises almost anything on a damaged file
         if isinstance(error, ValueError) and path.name in str(error):
             raise
-        text = " ".join(str(error).split()) or type(error).__name__
         rule = f"{path.name} must be a complete Pulseq sequence file"
-        raise ValueError(message(rule, text, "Copy it again, or write it again.")) from error
+        raise ValueError(
+            message(rule, cause_of(error), "Copy it again, or write it again.")
+        ) from error
 
 
 def _readouts(sequence: Any, name: str) -> SequenceReadouts:

@@ -139,10 +139,10 @@ def _table(path: Path) -> Table:
     table.bandwidth = RECEIVER_BANDWIDTH
     table.geometry = _geometry(blocks, rows, header)
     table.header = _header(header)
-    table.sizes = lambda table: _sizes(table, header)
     pulseq = _is_pulseq(header)
     table.order_known = not (pulseq and counts_readouts(rows))
     table.directions = None if pulseq else _directions(blocks, rows)
+    table.sizes, table.path = lambda table: _sizes(table, header), path
     _place_on_ramps(table, header)
     sort_slices(table, rising=True)
     return table

@@ -11,6 +11,7 @@ from typing import Any
 
 from monarch_sciml._checks import existing_file, message, optional_package
 from monarch_sciml._inspection import call_apart
+from monarch_sciml._reading import cause_of
 
 LONGEST_END = 16384
 """Bytes that the end mark of a measurement has at most, with what follows it up to the next one."""
@@ -123,6 +124,5 @@ def _check_size(path: Path, start: bytes) -> None:
 
 
 def _damaged(path: Path, reason: object) -> ValueError:
-    text = " ".join(str(reason).split()) or type(reason).__name__
     remedy = "The file is truncated or damaged: copy it again."
-    return ValueError(message(f"{path} must be a complete twix file", text, remedy))
+    return ValueError(message(f"{path} must be a complete twix file", cause_of(reason), remedy))
