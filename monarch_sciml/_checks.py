@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 import unicodedata
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -96,13 +97,29 @@ def finite(name: str, value: torch.Tensor, *, remedy: str) -> torch.Tensor:
 
 
 def existing_file(path: str | Path) -> Path:
-    """Return `path`; FileNotFoundError when it is missing, IsADirectoryError for a folder."""
+    """Return `path` of a file that can be read.
+
+    Raises
+    ------
+    FileNotFoundError
+        When it is missing.
+    IsADirectoryError, OSError
+        When it is a folder, a pipe or a device.
+    PermissionError
+        When the user may not read it.
+    """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(message("a file is needed", f"the folder {path}", "Name a file."))
     if not path.exists():
         rule = "the file must exist"
         raise FileNotFoundError(message(rule, str(path), "Check the path for typing errors."))
+    if not path.is_file():  # opening a pipe waits for another program
+        got = f"{path}, a pipe or a device"
+        raise OSError(message("a file is needed", got, "Name a file."))
+    if not os.access(path, os.R_OK):
+        rule = f"{path} must be readable"
+        raise PermissionError(message(rule, "no permission", "Change its rights, or copy it."))
     return path
 
 

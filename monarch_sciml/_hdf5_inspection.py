@@ -37,37 +37,78 @@ def look_through(path: Path) -> str:
 def _look_at(group: Any, path: Path, found: list[str], seen: set[Any]) -> None:
     import h5py
 
-    _read(lambda: [group.attrs[name] for name in group.attrs])
+    _read(lambda: _read_attributes(group))
     for name in _read(lambda: list(group)) or ():
         if found or len(seen) > MOST_OBJECTS:
             return
-        link = _read(lambda name=name: group.get(name, getlink=True))
-        if isinstance(link, h5py.ExternalLink):
-            _check_inside(link.filename, path, f"a link to {link.filename}", found)
-        if not isinstance(link, h5py.HardLink):
+        key = name.encode("utf-8", "surrogateescape")
+        kind = _read(lambda key=key: group.id.links.get_info(key).type)
+        if kind == h5py.h5l.TYPE_EXTERNAL:
+            link = _read(lambda name=name: group.get(name, getlink=True))
+            if link is not None:
+                _check_inside(link.filename, path, f"a link to {link.filename}", found)
+        if kind != h5py.h5l.TYPE_HARD:
             continue
-        item = _read(lambda name=name: group[name])
-        key = None if item is None else _read(lambda item=item: hash(item))
-        if item is None or key in seen:
+        opened = _read(lambda key=key: h5py.h5o.open(group.id, key))
+        place = None if opened is None else _read(lambda opened=opened: _address(opened))
+        if place is None or place in seen:
             continue
-        seen.add(key)
-        if isinstance(item, h5py.Group):
-            _look_at(item, path, found, seen)
-        elif isinstance(item, h5py.Dataset):
-            _read(lambda item=item: [item.attrs[name] for name in item.attrs])
-            _read(lambda item=item: [(axis.label, len(axis)) for axis in item.dims])
+        seen.add(place)
+        if isinstance(opened, h5py.h5g.GroupID):
+            _look_at(h5py.Group(opened), path, found, seen)
+        elif isinstance(opened, h5py.h5d.DatasetID) and not _read(
+            lambda opened=opened: _is_plain(opened)
+        ):
+            item = h5py.Dataset(opened)
+            _read(lambda item=item: _read_attributes(item))
             _look_at_values(item, path, found)
 
 
+def _address(opened: Any) -> int:
+    import h5py
+
+    return h5py.h5o.get_info(opened).addr
+
+
+def _is_plain(dataset: Any) -> bool:
+    """Return whether a data set has numbers in this file, few of them, and nothing else."""
+    import h5py
+
+    kind, stated = dataset.get_type(), dataset.get_create_plist()
+    if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT):
+        return False
+    if h5py.h5a.get_num_attrs(dataset) or stated.get_layout() == h5py.h5d.VIRTUAL:
+        return False
+    size = dataset.get_space().get_simple_extent_npoints() * kind.get_size()
+    return size <= LARGE and not stated.get_external_count()
+
+
+def _read_attributes(item: Any) -> None:
+    """Read all attributes of a group or data set, and the names of its axes if it has any."""
+    import h5py
+
+    if not h5py.h5a.get_num_attrs(item.id):
+        return
+    for name in item.attrs:
+        _read(lambda name=name: item.attrs[name])
+    if isinstance(item, h5py.Dataset):
+        _read(lambda: [(axis.label, len(axis)) for axis in item.dims])
+
+
 def _look_at_values(item: Any, path: Path, found: list[str]) -> None:
-    outside = [str(entry[0]) for entry in _read(lambda: item.external) or ()]
-    if _read(lambda: item.is_virtual):
-        outside += [str(source.file_name) for source in item.virtual_sources()]
+    import h5py
+
+    stated = _read(item.id.get_create_plist)
+    outside: list[str] = []
+    if stated is not None and stated.get_layout() == h5py.h5d.VIRTUAL:
+        outside += [str(source.file_name) for source in _read(item.virtual_sources) or ()]
+    elif stated is not None and stated.get_external_count():
+        outside += [str(entry[0]) for entry in _read(lambda: item.external) or ()]
     for name in outside:
         if name != ".":
             _check_inside(name, path, f"values in {name}", found)
     stored = _read(item.id.get_storage_size)
-    claimed = _read(lambda: int(item.size or 0) * item.dtype.itemsize) or 0
+    claimed = _read(lambda: item.size * item.id.get_type().get_size()) or 0
     row = claimed // max(1, _read(lambda: len(item)) or 1)  # the least that readers take
     if not outside and stored is not None and row > LARGE and claimed > RATIO * stored:
         found.append(f"{claimed} bytes claimed for {item.name} and {stored} there")
@@ -78,10 +119,13 @@ def _look_at_values(item: Any, path: Path, found: list[str]) -> None:
 
 def _in_heap(item: Any) -> bool:
     """Return whether a data set has texts or lists of any length, on their own or in its rows."""
+    import h5py
+
+    kind = _read(lambda: item.id.get_type().get_class())
+    if kind in (h5py.h5t.INTEGER, h5py.h5t.FLOAT):
+        return False
     dtype = _read(lambda: item.dtype)
-    if dtype is None:
-        return True
-    return dtype.hasobject
+    return dtype is None or dtype.hasobject
 
 
 def _check_inside(name: str, path: Path, what: str, found: list[str]) -> None:

@@ -7,6 +7,7 @@ there is no fork (Windows), and inside loader processes, functions are called he
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -107,6 +108,7 @@ def _serve(connection: Connection) -> None:
     for name in ("SIGINT", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    faulthandler.disable()
     try:
         with open(os.devnull, "r+b") as nothing:  # what libraries print of a damaged file
             os.dup2(nothing.fileno(), 2)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import suppress
+import mmap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,23 @@ def check_blocks(path: Path, what: str, shape: Sequence[int], chunks: Sequence[i
         rule = f"{path} must hold what it says it holds"
         got = f"{_size(path.stat().st_size)} for {count} blocks of `{what}`"
         raise ValueError(message(rule, got, "Ask for a whole file, or export it again."))
+
+
+@contextmanager
+def scattered_reads(array: Any) -> Iterator[None]:
+    """Read only the pages that are used of an array that is mapped from a file.
+
+    Otherwise the system reads 128 kB for each of them.
+    """
+    mapped = getattr(array, "_mmap", None)
+    possible = hasattr(mapped, "madvise") and hasattr(mmap, "MADV_RANDOM")
+    if possible:
+        mapped.madvise(mmap.MADV_RANDOM)
+    try:
+        yield
+    finally:
+        if possible:
+            mapped.madvise(mmap.MADV_NORMAL)
 
 
 def part_shape(shape: Sequence[int], index: Any) -> tuple[int, ...]:

@@ -17,6 +17,8 @@ from monarch_sciml.data.reading import ArrayFile, Index, is_number_type
 
 _NUMBERS = ("double", "single", "logical", "int8", "int16", "int32", "int64")
 _NUMBERS += ("uint8", "uint16", "uint32", "uint64")
+_BYTES = {"double": 8, "single": 4, "logical": 1}
+_BYTES |= {f"{sign}int{8 * n}": n for sign in ("", "u") for n in (1, 2, 4, 8)}
 
 
 def open_mat(path: str | Path) -> ArrayFile:
@@ -64,6 +66,7 @@ class Mat5Arrays(ArrayFile):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._kept: dict[str, np.ndarray] = {}
+        self._sizes: dict[str, tuple[tuple[int, ...], int]] = {}
         with reading(path):
             self.shapes = dict(self._found())
 
@@ -72,8 +75,7 @@ class Mat5Arrays(ArrayFile):
 
     def _found(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         for name, shape, matlab_class in call_apart(_listed, self.path):
-            if matlab_class in (*_NUMBERS, "struct"):
-                check_array(self.path, name, shape, 1)
+            self._sizes[name] = tuple(shape), _BYTES.get(matlab_class, 8)
             if matlab_class in _NUMBERS:
                 yield name, tuple(shape)
             elif matlab_class == "struct":
@@ -94,6 +96,7 @@ class Mat5Arrays(ArrayFile):
             return self._kept[name][index]
 
     def _load(self, name: str) -> np.ndarray:
+        check_array(self.path, name, *self._sizes[name])
         return call_apart(_loaded, self.path, name)
 
 

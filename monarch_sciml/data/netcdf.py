@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,8 @@ class DatasetArrays(ArrayFile):
             elif self._engine == "zarr":
                 import zarr
 
+                check_store(self.path)
+
                 held = [item for _, item in zarr.open_group(self.path, mode="r").arrays()]
             else:  # mapped into memory
                 held = []
@@ -87,6 +91,35 @@ class DatasetArrays(ArrayFile):
         check_array(self.path, name, wanted, self._types[name].itemsize)
         with reading(self.path), self._open() as dataset:
             return np.asarray(dataset.variables[name][index])
+
+
+def check_store(folder: Path) -> None:
+    """Refuse a Zarr store that would run code, or whose values lie in other folders.
+
+    Raises
+    ------
+    ValueError
+        When an array of it is packed by pickle, or it holds a link out of the store.
+    """
+    inside = folder.resolve()
+    for above, _, names in os.walk(folder, followlinks=True):
+        place = Path(above).resolve()
+        places = [place, *(Path(above, name) for name in names if Path(above, name).is_symlink())]
+        outside = [str(p) for p in places if not p.resolve().is_relative_to(inside)]
+        packed = [n for n in names if n in _METADATA and _PICKLED.search((place / n).read_text())]
+        if outside or packed:
+            rule = f"{folder} must hold its own values, and no code"
+            got = (
+                f"a link out of it, {outside[0]}"
+                if outside
+                else f"arrays packed by pickle ({packed[0]})"
+            )
+            raise ValueError(message(rule, got, "Ask for a whole store, or export it again."))
+
+
+_METADATA = ("zarr.json", ".zarray", ".zmetadata")
+_PICKLED = re.compile(r'"(?:id|name)"\s*:\s*"(?:numcodecs\.)?pickle"')
+"""The one codec that runs code when values are read."""
 
 
 def is_netcdf4(path: Path) -> bool:

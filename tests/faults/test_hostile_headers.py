@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import os
+import pickle
 import resource
 import shutil
 import struct
@@ -158,6 +159,41 @@ def twix_entry(path, offset, value, form="<Q"):
     content = bytearray(path.read_bytes())
     struct.pack_into(form, content, offset, value)
     path.write_bytes(bytes(content))
+
+
+def old_pickle(folder):
+    """An array in the old layout, whose values are a pickle that leaves a mark."""
+    shutil.rmtree(folder)
+    (folder / "u").mkdir(parents=True)
+    (folder / ".zgroup").write_text('{"zarr_format": 2}')
+    array = {"zarr_format": 2, "shape": [4, 5, 8], "chunks": [4, 5, 8], "dtype": "|O", "order": "C",
+             "compressor": None, "fill_value": None, "filters": [{"id": "pickle"}]}  # fmt: skip
+    (folder / "u" / ".zarray").write_text(json.dumps(array))
+    (folder / "u" / ".zattrs").write_text('{"_ARRAY_DIMENSIONS": ["sample", "time", "x"]}')
+    mark = folder.parent / "it-ran"
+    (folder / "u" / "0.0.0").write_bytes(pickle.dumps(Attack(mark)))
+
+
+class Attack:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def link(path, target):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    path.symlink_to(target)
+
+
+def pipe(path):
+    """A pipe, which waits for another program when it is opened."""
+    path.unlink()
+    os.mkfifo(path)
 
 
 def spec_sizes(folder, **values):
@@ -381,7 +417,7 @@ HOSTILE = {
         "no items": lambda p: npz(p, (HUGE, HUGE), "|V0"),
         "objects": lambda p: npz(p, (3, 4), "|O"),
     },
-    "pair.pt": {"strides": legacy_tensor},
+    "pair.pt": {"strides": legacy_tensor, "pipe": pipe, "zeros": lambda p: link(p, "/dev/zero")},
     "v5.mat": {
         "10⁶ x 10⁶": lambda p: mat5(p, (HUGE, HUGE)),
         "20000²": lambda p: mat5(p, (20000, 20000)),
@@ -411,6 +447,10 @@ HOSTILE = {
         ),
         "codec": lambda p: in_json(p, "u/zarr.json", codecs=[{"name": "pickle"}]),
         "fill": lambda p: in_json(p, "u/zarr.json", fill_value="1e999"),
+        "pickle": lambda p: in_json(p, "u/zarr.json", codecs=[{"name": "numcodecs.pickle"}]),
+        "old pickle": old_pickle,
+        "a link out of the store": lambda p: link(p / "u" / "c" / "0" / "0" / "0", "/etc/passwd"),
+        "a folder out of the store": lambda p: link(p / "u" / "c", p.parent.parent),
     },
     "maps.npy": {"10⁶ x 10⁶": lambda p: npy(p, (2, 2, HUGE, HUGE))},
     "mask.npz": {"10⁶ x 10⁶": lambda p: npz(p, (HUGE, HUGE), "|b1")},
@@ -489,5 +529,6 @@ def test_a_header_that_lies_is_read_or_refused_in_one_line(whole, tmp_path, name
     assert "\n" not in said.strip() and not {"\x1b", "\x9b"} & set(said), said
     assert not any(w in said for w in ("Error:", "object has no", "NoneType")), said
     assert seconds < SECONDS and taken < MOST, (said, seconds, f"{taken / 2**20:.0f} MiB")
+    assert not (folder / "it-ran").exists()
     print(f"| {name} | {case} | {said[:150]} |")
     assert scipy  # its reader of .mat files is what v5.mat tries

@@ -5,6 +5,7 @@ Letters: N samples, T times, F fields, then the grid.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from monarch_sciml import __version__
 from monarch_sciml._checks import message
-from monarch_sciml._files import remove_leftovers, temporary_path
+from monarch_sciml._files import refusal, remove_leftovers, temporary_path
 from monarch_sciml.data.fields.formats.monarch_h5 import FORMAT, VERSION, plain_attributes
 from monarch_sciml.data.fields.source import GRID_AXES, FieldLayout
 from monarch_sciml.data.hdf5 import writable_hdf5
@@ -222,6 +223,8 @@ def _create(
             os.fsync(stream.fileno())
         os.replace(fresh, part)
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise refusal(part.parent, error) or error from error
         size = np.prod(shape, dtype=np.int64) * len(layout.fields) * dtype.itemsize
         rule = f"the disk must have room for {size / 2**20:.0f} MiB at {part.parent}"
         raise OSError(message(rule, str(error).splitlines()[0][:160], "Free space.")) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from monarch_sciml._checks import message
+from monarch_sciml._memory import scattered_reads
 
 AXES = ("repetition", "contrast", "slice", "coil", "height", "width")
 """Names of the axes, in the order (t, e, s, c, H, W) that they are brought to."""
@@ -102,7 +103,8 @@ def found_axes(array: np.ndarray, path: Path, *, corner: bool = False) -> Readin
         rule = f"{path} must have 2, 3 or 4 axes of more than one point unless `axes` is given"
         remedy = f"Pass `axes`, for example {_example(array.shape)}."
         raise ValueError(message(rule, f"shape {array.shape}", remedy))
-    profiles = [_profile(array, axis, corner) for axis in kept]
+    with scattered_reads(array):
+        profiles = [_profile(array, axis, corner) for axis in kept]
     central = [
         i for i, profile in enumerate(profiles) if _share(profile, len(profile) // 2) > _HALF
     ]

@@ -11,6 +11,7 @@ from typing import Any
 
 from monarch_sciml._checks import existing_file, message, optional_package
 from monarch_sciml._inspection import call_apart
+from monarch_sciml._memory import check_array
 from monarch_sciml._reading import cause_of
 
 LONGEST_END = 16384
@@ -18,7 +19,14 @@ LONGEST_END = 16384
 FIRST_MEASUREMENT = 8 + 64 * 152  # bytes of the table of contents of a VD, VE or XA file
 
 LOOKED_THROUGH = 2**26
-"""Files of at most 64 MiB are read once in another process before they are read in this one."""
+"""Files of at most 64 MiB are read once in another process before they are read in this one.
+
+Of larger ones the protocol is, and `_check_steps` follows their readouts.
+"""
+ENDS, SYNCHRONISES = 1 << 0, 1 << 5
+"""Flags of blocks that state their length, as others do not."""
+READOUT_BYTES = 4096
+"""Memory that twixtools needs for each readout, at most."""
 
 
 def looks_like_twix(start: bytes) -> bool:
@@ -58,8 +66,10 @@ def measurements_of(path: Path) -> list[dict[str, Any]]:
         raise ValueError(message(rule, path.name, "Rename it to end in .dat."))
     _check_size(path, start)
     try:
-        if path.stat().st_size <= LOOKED_THROUGH:
-            call_apart(_look_through, path)
+        large = path.stat().st_size > LOOKED_THROUGH
+        if large:
+            _check_steps(path, start)
+        call_apart(_look_through, path, not large)
         measurements = _read(path)
     except ValueError as error:
         if path.name in str(error):
@@ -75,7 +85,7 @@ def measurements_of(path: Path) -> list[dict[str, Any]]:
     return measurements
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def _read(path: Path, *, readouts: bool = True) -> list[dict[str, Any]]:
     import twixtools
 
     said = io.StringIO()  # twixtools prints even when told to be quiet
@@ -83,6 +93,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         warnings.simplefilter("ignore")  # overflows, where counts are damaged
         return twixtools.read_twix(
             str(path.resolve()),
+            parse_data=readouts,
             parse_pmu=False,
             parse_geometry=False,
             verbose=False,
@@ -91,9 +102,46 @@ def _read(path: Path) -> list[dict[str, Any]]:
         )
 
 
-def _look_through(path: Path) -> None:
+def _look_through(path: Path, readouts: bool) -> None:
     """Read a file whose damage may crash twixtools or let it loop; called in another process."""
-    _read(path)
+    _read(path, readouts=readouts)
+
+
+def _check_steps(path: Path, start: bytes) -> None:
+    """Follow the readouts of a file as twixtools does, and refuse one that leads nowhere.
+
+    Raises
+    ------
+    ValueError
+        When a readout has no length, or there are more than memory holds.
+    """
+    first, count = struct.unpack_from("<II", start)
+    old, size, n_readouts = first >= 10000, path.stat().st_size, 0  # VB: no table of contents
+    spans = (
+        [(0, size)]
+        if old
+        else [struct.unpack_from("<QQ", start, 16 + 152 * i) for i in range(count)]
+    )
+    flags_at, channel, block = (20, 128, 0) if old else (40, 32, 192)
+    with path.open("rb") as stream:
+        for offset, length in spans:
+            stream.seek(offset)
+            at = offset + int.from_bytes(stream.read(4), "little")
+            while at + 128 < offset + (length or size - offset):
+                stream.seek(at)
+                head = stream.read(flags_at + 12)
+                if len(head) < flags_at + 12:
+                    raise _damaged(path, "readouts beyond its end")
+                flags, samples, coils = struct.unpack_from("<QHH", head, flags_at)
+                step = coils * (8 * samples + channel) + block
+                if flags & (ENDS | SYNCHRONISES):
+                    step = int.from_bytes(head[:4], "little") % 2**25
+                if flags & ENDS:
+                    break
+                if not step:
+                    raise _damaged(path, "a readout without length")
+                at, n_readouts = at + step, n_readouts + 1
+    check_array(path, "the readouts", (n_readouts,), READOUT_BYTES)
 
 
 def _take_end_mark(path: Path, measurement: dict[str, Any]) -> None:

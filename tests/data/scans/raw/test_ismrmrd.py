@@ -348,7 +348,8 @@ def test_description_reads_few_readouts(tmp_path, images, monkeypatch):
     seen = []
     load = __import__("monarch_sciml.data.scans.raw.ismrmrd", fromlist=["_load"])._load
     monkeypatch.setattr(
-        "monarch_sciml.data.scans.raw.ismrmrd._load", lambda p, n: seen.extend(n) or load(p, n)
+        "monarch_sciml.data.scans.raw.ismrmrd._load",
+        lambda p, n, r: seen.extend(n) or load(p, n, r),
     )
     found = describe_scan(path)
     assert found["acceleration"] == 1 and len(seen) == 4  # the mask still counts all lines
