@@ -111,7 +111,7 @@ def scattered_reads(array: Any) -> Iterator[None]:
 
     Otherwise the system reads 128 kB for each of them.
     """
-    mapped = getattr(array, "_mmap", None)
+    mapped: Any = getattr(array, "_mmap", None)
     possible = hasattr(mapped, "madvise") and hasattr(mmap, "MADV_RANDOM")
     if possible:
         mapped.madvise(mmap.MADV_RANDOM)
