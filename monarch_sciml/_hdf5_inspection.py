@@ -138,10 +138,19 @@ def _check_inside(name: str, path: Path, what: str, found: list[str]) -> None:
 
 
 def _read(step: Any) -> Any:
-    """Return what a step returns, or None when it raises."""
+    """Return what a step returns, or None when it raises.
+
+    Raises
+    ------
+    MemoryError
+        When a text or list has a length for which there is no memory. HDF5 calls it an object of
+        the heap whose size does not match; the reader would need that memory to find out.
+    """
     try:
         return step()
     except MemoryError:
         raise
-    except Exception:
+    except Exception as error:
+        if any(words in str(error) for words in ("heap object size", "allocation failed")):
+            raise MemoryError from error
         return None

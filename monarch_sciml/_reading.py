@@ -85,7 +85,7 @@ def _kind_of_zip(path: Path) -> FileKind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return "npz" if path.suffix == ".npz" else "torch"
     return "npz" if names and all(name.endswith(".npy") for name in names) else "torch"
 
