@@ -23,10 +23,11 @@ from monarch_sciml._signals import received
 set_parsing_settings(instantiate_subclass_spec_in_any=False)
 
 PROGRAM = "monarch-sciml"
-POSITIONAL = ("evaluate", "reconstruct", "info", "pack")
+POSITIONAL = ("evaluate", "reconstruct", "calibrate", "info", "pack")
 """Commands about one thing that exists: it is named first, without --config."""
 SEVERAL = {
     "reconstruct": ("path", "scans: files, or folders of them"),
+    "calibrate": ("path", "scans of a known object: files, or folders of them"),
     "pack": ("path", "files of arrays"),
 }
 """Commands with positional arguments, the name of that argument and its description."""
@@ -207,6 +208,7 @@ def _located(error: argparse.ArgumentError, given: Sequence[str]) -> str:
 
 
 def _functions() -> dict[str, Callable[..., Any]]:
+    from monarch_sciml.commands.calibrate import calibrate
     from monarch_sciml.commands.comparison.compare import compare_networks
     from monarch_sciml.commands.comparison.evaluate import evaluate_run
     from monarch_sciml.commands.comparison.train import train_network
@@ -219,6 +221,7 @@ def _functions() -> dict[str, Callable[..., Any]]:
         "compare": compare_networks,
         "evaluate": evaluate_run,
         "reconstruct": reconstruct,
+        "calibrate": calibrate,
         "info": info,
         "pack": pack_arrays,
     }

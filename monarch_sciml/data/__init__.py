@@ -41,6 +41,8 @@ from monarch_sciml.data.images.write import write_image as write_image
 from monarch_sciml.data.normalization import UnitGaussian as UnitGaussian
 from monarch_sciml.data.phantom import generate_scans as generate_scans
 from monarch_sciml.data.phantom import simulate_scan as simulate_scan
+from monarch_sciml.data.scans.encoding_files import read_encoding as read_encoding
+from monarch_sciml.data.scans.encoding_files import write_encoding as write_encoding
 from monarch_sciml.data.scans.formats.bart import read_bart as read_bart
 from monarch_sciml.data.scans.formats.bart import read_cfl as read_cfl
 from monarch_sciml.data.scans.formats.bart import write_bart as write_bart

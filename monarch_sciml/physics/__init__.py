@@ -7,7 +7,10 @@ from monarch_sciml.physics.coil_compression import coil_compression as coil_comp
 from monarch_sciml.physics.coil_compression import compress_coils as compress_coils
 from monarch_sciml.physics.espirit import espirit as espirit
 from monarch_sciml.physics.espirit import estimate_coil_maps as estimate_coil_maps
+from monarch_sciml.physics.fit_encoding import CalibrationSums as CalibrationSums
+from monarch_sciml.physics.fit_encoding import fit_encoding as fit_encoding
 from monarch_sciml.physics.readout import ReadoutErrors as ReadoutErrors
+from monarch_sciml.physics.readout_encoding import ReadoutEncoding as ReadoutEncoding
 from monarch_sciml.physics.sampling import EquispacedFractionMask as EquispacedFractionMask
 from monarch_sciml.physics.sampling import EquispacedMask as EquispacedMask
 from monarch_sciml.physics.sampling import FullMask as FullMask

@@ -72,12 +72,41 @@ def fit_matrix(
         remedy = "Set `ridge` above 0, which keeps T_0 where no sample tells."
         raise ValueError(message(rule, got, remedy))
     covariance = inputs.mT @ inputs.conj()  # (n, n), sum of x x^H
-    covariance.diagonal().add_(ridge * covariance.diagonal().real.mean())
-    missing = outputs - inputs @ matrix.mT
-    # D C = sum of (y - T_0 x) x^H, C Hermitian
-    change = torch.linalg.solve(covariance.mH, (missing.mT @ inputs.conj()).mH).mH
-    fitted = matrix + change
+    weight = ridge * float(covariance.diagonal().real.mean())
+    fitted = ridge_matrix(covariance, outputs.mT @ inputs.conj(), matrix, weight)
     return torch.complex(fitted[:, :n_modes], fitted[:, n_modes:]) if as_real else fitted
+
+
+def ridge_matrix(covariance: Tensor, cross: Tensor, start: Tensor, weight: float) -> Tensor:
+    r"""Return the matrix T of `fit_matrix` from sums over the samples, or several of them.
+
+    Parameters
+    ----------
+    covariance
+        Sum of x x^H, (..., n, n).
+    cross
+        Sum of y x^H, (..., m, n).
+    start
+        T_0, (m, n).
+    weight
+        λ, in the unit of the covariance.
+
+    Raises
+    ------
+    ValueError
+        When λ is zero and the equations do not determine T.
+    """
+    if weight == 0:
+        values = torch.linalg.eigvalsh(covariance)  # ascending
+        least = values[..., -1:] * covariance.shape[-1] * torch.finfo(values.dtype).eps
+        if missing := int((values <= least).sum()):
+            rule = "the samples must determine every entry of the matrix where ridge is 0"
+            remedy = "Set `ridge` above 0, which keeps T_0 where no sample tells."
+            raise ValueError(message(rule, f"{missing} directions without any", remedy))
+    weighted = covariance.clone()
+    weighted.diagonal(dim1=-2, dim2=-1).add_(weight)
+    # (T - T_0) (C + lambda) = sum of (y - T_0 x) x^H, C Hermitian
+    return start + torch.linalg.solve(weighted.mH, (cross - start @ covariance).mH).mH
 
 
 @torch.no_grad()
@@ -121,7 +150,25 @@ def fit_transform(
     """
     transform = CorrectedTransform(start, rank, **blocks)  # type: ignore[arg-type]
     change = fit_matrix(x, y, start, ridge) - start.matrix().detach()
-    weights = x.flatten(1).abs().double().square().mean(0).sqrt()
+    set_change(transform, change, x.flatten(1).abs().double().square().mean(0).sqrt())
+    return transform
+
+
+@torch.no_grad()
+def set_change(transform: CorrectedTransform, change: Tensor, weights: Tensor) -> None:
+    """Set the correction of a transform to the nearest one to a matrix.
+
+    Parameters
+    ----------
+    transform
+        The corrected transform, which is changed.
+    change
+        ΔT, (K, N) for analysis, (N, K) for synthesis.
+    weights
+        Root mean square of every entry of the input, (N) or (K): errors of the output count, not
+        errors of the matrix.
+    """
+    rank = transform.rank
     weights = weights.clamp_min(1e-6 * weights.max())
     synthesis = transform.kind.synthesis
     rows = change.mT if synthesis else change  # (K, N)
@@ -138,4 +185,3 @@ def fit_transform(
     else:
         left, right = project_contiguous(rows, patches, modes, rank, weights)
     transform.set_factors(left, right)
-    return transform

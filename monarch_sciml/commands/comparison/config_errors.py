@@ -74,7 +74,7 @@ _REPHRASED = (
     (r" - Problem", "; problem"),
     (r"Expected an? ", "expected "),
     (r"\. Got value: ", ", got "),
-    (r", got Namespace\(.*", ""),
+    (r", got +Namespace\(.*", ""),
     (r"dot import path string: \S+?(?=,| |$)", "class name"),
     (r", got +", ", got "),
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from monarch_sciml.commands.reconstruct.settings import Settings
 from monarch_sciml.data.scans.samples import ScanNormalization, normalization_level
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.models import SENSE
+from monarch_sciml.models.reconstruction.encoded import Encoded
 from monarch_sciml.models.reconstruction.partial_fourier import POCS, Homodyne
 from monarch_sciml.physics import center_crop
 from monarch_sciml.solvers import CGSENSE, L1Wavelet
@@ -69,12 +71,18 @@ def run_methods(
     """
     found, left_out = {}, []
     for name in settings.methods:
-        solver = _MAKERS[name](scan.matrix, settings)
+        solver = measured_by(_MAKERS[name](scan.matrix, settings), settings)
         found[name] = _run(name, solver, scan, maps, shape, settings)
     for network, name in zip(settings.networks, settings.names[len(found) :]):
         try:
             found[name] = _run(
-                name, network.model, scan, maps, shape, settings, network.normalization
+                name,
+                measured_by(network.model, settings),
+                scan,
+                maps,
+                shape,
+                settings,
+                network.normalization,
             )
         except ValueError as error:
             if network.named:
@@ -84,6 +92,23 @@ def run_methods(
         rule = "there must be a network that can be used"
         raise ValueError(message(rule, "; ".join(left_out), "Pass --method all, say."))
     return found, left_out
+
+
+def measured_by(method: nn.Module, settings: Settings) -> nn.Module:
+    """Return the method with the learned encoding as its forward model, if there is one.
+
+    Raises
+    ------
+    ValueError
+        When the method is a network without a forward model that could be exchanged.
+    """
+    if settings.learned_encoding is None:
+        return method
+    if not isinstance(method, Encoded):
+        rule = "a network must have a forward model that --encoding can take the place of"
+        remedy = "Use MoDL, or leave out --encoding for this network."
+        raise ValueError(message(rule, type(method).__name__, remedy))
+    return cast(nn.Module, method.set_encoding(settings.learned_encoding.encoding))
 
 
 def scale_of(scan: Scan, maps: Tensor, normalization: ScanNormalization) -> float:

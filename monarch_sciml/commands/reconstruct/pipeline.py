@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from monarch_sciml.commands.reconstruct.reference import (
     image_shape,
     reference_of,
 )
+from monarch_sciml.commands.reconstruct.regridding import regridded, solved
 from monarch_sciml.commands.reconstruct.settings import Settings
 from monarch_sciml.commands.reconstruct.undersampling import (
     apply_mask_file,
@@ -101,20 +102,31 @@ def reconstruct_scan(path: Path, settings: Settings, reader: Mapping[str, Any]) 
         slices = None if settings.slices is None else window(settings.slices)
         read = read_scan(path, slices=slices, **reader)
         check_coils(read)
-        full = shared_mask(read.with_calibration()).recentred(read.peak)
+        full, encoding = shared_mask(read.with_calibration()), settings.learned_encoding
+        if encoding is None:
+            full = full.recentred(read.peak)
         missing = gaps(full)
         notes = [*full.notes, *([missing] if missing else [])]
         with _notes_in_errors(notes):
             notes += _choices(read, reader)
             scan, sampling = _undersampled(full, settings)
             shape = image_shape(full)
-            full, scan, maps, combined = with_maps(full, scan, settings)
+            if encoding is None:
+                full, scan, maps, combined = with_maps(full, scan, settings)
+            else:
+                measured = full
+                full, ideal = (regridded(one, encoding, settings) for one in (full, scan))
+                full, mapped, maps, combined = with_maps(full, ideal, settings)
+                scan = replace(scan, coil_maps=mapped.coil_maps)
+                if combined is not None:
+                    combined = solved(measured, encoding, maps.values, settings)
+                notes.append(f"measured by {settings.encoding}: {encoding.description}")
             reference = reference_of(
                 full,
                 combined,
                 shape,
                 stored=settings.coil_maps == "stored",
-                estimated=settings.coil_maps in ESTIMATES,
+                estimated=settings.coil_maps in ESTIMATES and encoding is None,
             )
             del read, full
             found, left_out = run_methods(scan, maps.values, shape, settings)

@@ -76,6 +76,7 @@ def make_plan(paths: Sequence[Path], settings: Settings, *, several: bool) -> Pl
     if not (several or _is_folder(output)):
         return _plan_of_one(paths[0], settings)
     named = (settings.mask_file, settings.coil_maps, settings.reference_scan, settings.sequence)
+    named = (*named, settings.encoding)
     others = [path for path in named if isinstance(path, Path)]
     scans, skipped = _scans_in(paths, files_of(others))
     if output is None:

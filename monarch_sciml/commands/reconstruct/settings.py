@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from monarch_sciml._checks import existing_file, message, one_of, positive_int, present_device
 from monarch_sciml.commands.comparison.saved import SavedNetwork, load_mri_networks
 from monarch_sciml.commands.reconstruct.undersampling import MaskName
+from monarch_sciml.data.scans.encoding_files import EncodingFile, read_encoding
 from monarch_sciml.data.scans.maps import CoilMaps
 from monarch_sciml.data.scans.raw.sequence import read_sequence
 from monarch_sciml.data.scans.recognise import OPTIONS, recognise
@@ -59,6 +60,9 @@ class Settings:
         espirit or walsh: estimated from the undersampled data; stored: those of the scan's file; or
         a file of maps (.cfl as `bart ecalib` writes it, .npy, .mat, .h5), or a folder with one of
         the name of each scan.
+    encoding
+        File of a learned encoding (`monarch-sciml calibrate`) that takes the place of the Fourier
+        transform: of a scanner whose readout is not what the FFT assumes.
     n_maps
         Sets of coil maps, 2 for a field of view that is smaller than the object.
     compress_coils
@@ -125,6 +129,7 @@ class Settings:
     calibration: int = 24
     axis: Literal["columns", "rows"] = "columns"
     coil_maps: CoilMaps = "espirit"
+    encoding: Path | None = None
     n_maps: int = 1
     compress_coils: int | None = None
     regularization: float = 0.01
@@ -159,6 +164,8 @@ class Settings:
             read_sequence(self.sequence)  # refused before any scan is read
         if self.reference_scan is not None:
             existing_file(self.reference_scan)
+        if self.encoding is not None:
+            self._check_encoding()
         positive_int("calibration", self.calibration, minimum=0)
         positive_int("n_maps", self.n_maps)
         if self.compress_coils is not None:
@@ -170,6 +177,20 @@ class Settings:
                 rule = f"`method` must be all, none, or some of {', '.join(SOLVERS)}"
                 remedy = "A trained network is used with --run RUN_DIRECTORY."
                 raise ValueError(message(rule, name, remedy))
+
+    def _check_encoding(self) -> None:
+        """Read the encoding, and refuse what it does not go with, before any scan is read."""
+        _ = self.learned_encoding
+        other = "--compress_coils" if self.compress_coils is not None else None
+        other = "homodyne" if "homodyne" in self._method_names else other
+        if other is not None:
+            rule = "an encoding goes with zero_filled, cg_sense, l1_wavelet and MoDL, on all coils"
+            raise ValueError(message(rule, other, f"Leave out {other}, or --encoding."))
+
+    @cached_property
+    def learned_encoding(self) -> EncodingFile | None:
+        """The encoding, read when it is first needed; None for the Fourier transform."""
+        return None if self.encoding is None else read_encoding(self.encoding)
 
     @property
     def _method_names(self) -> list[str]:

@@ -10,17 +10,25 @@ import torch
 from torch import nn
 
 from monarch_sciml._checks import finite, message, positive_int, positive_number
+from monarch_sciml.models.reconstruction.encoded import Encoded
 from monarch_sciml.physics.conjugate_gradients import conjugate_gradients
-from monarch_sciml.physics.sense_operator import SenseOperator, combine_map_sets, with_map_sets
+from monarch_sciml.physics.sense_operator import (
+    LinearTransform,
+    SenseOperator,
+    combine_map_sets,
+    with_map_sets,
+)
 
 IMAGE_AXES = (-3, -2, -1)
 """Axes (M, H, W) of the images of one sample."""
 
 
-class CGSENSE(nn.Module):
+class CGSENSE(Encoded, nn.Module):
     r"""Solve the regularised SENSE equations by conjugate gradients.
 
     .. math:: (A^H A + \lambda I) x = A^H y, \qquad A = \text{mask} \cdot F \cdot \text{coil maps}
+
+    F is the centred FFT, or the encoding of a scanner after `set_encoding`.
 
     Parameters
     ----------
@@ -97,7 +105,7 @@ class CGSENSE(nn.Module):
         ValueError
             When the sizes do not fit one another, or when k-space or maps are not finite.
         """
-        physics = as_sense_operator(masked_kspace, mask, coil_maps)
+        physics = as_sense_operator(masked_kspace, mask, coil_maps, self.encoding)
         return combine_map_sets(self.solve_sets(physics, physics.adjoint(masked_kspace)))
 
     def solve_sets(self, physics: SenseOperator, b: torch.Tensor) -> torch.Tensor:
@@ -124,7 +132,10 @@ class CGSENSE(nn.Module):
 
 
 def as_sense_operator(
-    masked_kspace: torch.Tensor, mask: torch.Tensor, coil_maps: torch.Tensor
+    masked_kspace: torch.Tensor,
+    mask: torch.Tensor,
+    coil_maps: torch.Tensor,
+    encoding: LinearTransform | None = None,
 ) -> SenseOperator:
     """Return the operator of (..., M, H, W) images, M = 1 for maps without an axis of sets.
 
@@ -135,7 +146,7 @@ def as_sense_operator(
     """
     finite("masked_kspace", masked_kspace, remedy="Check the file and its scaling.")
     finite("coil_maps", coil_maps, remedy="Estimate them anew.")
-    return SenseOperator(mask, with_map_sets(masked_kspace, coil_maps), map_sets=True)
+    return SenseOperator(mask, with_map_sets(masked_kspace, coil_maps), encoding, map_sets=True)
 
 
 def image_grid(grid_shape: tuple[int, ...]) -> tuple[int, int]:

@@ -232,6 +232,14 @@ def is_fourier(transform: nn.Module) -> bool:
     )
 
 
+def check_no_encoding(encoding: LinearTransform | None) -> None:
+    """Refuse an encoding of the scanner beside a learned transform, which is one itself."""
+    if encoding is not None:
+        rule = "an encoding takes the place of the Fourier transform"
+        remedy = "Use a network with transform='fourier', or call `set_encoding(None)`."
+        raise ValueError(message(rule, "a network with a learned transform", remedy))
+
+
 def check_matrix(grid_shape: Sequence[int]) -> tuple[int, int]:
     """Return (H, W); ValueError when there are not two sizes."""
     if len(grid_shape) != 2:

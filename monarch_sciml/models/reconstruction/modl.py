@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from monarch_sciml._checks import positive_int, positive_number
 from monarch_sciml.models.network import Network
+from monarch_sciml.models.reconstruction.encoded import Encoded
 from monarch_sciml.models.reconstruction.image_transform import (
     Adjoint,
     OnGrids,
     Resampling,
+    check_no_encoding,
     check_sample,
     is_fourier,
     plane_transform,
@@ -26,7 +28,7 @@ from monarch_sciml.physics.sense_operator import SenseOperator, combine_map_sets
 from monarch_sciml.transforms.named import ImageTransformName, TransformOptions
 
 
-class MoDL(Network):
+class MoDL(Encoded, Network):
     r"""Alternate a learned denoiser and an exact data consistency: MoDL, or Monarch-MoDL.
 
     .. math:: x_{k+1} = (A^H A + \lambda I)^{-1} (A^H y + \lambda D(x_k)), \qquad x_0 = A^H y,
@@ -66,6 +68,7 @@ class MoDL(Network):
     The gradient of a data consistency is that of its exact solution: the backward pass solves the
     same equations, so memory does not grow with `n_cg_iterations`. A second derivative is not
     available. With the FFT, A^H A needs no shifts and no FFT along an axis that is fully sampled.
+    After `set_encoding` A measures by that encoding instead of T^H.
 
     References
     ----------
@@ -144,8 +147,10 @@ class MoDL(Network):
             When mask, maps and k-space differ in size.
         """
         grid, maps = check_sample(masked_kspace, mask, coil_maps)
-        fixed = is_fourier(self.transform)
-        encoding = None if fixed else Adjoint(self._on_grids(self.transform, grid))
+        encoding = self.encoding
+        if not is_fourier(self.transform):
+            check_no_encoding(encoding)
+            encoding = Adjoint(self._on_grids(self.transform, grid))
         physics = SenseOperator(mask, maps, encoding, map_sets=True)
         zero_filled, weight = physics.adjoint(masked_kspace), self.regularization
         image = zero_filled  # (B, M, H, W)

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of
 from monarch_sciml.models.network import Network
+from monarch_sciml.models.reconstruction.encoded import Encoded
 from monarch_sciml.models.reconstruction.image_transform import (
     OnGrids,
     Resampling,
+    check_no_encoding,
     check_sample,
     interpolation,
     is_fourier,
@@ -25,7 +27,7 @@ from monarch_sciml.physics.sense_operator import SenseOperator, combine, combine
 from monarch_sciml.transforms.named import ImageTransformName, TransformOptions
 
 
-class SENSE(Network):
+class SENSE(Encoded, Network):
     """Combine the transformed coils in one linear pass, x = sum_c conj(S_c) T(D m y_c).
 
     T is the centred inverse FFT (zero-filled SENSE, the adjoint of the measurement) or a learnable
@@ -143,8 +145,9 @@ class SENSE(Network):
         grid, maps = check_sample(masked_kspace, mask, coil_maps)
         weights = mask if self.weighting is None else mask * self._density(grid, self.weighting)
         if is_fourier(self.transform):
-            physics = SenseOperator(weights, maps, map_sets=True)
+            physics = SenseOperator(weights, maps, self.encoding, map_sets=True)
             return combine_map_sets(physics.adjoint(masked_kspace))
+        check_no_encoding(self.encoding)
         transform = self._on_grids(self.transform, grid)
         coil_images = transform(weights.unsqueeze(-3) * masked_kspace)  # (B, C, H, W)
         return combine_map_sets(combine(coil_images.unsqueeze(-4), maps))
