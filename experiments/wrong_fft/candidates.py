@@ -82,9 +82,9 @@ class PhysicalModel(torch.nn.Module):
         return torch.where(edge < ramp, time.sign() * on_ramp, slope * time)
 
 
-def physical(sums: CalibrationSums, n_steps: int = 25) -> ReadoutEncoding:
+def physical(sums: CalibrationSums, n_steps: int = 20) -> ReadoutEncoding:
     """Fit `PhysicalModel` by L-BFGS, the centre of k-space first, where no phase wraps."""
-    model, step = PhysicalModel(), 3
+    model, step = PhysicalModel(), 5
     near = readout_times(HEIGHT).abs()
     for widest in (0.1, 0.25, 0.5):
         rows = near <= widest
