@@ -182,7 +182,7 @@ class Settings:
         """Read the encoding, and refuse what it does not go with, before any scan is read."""
         _ = self.learned_encoding
         other = "--compress_coils" if self.compress_coils is not None else None
-        other = "homodyne" if "homodyne" in self._method_names else other
+        other = next((name for name in self._method_names if name in SPECIAL), other)
         if other is not None:
             rule = "an encoding goes with zero_filled, cg_sense, l1_wavelet and MoDL, on all coils"
             raise ValueError(message(rule, other, f"Leave out {other}, or --encoding."))
