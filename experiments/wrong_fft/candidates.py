@@ -15,18 +15,24 @@ from monarch_sciml.physics.readout_encoding import dense_encoding
 HEIGHT, WIDTH = GRID
 LEARNED = {
     "ridge, a matrix per column": [
-        {"n_bands": WIDTH, "rank": None, "ridge": ridge} for ridge in (1e-2, 1e-1, 1.0)
+        {"n_bands": WIDTH, "rank": None, "ridge": ridge} for ridge in (1e-3, 1e-2, 1e-1, 1.0)
     ],
     "ridge, one matrix": [
-        {"n_bands": 1, "rank": None, "ridge": ridge} for ridge in (1e-4, 1e-3, 1e-2)
+        {"n_bands": 1, "rank": None, "ridge": ridge} for ridge in (1e-5, 1e-4, 1e-3, 1e-2)
     ],
     "ridge, smooth bands": [
         {"n_bands": bands, "rank": None, "ridge": ridge}
-        for bands, ridge in ((10, 1e-3), (10, 1e-2), (16, 1e-2))
+        for bands, ridge in ((5, 1e-2), (10, 1e-3), (10, 1e-2), (10, 1e-1), (16, 1e-2))
     ],
     "corrected": [
-        {"n_bands": bands, "rank": 4, "ridge": ridge}
-        for bands, ridge in ((10, 1e-3), (10, 1e-2), (16, 1e-2))
+        {"n_bands": bands, "rank": 4, "ridge": ridge, "n_steps": steps}
+        for bands, ridge, steps in (
+            (5, 1e-2, 0),
+            (10, 1e-3, 0),
+            (10, 1e-2, 0),
+            (10, 1e-2, 30),
+            (16, 1e-2, 0),
+        )
     ],
 }
 """Name of a method, and the settings among which validation chooses for each number of slices."""

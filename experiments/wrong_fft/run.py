@@ -31,7 +31,10 @@ from monarch_sciml.physics import ReadoutEncoding
 
 HERE = Path(__file__).parent
 KEYS = ("seed", "method", "encoding", "calibration_slices", "acceleration")
-WEIGHTS = {"CG-SENSE": (3e-3, 1e-2, 3e-2), "l1-wavelet": (3e-4, 1e-3, 3e-3)}
+WEIGHTS = {
+    "CG-SENSE": (3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
+    "l1-wavelet": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+}
 RATES = (1e-3, 3e-3)
 N_STEPS, BATCH = 240, 2
 """Training steps of every network, and slices in each."""
