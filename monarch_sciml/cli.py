@@ -221,9 +221,9 @@ def _functions() -> dict[str, Callable[..., Any]]:
         "compare": compare_networks,
         "evaluate": evaluate_run,
         "reconstruct": reconstruct,
-        "calibrate": calibrate,
         "info": info,
         "pack": pack_arrays,
+        "calibrate": calibrate,
     }
 
 
