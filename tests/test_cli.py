@@ -251,7 +251,7 @@ def test_scans_from_generation_to_reconstruction(tmp_path, monkeypatch, call):
         (["train"], 2, "arguments are required"),
         (["generate"], 2, "navier_stokes,burgers_periodic"),
         (["generate", "navier_stokes", "-o", "ns.h5"], 1, "must not exist yet, got ns.h5"),
-        (["generate", "navier_stokes", "-o", "x.h5", "--grid", "2"], 1, "`grid` must be at least"),
+        (["generate", "navier_stokes", "-o", "x.h5", "--grid", "2"], 2, "`grid` must be at least"),
         (["generate", "navier_stokes", "-o", "x.h5", "--grid", "a"], 2, "`grid`: expected int"),
         (["generate", "navier_stokes", "-o", "x.h5", "--sed", "1"], 2, "--sed"),
         (["info"], 2, "info.path"),
