@@ -36,7 +36,8 @@ def look_through(path: Path) -> str:
 
 def _look_at(group: Any, path: Path, found: list[str], seen: set[Any]) -> None:
     import h5py
-    from h5py import h5l, h5o
+
+    low: Any = h5py  # its types leave out h5l and h5o
 
     _read(lambda: _read_attributes(group))
     for name in _read(lambda: list(group)) or ():
@@ -44,13 +45,13 @@ def _look_at(group: Any, path: Path, found: list[str], seen: set[Any]) -> None:
             return
         key = name.encode("utf-8", "surrogateescape")
         kind = _read(lambda key=key: group.id.links.get_info(key).type)
-        if kind == h5l.TYPE_EXTERNAL:
+        if kind == low.h5l.TYPE_EXTERNAL:
             link = _read(lambda name=name: group.get(name, getlink=True))
             if link is not None:
                 _check_inside(link.filename, path, f"a link to {link.filename}", found)
-        if kind != h5l.TYPE_HARD:
+        if kind != low.h5l.TYPE_HARD:
             continue
-        opened = _read(lambda key=key: h5o.open(group.id, key))
+        opened = _read(lambda key=key: low.h5o.open(group.id, key))
         place = None if opened is None else _read(lambda opened=opened: _address(opened))
         if place is None or place in seen:
             continue
@@ -66,9 +67,10 @@ def _look_at(group: Any, path: Path, found: list[str], seen: set[Any]) -> None:
 
 
 def _address(opened: Any) -> int:
-    from h5py import h5o
+    import h5py
 
-    return h5o.get_info(opened).addr
+    low: Any = h5py
+    return low.h5o.get_info(opened).addr
 
 
 def _is_plain(dataset: Any) -> bool:

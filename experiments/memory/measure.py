@@ -82,25 +82,30 @@ def cases(folder):
     train = ["train", "-o", "run", *module, *fields("large.hdf5", **sets), *network.split()]
     yield "train, one epoch over all samples", size, train
     size = constant_fields(folder / "fine.hdf5", 20, 60, 512)
-    fine = fields("fine.hdf5", n_steps_out=50, subsample=1, n_test=20)
+    fine = fields("fine.hdf5", n_steps_out=50, subsample=1, n_test=4)
     for batch_size in (1, 4):
-        name = f"evaluate, 20 roll-outs of 50 steps at 512², {batch_size} at a time"
+        name = f"evaluate, 4 roll-outs of 50 steps at 512², {batch_size} at a time"
         yield name, size, ["evaluate", "run", *fine, "--batch_size", str(batch_size)]
     size = volume(folder / "large" / "scan.h5")
     name = f"{SLICES} slices, {COILS} coils, {H} x {W}"
     yield f"info, {name}", size, ["info", "large/scan.h5"]
-    known = ["--acceleration", "4", "--progress", "false"]
-    for method in ("zero_filled", "cg_sense"):
-        output = ["--output", f"{method}.h5", "--overwrite", "true"]
-        arguments = ["reconstruct", "large/scan.h5", "--method", method, *known, *output]
-        yield f"reconstruct with {method}, {name}", size, arguments
+    options = "--method zero_filled --acceleration 4 --coil_maps walsh --progress false"
+    options += " --output image.h5 --overwrite true"
+    yield f"reconstruct, {name}", size, ["reconstruct", "large/scan.h5", *options.split()]
     for number in range(3):
         small = volume(folder / "small" / f"{number}.h5", 4, COILS, 64, 64)
     network = "--network monarch_sciml.models.ReconstructionUNet --network.hidden_channels 8"
     network += " --objective monarch_sciml.training.ReconstructionObjective --budget.epochs 1"
     network += " --budget.batch_size 1 --options.progress false"
     module = ["--data", "monarch_sciml.data.ScanModule", "--data.folder", "small"]
-    module += ["--data.mask", "monarch_sciml.physics.UniformMask", "--data.mask.acceleration", "4"]
+    module += [
+        "--data.coil_maps",
+        "walsh",
+        "--data.mask",
+        "monarch_sciml.physics.UniformMask",
+        "--data.mask.acceleration",
+        "4",
+    ]
     sets = ["--data.n_train", "1", "--data.n_validation", "1", "--data.n_test", "1"]
     train = ["train", "-o", "scans", *module, *sets, *network.split()]
     yield "train on small scans", 3 * small, train
