@@ -25,7 +25,9 @@ _SUBPACKAGES = (
 )
 
 
-_FUNCTIONS = {"load_run": "monarch_sciml.commands.comparison.loaded_run"}
+_FUNCTIONS = dict.fromkeys(
+    ("load_run", "load_results"), "monarch_sciml.commands.comparison.loaded_run"
+)
 """Functions of the package itself, and the module that holds each."""
 
 

@@ -11,6 +11,7 @@ import faulthandler
 import multiprocessing
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +27,8 @@ BYTES_A_SECOND = 10_000_000
 """Larger files have more time; slower than this reads no library."""
 SPARE_MEMORY = 2**30
 """Bytes, 1 GiB, that the process may use beyond those of four times the file."""
+_CAN_FORK = hasattr(os, "fork") and sys.platform != "darwin"
+"""Windows has no fork, and libraries of macOS may crash in a forked process."""
 
 
 class _Helper:
@@ -77,7 +80,7 @@ def call_apart(function: Callable[..., Any], path: Path, *arguments: Any) -> Any
     Exception
         The error that the function raises.
     """
-    if _serving or not hasattr(os, "fork") or multiprocessing.parent_process() is not None:
+    if _serving or not _CAN_FORK or multiprocessing.parent_process() is not None:
         return function(path, *arguments)
     if _helpers and _helpers[0].owner != os.getpid():
         _helpers.clear()  # a fork of a fork: the process is that of the parent

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -26,15 +27,16 @@ class _State:
     received = ""
     deferred = False
     noticed = threading.Event()
+    writer: socket.socket | None = None
 
 
 def install() -> None:
     """Handle the signals from now on; the main thread of a program calls this once."""
     _State.received = ""
     _State.noticed.clear()
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    reader, _State.writer = socket.socketpair()  # Windows has no pipes that do not block
+    _State.writer.setblocking(False)
+    signal.set_wakeup_fd(_State.writer.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reader,), daemon=True).start()
     for number in _numbers():
         signal.signal(number, _stop)
@@ -88,10 +90,10 @@ def _stop(number: int, _: FrameType | None) -> None:
         raise KeyboardInterrupt(_State.received)
 
 
-def _watch(reader: int) -> None:
+def _watch(reader: socket.socket) -> None:
     """End the process when its main thread does not come back from compiled code."""
     while True:
-        numbers = os.read(reader, 1)
+        numbers = reader.recv(1)
         if numbers and numbers[0] in _numbers() and not _State.noticed.wait(PATIENCE):
             name = signal.Signals(numbers[0]).name
             os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line(name).encode())

@@ -7,35 +7,49 @@ from monarch_sciml.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from monarch_sciml.training.divergence import TrainingDiverged
 from monarch_sciml.training.evaluate import evaluate_model, mean_metrics
 from monarch_sciml.training.language_objective import NextTokenObjective
 from monarch_sciml.training.loading import n_samples_of
 from monarch_sciml.training.lock import RunBusy, is_finished, run_lock
-from monarch_sciml.training.loggers import CSVLogger, Logger, TensorBoardLogger
+from monarch_sciml.training.loggers import CSVLogger, Logger, TrackerLogger, check_loggers
 from monarch_sciml.training.loop import train
 from monarch_sciml.training.objective import Objective, OneStepObjective, RolloutObjective
 from monarch_sciml.training.optimisation import Optimisation
-from monarch_sciml.training.processes import from_main_process, is_main_process, make_accelerator
+from monarch_sciml.training.processes import (
+    ProcessLost,
+    from_main_process,
+    is_main_process,
+    make_accelerator,
+)
 from monarch_sciml.training.reconstruction_objective import ReconstructionObjective
-from monarch_sciml.training.records import Budget, Progress, TrainingData, TrainingResult
-from monarch_sciml.training.training_run import TrainingDiverged
+from monarch_sciml.training.records import (
+    Budget,
+    LoopOptions,
+    Progress,
+    TrainingData,
+    TrainingResult,
+)
 
 __all__ = [
     "Budget",
     "CSVLogger",
     "Logger",
+    "LoopOptions",
     "NextTokenObjective",
     "Objective",
     "OneStepObjective",
     "Optimisation",
+    "ProcessLost",
     "Progress",
     "ReconstructionObjective",
     "RolloutObjective",
     "RunBusy",
-    "TensorBoardLogger",
+    "TrackerLogger",
     "TrainingData",
     "TrainingDiverged",
     "TrainingResult",
+    "check_loggers",
     "evaluate_model",
     "find_checkpoint",
     "from_main_process",

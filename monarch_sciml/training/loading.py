@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence, Sized
-from itertools import cycle, islice
+from collections.abc import Hashable, Sequence, Sized
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from accelerate.data_loader import prepare_data_loader
+from torch.utils.data import DataLoader, Dataset, default_collate
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import message
 from monarch_sciml._signals import leave_to_parent
-from monarch_sciml.training.processes import mixed_seed
-
-
-class EpochSampler(Sampler[int]):
-    """Draw each sample once, in an order that is a function of (seed, epoch) alone.
-
-    Parameters
-    ----------
-    n_samples
-        Size of the data set.
-    seed
-        Seed of the run.
-    """
-
-    def __init__(self, n_samples: int, seed: int) -> None:
-        self._n_samples = n_samples
-        self._seed = seed
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return self._n_samples
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(mixed_seed(self._seed, self._epoch))
-        yield from torch.randperm(self._n_samples, generator=generator).tolist()
+from monarch_sciml.training.batches import EpochSampler, SharedBatches
 
 
 def training_fields(dataset: Dataset[dict[str, Any]], most: int = 1000) -> torch.Tensor:
@@ -84,44 +55,46 @@ def training_loader(
     seed: int,
     accelerator: Accelerator,
     num_workers: int,
-) -> Any:
-    """Return a shuffling loader of this process's share; `batch_size` counts all processes.
+) -> tuple[Any, SharedBatches]:
+    """Return a shuffling loader of this process's part of every batch, and what it draws.
 
-    When the last batch is incomplete and there are several processes, accelerate fills it with
-    samples from the beginning of the epoch, so that every process takes the same number of steps.
-    If samples differ in size (`batch_groups`), all samples of a batch have the same size.
+    Parameters
+    ----------
+    dataset
+        Samples. If they differ in size (`batch_groups`), all samples of a batch have the same size.
+    batch_size
+        Number of samples of one optimiser step, of all processes together.
+    seed
+        Seed of the order of the samples.
+    accelerator
+        Device and processes.
+    num_workers
+        Number of processes that load data.
 
     Raises
     ------
     ValueError
-        When the data set is empty or the batch does not divide among the processes.
+        When the data set is empty, or a batch has fewer samples than there are processes.
     """
-    n_samples = n_samples_of(dataset)
-    processes = accelerator.num_processes
-    if positive_int("batch_size", batch_size) % processes:
-        rule = f"`batch_size` must be a multiple of the {processes} processes"
-        raise ValueError(message(rule, batch_size, "Change `batch_size`."))
-    sampler, share = EpochSampler(n_samples, seed), batch_size // processes
-    groups = batch_groups(dataset)
-    if groups is None:
-        loader = DataLoader(
-            dataset,
-            share,
-            sampler=sampler,
-            num_workers=num_workers,
-            collate_fn=stacked,
-            worker_init_fn=as_worker,
-        )
-    else:
-        batches: Any = GroupedBatchSampler(sampler, groups, share, processes)
-        loader = DataLoader(
-            dataset,
-            batch_sampler=batches,
-            num_workers=num_workers,
-            collate_fn=stacked,
-            worker_init_fn=as_worker,
-        )
-    return accelerator.prepare(loader)
+    batches = SharedBatches(
+        EpochSampler(n_samples_of(dataset), seed),
+        batch_size,
+        groups=batch_groups(dataset),
+        process=accelerator.process_index,
+        n_processes=accelerator.num_processes,
+    )
+    drawn: Any = batches
+    loader = DataLoader(
+        dataset,
+        batch_sampler=drawn,
+        num_workers=num_workers,
+        collate_fn=stacked,
+        worker_init_fn=as_worker,
+    )
+    # the batches are divided already: only the device is left to accelerate
+    return prepare_data_loader(
+        loader, accelerator.device, num_processes=1, process_index=0, put_on_device=True
+    ), batches
 
 
 def as_worker(_: int) -> None:
@@ -179,69 +152,3 @@ def batch_groups(dataset: Dataset[dict[str, Any]]) -> Sequence[Hashable] | None:
         rule = f"`batch_groups` must name the group of each of {n_samples} samples"
         raise ValueError(message(rule, f"{len(groups)} names", "Correct the data set."))
     return groups
-
-
-class GroupedBatchSampler:
-    """Form batches of one group each, in the order in which a sampler draws the samples.
-
-    A batch is complete when the sampler has drawn enough samples of one group; the incomplete ones
-    come last. With several processes, incomplete batches are filled with samples of their own group
-    and batches are added up to a multiple of the number of processes, because every process must
-    take the same number of equally large steps.
-
-    Parameters
-    ----------
-    sampler
-        Sampler that draws the number of every sample once per epoch.
-    groups
-        Group of every sample.
-    batch_size
-        Number of samples in a batch of one process.
-    n_processes
-        Number of processes, which take the batches in turn.
-    """
-
-    drop_last = False
-
-    def __init__(
-        self,
-        sampler: Iterable[int],
-        groups: Sequence[Hashable],
-        batch_size: int,
-        n_processes: int = 1,
-    ) -> None:
-        self.sampler, self.groups = sampler, groups
-        self.batch_size = positive_int("batch_size", batch_size)
-        self.n_processes = positive_int("n_processes", n_processes)
-
-    def __len__(self) -> int:
-        """Return the number of batches of an epoch, of all processes together."""
-        n_batches = sum(-(-n // self.batch_size) for n in Counter(self.groups).values())
-        return -(-n_batches // self.n_processes) * self.n_processes
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield the numbers of the samples of each batch."""
-        open_batches: dict[Hashable, list[int]] = {}
-        drawn: dict[Hashable, list[int]] = {}
-        early: list[list[int]] = []  # samples to fill the last round of the processes with
-        n_batches = 0
-        for batch in self._batches(open_batches, drawn):
-            n_batches += 1
-            early += [batch] if len(early) < self.n_processes else []
-            yield batch
-        yield from islice(cycle(early), len(self) - n_batches)
-
-    def _batches(
-        self, open_batches: dict[Hashable, list[int]], drawn: dict[Hashable, list[int]]
-    ) -> Iterator[list[int]]:
-        for number in self.sampler:
-            group = self.groups[number]
-            batch = open_batches.setdefault(group, [])
-            batch.append(number)
-            if self.n_processes > 1 and len(drawn.setdefault(group, [])) < self.batch_size:
-                drawn[group].append(number)
-            if len(batch) == self.batch_size:
-                yield open_batches.pop(group)
-        for group, batch in open_batches.items():
-            missing = self.batch_size - len(batch) if self.n_processes > 1 else 0
-            yield batch + list(islice(cycle(drawn.get(group, batch)), missing))

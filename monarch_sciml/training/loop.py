@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
@@ -15,11 +15,13 @@ from monarch_sciml.training.checkpoint import (
     save_checkpoint,
 )
 from monarch_sciml.training.lock import is_finished, remove_lock, run_lock
+from monarch_sciml.training.loggers import LoggerName, check_loggers
 from monarch_sciml.training.objective import Objective
 from monarch_sciml.training.optimisation import Optimisation
 from monarch_sciml.training.processes import from_main_process, make_accelerator
 from monarch_sciml.training.records import (
     Budget,
+    LoopOptions,
     Progress,
     TrainingData,
     TrainingResult,
@@ -39,6 +41,11 @@ def train(
     seed: int = 0,
     resume: bool = False,
     mixed_precision: Literal["no", "bf16", "fp16"] = "no",
+    gradient_accumulation: int = 1,
+    activation_checkpointing: bool = False,
+    shard_optimizer: bool = False,
+    deterministic: bool = False,
+    loggers: Sequence[LoggerName] = (),
     tensorboard: bool = False,
     progress: bool = True,
     num_workers: int = 0,
@@ -74,8 +81,21 @@ def train(
         if its kernels are deterministic).
     mixed_precision
         "no", "bf16" or "fp16".
+    gradient_accumulation
+        Number of parts that a batch is computed in, one after the other, to save memory.
+    activation_checkpointing
+        Whether to keep the inputs of the blocks of the network only, and to compute the rest again
+        for the gradient.
+    shard_optimizer
+        Whether the state of the optimiser is divided among the processes of the job.
+    deterministic
+        Whether to refuse operations without a deterministic algorithm
+        (`torch.use_deterministic_algorithms`).
+    loggers
+        Experiment trackers to send every epoch to: "tensorboard", "wandb", "mlflow".
     tensorboard
-        Whether to write TensorBoard curves to `tensorboard/` too.
+        Whether to write TensorBoard curves to `tensorboard/` too; the same as "tensorboard" in
+        `loggers`.
     progress
         Whether to show a progress bar with loss and remaining time.
     num_workers
@@ -95,11 +115,21 @@ def train(
     ValueError
         When the optimisation does not suit the model (`Optimisation.freeze`). When a run is resumed
         with other settings or other data, without its last checkpoint or with a damaged one and
-        none before it, or when a data set is empty.
+        none before it. When a data set is empty, a batch has fewer samples than there are
+        processes, or the package of a logger is missing.
     TrainingDiverged
         When the loss or a weight becomes NaN or infinite.
     RunBusy
         When another process trains in `output`. Nothing is touched.
+    ProcessLost
+        When another process of the job has ended.
+
+    Notes
+    -----
+    The processes of one `torchrun` share every batch, and the weights are those of one process up
+    to the order of sums, also when a batch does not divide. This does not hold for noise and
+    dropout, which each process draws anew, nor for batch normalisation, whose statistics are those
+    of the samples of one process.
 
     Examples
     --------
@@ -120,6 +150,19 @@ def train(
     >>> result.progress.history[-1]["validation_relative_l2"] < 0.1
     True
     """
+    options = LoopOptions(
+        resume=resume,
+        mixed_precision=mixed_precision,
+        gradient_accumulation=gradient_accumulation,
+        activation_checkpointing=activation_checkpointing,
+        shard_optimizer=shard_optimizer,
+        deterministic=deterministic,
+        loggers=list(loggers),
+        tensorboard=tensorboard,
+        progress=progress,
+        num_workers=num_workers,
+    )
+    check_loggers(options.all_loggers)
     result = TrainingResult(Path(output), Progress())
     check_output(result, resume=resume)
     optimisation.freeze(model)
@@ -155,7 +198,7 @@ def train(
             result=result,
             seed=seed,
             accelerator=accelerator,
-            num_workers=num_workers,
+            options=options,
         )
         try:
             if begun:
@@ -165,7 +208,7 @@ def train(
             if started is not None:
                 started()
             if not done:
-                run.fit(progress=progress, tensorboard=tensorboard)
+                run.fit()
         finally:
             accelerator.unwrap_model(run.model, keep_fp32_wrapper=False)
     return result

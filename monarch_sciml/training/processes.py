@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 
-from monarch_sciml._checks import one_of
+from monarch_sciml._checks import message, one_of
 
 
 def make_accelerator(mixed_precision: str = "no") -> Accelerator:
@@ -43,6 +45,44 @@ def _leave_group() -> None:
     """End the threads that connect the processes; Python's end would abort while they run."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+
+
+class ProcessLost(RuntimeError):
+    """Error that another process of the job has ended; the last checkpoint is kept."""
+
+
+@contextmanager
+def all_processes(progress: Any) -> Iterator[None]:
+    """Turn the error of a broken connection between the processes of a job into one line.
+
+    Parameters
+    ----------
+    progress
+        Object with the attribute `epoch`, the number of finished epochs.
+
+    Raises
+    ------
+    ProcessLost
+        When another process has ended or does not answer.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        several = dist.is_available() and dist.is_initialized()
+        lost = isinstance(error, dist.DistError) or any(word in str(error) for word in _LOST)
+        if not (several and lost):
+            raise
+        rule = "all processes of the job must go on"
+        got = f"an ended connection in process {dist.get_rank()}"
+        remedy = (
+            "Look for the message of the process that ended first, and resume: "
+            f"the checkpoint after epoch {progress.epoch} is kept."
+        )
+        raise ProcessLost(message(rule, got, remedy)) from error
+
+
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Gloo", "gloo")
+"""Words of torch.distributed about a process that is gone."""
 
 
 def is_main_process() -> bool:

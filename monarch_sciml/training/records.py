@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from monarch_sciml._checks import message, positive_int, usage_errors
 from monarch_sciml.training.checkpoint import find_checkpoint
 from monarch_sciml.training.lock import is_finished
-from monarch_sciml.training.loggers import LoggedRow
+from monarch_sciml.training.loggers import LoggedRow, LoggerName
 from monarch_sciml.training.objective import Objective
 from monarch_sciml.training.optimisation import Optimisation
 
@@ -55,6 +55,60 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "evaluate_every"):
             positive_int(name, getattr(self, name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """How the training loop runs, apart from what is trained.
+
+    All of them may be changed when a run is resumed, but for `mixed_precision`.
+
+    Attributes
+    ----------
+    resume
+        Go on with a run that is there, and leave a finished one as it is.
+    mixed_precision
+        "no", "bf16" or "fp16".
+    gradient_accumulation
+        Number of parts that a batch is computed in, one after the other, to save memory. The
+        gradient is that of the whole batch.
+    activation_checkpointing
+        Keep the inputs of the blocks of the network only, and compute the rest again for the
+        gradient: less memory, more time, equal results.
+    shard_optimizer
+        Divide the state of the optimiser among the processes of the job.
+    deterministic
+        Use deterministic algorithms only; an operation that has none is refused.
+    loggers
+        Experiment trackers to send every epoch to: "tensorboard", "wandb", "mlflow".
+    tensorboard
+        Write TensorBoard curves too; the same as "tensorboard" in `loggers`.
+    progress
+        Show progress bars.
+    num_workers
+        Processes that load data.
+    """
+
+    resume: bool = False
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    gradient_accumulation: int = 1
+    activation_checkpointing: bool = False
+    shard_optimizer: bool = False
+    deterministic: bool = False
+    loggers: list[LoggerName] = field(default_factory=list)
+    tensorboard: bool = False
+    progress: bool = True
+    num_workers: int = 0
+
+    def __post_init__(self) -> None:
+        positive_int("gradient_accumulation", self.gradient_accumulation)
+        positive_int("num_workers", self.num_workers, minimum=0)
+
+    @property
+    def all_loggers(self) -> list[LoggerName]:
+        """The trackers of the run, each once."""
+        first: list[LoggerName] = ["tensorboard"] if self.tensorboard else []
+        return list(dict.fromkeys([*first, *self.loggers]))
 
 
 @dataclass

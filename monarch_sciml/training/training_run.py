@@ -25,16 +25,25 @@ from monarch_sciml.training.checkpoint import (
     save_checkpoint,
     usable_checkpoint,
 )
+from monarch_sciml.training.determinism import deterministic_algorithms
+from monarch_sciml.training.divergence import check_losses, check_weights
 from monarch_sciml.training.evaluate import evaluate_model, mean_metrics
 from monarch_sciml.training.fingerprint import data_fingerprint
 from monarch_sciml.training.loading import n_samples_of, training_loader
-from monarch_sciml.training.loggers import CSVLogger, Logger, TensorBoardLogger
+from monarch_sciml.training.loggers import CSVLogger, Logger, TrackerLogger
+from monarch_sciml.training.memory import (
+    ShardedAdam,
+    parts_of,
+    recomputed_activations,
+    whole_state,
+)
 from monarch_sciml.training.objective import Batch, Objective
 from monarch_sciml.training.optimisation import Optimisation
-from monarch_sciml.training.processes import from_main_process, seed_epoch
+from monarch_sciml.training.processes import all_processes, from_main_process, seed_epoch
 from monarch_sciml.training.records import (
     DATA,
     Budget,
+    LoopOptions,
     TrainingData,
     TrainingResult,
     check_settings,
@@ -60,18 +69,21 @@ class TrainingRun:
         result: TrainingResult,
         seed: int,
         accelerator: Accelerator,
-        num_workers: int,
+        options: LoopOptions,
     ) -> None:
         self.objective, self.validation = objective, data.validation
         self.optimisation, self.budget, self.seed = optimisation, budget, seed
         self.result, self.progress = result, result.progress
-        self.accelerator, self.num_workers = accelerator, num_workers
+        self.accelerator, self.options = accelerator, options
         structured = any(isinstance(m, StructuredLinear) for m in model.modules())
         for name in ("densify_at", "guided_until"):
             if getattr(optimisation, name) is not None and not structured:
                 rule = f"`{name}` needs a network with structured linear layers"
                 remedy = f"Use StructuredNetwork or monarchize, or leave `{name}` out."
                 raise ValueError(message(rule, f"{type(model).__name__} without any", remedy))
+            if getattr(optimisation, name) is not None and options.shard_optimizer:
+                rule = f"`{name}` needs the whole state of the optimiser in every process"
+                raise ValueError(message(rule, "`shard_optimizer`", "Leave one of them out."))
         if optimisation.guided_until is not None:
             add_guides(model)
         n_samples = n_samples_of(data.train)
@@ -84,14 +96,14 @@ class TrainingRun:
             "seed": seed,
             DATA: from_main_process(data_fingerprint(data) if accelerator.is_main_process else ""),
         }
-        self.loader = training_loader(
+        self.loader, self.batches = training_loader(
             data.train,
             batch_size=budget.batch_size,
             seed=seed,
             accelerator=accelerator,
-            num_workers=num_workers,
+            num_workers=options.num_workers,
         )
-        optimizer = optimisation.build_optimizer(model)
+        optimizer = self._optimizer(model)
         self.scheduler = optimisation.build_scheduler(optimizer, **self._length)
         self._prepare(model, optimizer)
 
@@ -99,6 +111,12 @@ class TrainingRun:
     def _length(self) -> dict[str, int]:
         """Return the number of steps of the whole run, for its schedule."""
         return {"steps_per_epoch": len(self.loader), "epochs": self.budget.epochs}
+
+    def _optimizer(self, model: nn.Module) -> Optimizer:
+        """Return the optimiser, its state divided among the processes if that is asked for."""
+        if self.options.shard_optimizer and self.accelerator.num_processes > 1:
+            return ShardedAdam(self.optimisation.parameter_groups(model))
+        return self.optimisation.build_optimizer(model)
 
     def _prepare(self, model: nn.Module, optimizer: Optimizer) -> None:
         """Prepare model and optimiser by accelerate, replacing earlier ones.
@@ -153,7 +171,7 @@ class TrainingRun:
             self.result.notes.append(note)
             if self.accelerator.is_main_process:
                 replace_damaged(self.result.last)
-        optimizer = self.optimisation.build_optimizer(network)
+        optimizer = self._optimizer(network)
         self.scheduler = self.optimisation.build_scheduler(optimizer, **self._length)
         self._prepare(network, optimizer)
         self.optimizer.load_state_dict(state["optimizer"])
@@ -164,12 +182,13 @@ class TrainingRun:
 
     def save(self, *, best: bool) -> None:
         """Write the checkpoints; if the process is killed meanwhile, at most this epoch is lost."""
+        optimizer = whole_state(self.optimizer)
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler
             state = {
                 "settings": self.settings,
                 "progress": vars(self.progress),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizer": optimizer,
                 "scheduler": self.scheduler.state_dict(),
                 "scaler": None if scaler is None else scaler.state_dict(),
             }
@@ -178,20 +197,23 @@ class TrainingRun:
             save_checkpoint(self.result.last, self.network, state)
         self.accelerator.wait_for_everyone()
 
-    def fit(self, *, progress: bool, tensorboard: bool) -> None:
+    def fit(self) -> None:
         """Train the remaining epochs."""
         start = time.perf_counter() - self.progress.seconds
-        loggers = self._loggers(tensorboard=tensorboard)
         bar = tqdm(
             total=self.budget.epochs * len(self.loader),
             initial=self.progress.step,
-            disable=not (progress and self.accelerator.is_main_process),
+            disable=not (self.options.progress and self.accelerator.is_main_process),
             unit="step",
             dynamic_ncols=True,
         )
         with ExitStack() as stack:
-            for resource in (*loggers, bar):
-                stack.callback(resource.close)
+            stack.callback(bar.close)
+            stack.enter_context(deterministic_algorithms(on=self.options.deterministic))
+            if self.options.activation_checkpointing:
+                stack.enter_context(recomputed_activations(self.network))
+            stack.enter_context(all_processes(self.progress))
+            loggers = self._loggers(stack)
             while self.progress.epoch < self.budget.epochs:
                 with deferred():
                     row, best = self._epoch(bar)
@@ -201,13 +223,18 @@ class TrainingRun:
                 for logger in loggers:
                     logger.log(row)
 
-    def _loggers(self, *, tensorboard: bool) -> list[Logger]:
+    def _loggers(self, stack: ExitStack) -> list[Logger]:
+        """Start the loggers in the process that writes; the stack closes them."""
         if not self.accelerator.is_main_process:
             return []
         loggers: list[Logger] = [CSVLogger(self.result.metrics, self.progress.history)]
-        if tensorboard:
-            folder = self.result.output / "tensorboard"
-            loggers.append(TensorBoardLogger(folder, first_epoch=self.progress.epoch + 1))
+        for name in self.options.all_loggers:
+            first = self.progress.epoch + 1
+            logger = TrackerLogger(
+                name, self.result.output, settings=self.settings, first_epoch=first
+            )
+            stack.callback(logger.close)
+            loggers.append(logger)
         return loggers
 
     def _epoch(self, bar: Any) -> tuple[dict[str, float], bool]:
@@ -237,10 +264,11 @@ class TrainingRun:
         total, count = 0.0, 0
         losses: list[Tensor] = []
         sizes: list[int] = []
-        for index, batch in enumerate(self.loader, start=1):
+        shares = self.batches.shares()
+        for index, (batch, (own, everyone)) in enumerate(zip(self.loader, shares), start=1):
             check_stopped()
-            losses.append(self._step(batch))
-            sizes.append(len(next(iter(batch.values()))))
+            losses.append(self._step(batch, own * self.accelerator.num_processes / everyone))
+            sizes.append(everyone)
             if len(losses) == LOSS_CHECK_EVERY or index == len(self.loader):
                 values = self._shared(torch.stack(losses))
                 step = self.progress.step - len(losses) + 1
@@ -252,11 +280,11 @@ class TrainingRun:
                 losses, sizes = [], []
         return total / count
 
-    def _step(self, batch: Batch) -> Tensor:
+    def _step(self, batch: Batch, weight: float) -> Tensor:
+        """Take one step; the mean over processes of the weighted losses is that over samples."""
         self._restructure()
         self.optimizer.zero_grad()
-        loss = self.objective.loss(self.model, batch)
-        self.accelerator.backward(loss)
+        loss = self._backward(batch, weight)
         if self.optimisation.gradient_clip is not None:
             clip = self.optimisation.gradient_clip
             self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
@@ -264,7 +292,20 @@ class TrainingRun:
         if not self.accelerator.optimizer_step_was_skipped:  # fp16 skips steps that overflow
             self.scheduler.step()
         self.progress.step += 1
-        return loss.detach()
+        return loss
+
+    def _backward(self, batch: Batch, weight: float) -> Tensor:
+        """Add up the gradients of the parts of a batch; return its weighted loss."""
+        parts = list(parts_of(batch, self.options.gradient_accumulation))
+        losses: list[Tensor] = []
+        for number, (part, share) in enumerate(parts, start=1):
+            with ExitStack() as stack:
+                if number < len(parts):  # the processes exchange gradients once
+                    stack.enter_context(self.accelerator.no_sync(self.model))
+                loss = self.objective.loss(self.model, part) * (share * weight)
+                self.accelerator.backward(loss)
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
 
     def _shared(self, losses: Tensor) -> Tensor:
         """Return the losses averaged over processes, on the CPU."""
@@ -284,47 +325,8 @@ class TrainingRun:
             self.validation,
             batch_size=self.budget.batch_size // self.accelerator.num_processes,
             accelerator=self.accelerator,
-            num_workers=self.num_workers,
+            num_workers=self.options.num_workers,
         )
         means = mean_metrics(metrics)
         row.update({f"validation_{name}": mean for name, mean in means.items()})
         return self.progress.note_best(means[self.objective.monitor], mode=self.objective.mode)
-
-
-class TrainingDiverged(RuntimeError):
-    """Error that the loss or a weight became NaN or infinite; the last good checkpoint is kept."""
-
-
-def check_losses(losses: Tensor, *, first_step: int, epoch: int) -> None:
-    """Raise TrainingDiverged, naming the first bad step, when a loss is not finite.
-
-    Parameters
-    ----------
-    losses
-        Losses of consecutive steps, on the CPU.
-    first_step
-        Step of the first of them, counted from 1 over the whole run.
-    epoch
-        The epoch under way, counted from 1.
-    """
-    bad = (~losses.isfinite()).nonzero()
-    if len(bad):
-        first = int(bad[0])
-        got = f"{float(losses[first])} at step {first_step + first}"
-        raise _diverged("the loss must stay finite", got, epoch)
-
-
-def check_weights(model: nn.Module, *, step: int, epoch: int) -> None:
-    """Raise TrainingDiverged, naming the first bad weight, when one is not finite."""
-    for name, parameter in model.named_parameters():
-        if not bool(parameter.isfinite().all()):
-            got = f"NaN or infinity in {name} at step {step}"
-            raise _diverged("the weights must stay finite", got, epoch)
-
-
-def _diverged(rule: str, got: str, epoch: int) -> TrainingDiverged:
-    remedy = (
-        "Lower `learning_rate`, set `gradient_clip`, or look for bad values in the data; "
-        f"the checkpoint after epoch {epoch - 1} is kept."
-    )
-    return TrainingDiverged(message(rule, f"{got} in epoch {epoch}", remedy))

@@ -12,7 +12,9 @@ from tolerances import assert_close
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from monarch_sciml import models
 from monarch_sciml.models import FNO, FactorizedFNO
+from monarch_sciml.models.network import Network
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
 pytestmark = pytest.mark.filterwarnings("ignore:.*view_as_complex.*:UserWarning")
@@ -211,6 +213,22 @@ def test_a_folder_holds_weights_arguments_and_card(name, tmp_path):
     assert f"# {type(network).__name__} (" in card
     assert "library_name: monarch_sciml" in card
     assert "nRMSE 0.01" in card
+
+
+def test_every_public_network_is_saved_and_loaded(tmp_path):
+    """`NETWORKS` has one of every class but the language model, which takes tokens."""
+    public = {
+        kind
+        for name in models.__all__
+        if isinstance(kind := getattr(models, name), type) and issubclass(kind, Network)
+    }
+    tried = {type(NETWORKS[name]()) for name in NETWORKS}
+    assert public - tried == {models.GPT2} and tried <= public
+    network = models.GPT2((6,), 11, 11, hidden_channels=8, n_layers=1, n_heads=2)
+    network.save_pretrained(tmp_path)
+    again = models.GPT2.from_pretrained(tmp_path)
+    assert same(network, again, (torch.randint(11, (2, 6)),))
+    assert "# GPT2 (" in (tmp_path / "README.md").read_text("utf-8")
 
 
 @every_network

@@ -1,6 +1,7 @@
 import importlib.util
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,37 +21,58 @@ def tiny():
     return module
 
 
+def start_worker(*arguments, torchrun=()):
+    """Start worker.py, by torchrun with these options if there are any."""
+    command = [sys.executable]
+    if torchrun:
+        command += ["-m", "torch.distributed.run", *torchrun]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if not torch.accelerator.is_available():  # without a device nothing needs to be said
+        environment.pop("ACCELERATE_USE_CPU", None)
+    return subprocess.Popen(
+        [*command, str(WORKER), *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process):
+    """Wait for a process and keep what it wrote; one that hangs is ended."""
+    try:
+        _, process.errors = process.communicate(timeout=150)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGTERM)  # torchrun ends its children
+        process.communicate()
+        pytest.fail("the processes wait for each other")
+    return process
+
+
 @pytest.fixture(scope="session")
 def program():
     """Run worker.py in processes of its own: `program("train", folder, ...)`, `processes=2`."""
 
     def start(*arguments, processes=1):
-        command = [sys.executable]
-        if processes > 1:
-            command += [
-                "-m",
-                "torch.distributed.run",
-                "--standalone",
-                f"--nproc-per-node={processes}",
-            ]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        if not torch.accelerator.is_available():  # without a device nothing needs to be said
-            environment.pop("ACCELERATE_USE_CPU", None)
-        process = subprocess.Popen(
-            [*command, str(WORKER), *map(str, arguments)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            _, process.errors = process.communicate(timeout=100)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGTERM)  # torchrun ends its children
-            process.communicate()
-            pytest.fail("the processes wait for each other")
-        return process
+        options = ["--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+        return finish(start_worker(*arguments, torchrun=options))
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def two_nodes():
+    """Run worker.py under two agents of torchrun that find each other by a port of this host."""
+
+    def start(*arguments):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        options = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-id=test",
+                   f"--rdzv-endpoint=127.0.0.1:{port}", "--local-addr=127.0.0.1"]  # fmt: skip
+        agents = [start_worker(*arguments, torchrun=options) for _ in range(2)]
+        return [finish(agent) for agent in agents]
 
     return start
 

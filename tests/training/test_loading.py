@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from accelerate.data_loader import BatchSamplerShard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import Dataset, default_collate
 
 from monarch_sciml.training import Budget, Optimisation, evaluate_model, train
-from monarch_sciml.training.loading import EpochSampler, GroupedBatchSampler, batch_groups, stacked
+from monarch_sciml.training.batches import EpochSampler, GroupedBatchSampler, SharedBatches
+from monarch_sciml.training.loading import batch_groups, stacked
 from monarch_sciml.training.objective import RolloutObjective
 from monarch_sciml.training.reconstruction_objective import ReconstructionObjective
 
@@ -23,26 +23,45 @@ from monarch_sciml.training.reconstruction_objective import ReconstructionObject
 @given(
     groups=st.lists(st.sampled_from("abc"), min_size=1, max_size=30),
     batch_size=st.integers(1, 5),
-    n_processes=st.integers(1, 4),
     seed=st.integers(0, 100),
 )
-def test_batches_of_one_group(groups, batch_size, n_processes, seed):
-    sampler = EpochSampler(len(groups), seed)
-    batches = GroupedBatchSampler(sampler, groups, batch_size, n_processes)
+def test_batches_of_one_group(groups, batch_size, seed):
+    batches = GroupedBatchSampler(EpochSampler(len(groups), seed), groups, batch_size)
     drawn = list(batches)
     assert len(drawn) == len(batches)
     assert all(len({groups[i] for i in batch}) == 1 for batch in drawn)
-    counts = Counter(i for batch in drawn for i in batch)
-    assert set(counts) == set(range(len(groups)))
-    if n_processes == 1:
-        assert set(counts.values()) == {1}
-        assert all(len(batch) <= batch_size for batch in drawn)
-        assert len(drawn) == sum(math.ceil(n / batch_size) for n in Counter(groups).values())
-        return
-    assert len(drawn) % n_processes == 0 and {len(batch) for batch in drawn} == {batch_size}
-    # accelerate hands them out as they are
-    shards = [list(BatchSamplerShard(batches, n_processes, i)) for i in range(n_processes)]
-    assert [batch for turn in zip(*shards, strict=True) for batch in turn] == drawn
+    assert sorted(i for batch in drawn for i in batch) == list(range(len(groups)))
+    assert all(len(batch) <= batch_size for batch in drawn)
+    assert len(drawn) == sum(math.ceil(n / batch_size) for n in Counter(groups).values())
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    n_samples=st.integers(1, 40),
+    n_processes=st.integers(1, 4),
+    more=st.integers(0, 5),
+    grouped=st.booleans(),
+    epoch=st.integers(0, 3),
+)
+def test_the_processes_divide_the_batches_of_one(n_samples, n_processes, more, grouped, epoch):
+    def batches(process, n_processes):
+        sampler = EpochSampler(n_samples, seed=7)
+        sampler.set_epoch(epoch)
+        groups = [i % 3 for i in range(n_samples)] if grouped else None
+        size = more + 4
+        return SharedBatches(sampler, size, groups=groups, process=process, n_processes=n_processes)
+
+    whole = list(batches(0, 1))
+    parts = [batches(process, n_processes) for process in range(n_processes)]
+    drawn, shares = [list(part) for part in parts], [list(part.shares()) for part in parts]
+    assert {len(part) for part in parts} == {len(whole)} == {len(part) for part in drawn}
+    for step, batch in enumerate(whole):
+        counts = [share[step][0] for share in shares]
+        assert {share[step][1] for share in shares} == {len(batch)}
+        assert sum(counts) == len(batch) and max(counts) - min(counts) <= 1
+        own = [part[step] for part in drawn]
+        assert [i for part, count in zip(own, counts) for i in part[:count]] == batch
+        assert all(len(part) == max(count, 1) for part, count in zip(own, counts))
 
 
 def test_the_order_is_that_of_the_epoch():

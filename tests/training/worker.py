@@ -2,6 +2,8 @@
 
 python worker.py train OUTPUT [KILL_AFTER]   train; SIGKILL itself when the n-th sample is read
 python worker.py evaluate OUTPUT             train and evaluate, as torchrun starts it
+python worker.py equal OUTPUT                train in float64 in many ways, and keep the weights
+python worker.py lose OUTPUT                 train; SIGKILL the last process in its second epoch
 """
 
 from __future__ import annotations
@@ -134,10 +136,69 @@ def evaluate(output):
     (Path(output) / f"rank{rank}.json").write_text(json.dumps(rows))
 
 
+class TwoSizes(Fields):
+    """Fields on two grids, of which a batch has one."""
+
+    @property
+    def batch_groups(self):
+        return [i % 3 for i in range(len(self))]
+
+    def __getitem__(self, index):
+        wide = slice(None) if index % 3 else slice(0, 4)
+        return {name: value[..., wide] for name, value in super().__getitem__(index).items()}
+
+
+WAYS = {
+    "plain": {},
+    "parts": {"gradient_accumulation": 3},
+    "recomputed": {"activation_checkpointing": True},
+    "divided": {"shard_optimizer": True},
+    "all": {
+        "gradient_accumulation": 2,
+        "activation_checkpointing": True,
+        "shard_optimizer": True,
+    },
+    "two sizes": {"model": lambda: nn.Conv2d(2, 1, 3, padding=1)},
+}
+"""Options of the loop that must not change the weights."""
+
+
+def equal(output):
+    """Train in float64 on 10 samples in batches of 4, and write the weights of every way."""
+    rows = {}
+    for name, options in WAYS.items():
+        torch.manual_seed(0)
+        kind = TwoSizes if name == "two sizes" else Fields
+        samples = SimpleNamespace(
+            train=kind(10, dtype=torch.float64), validation=Fields(5, seed=1, dtype=torch.float64)
+        )
+        options = dict(options)
+        model = options.pop("model", lambda: Network(dropout=0.0))()
+        model._apply(lambda t: t.to(torch.complex128 if t.is_complex() else torch.float64))
+        folder = Path(output) / name.replace(" ", "_")
+        settings = {"objective": RolloutObjective(), "samples": samples, "model": model}
+        settings["optimisation"] = Optimisation(learning_rate=1e-2, scheduler="constant")
+        run(folder, epochs=1, **settings, **options)
+        result = run(folder, epochs=2, resume=True, **settings, **options)
+        rows[name] = [{**row, "seconds": 0} for row in result.progress.history]
+    rank = os.environ.get("RANK", "0")
+    (Path(output) / f"rank{rank}.json").write_text(json.dumps(rows))
+
+
+def lose(output):
+    """End the last process of the job in the second epoch, as a node that fails."""
+    last = int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1
+    run(output, epochs=50, kill_after=8 if last else None)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     command, folder, *rest = sys.argv[1:]
     if command == "train":
         run(folder, kill_after=int(rest[0]) if rest else None)
+    elif command == "equal":
+        equal(folder)
+    elif command == "lose":
+        lose(folder)
     else:
         evaluate(folder)

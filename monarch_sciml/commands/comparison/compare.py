@@ -29,6 +29,7 @@ from monarch_sciml.training import (
     Objective,
     RunBusy,
     TrainingDiverged,
+    check_loggers,
     from_main_process,
     is_finished,
     is_main_process,
@@ -91,6 +92,7 @@ def compare_networks(
     -------
     The table as text, and the path of the report; nothing in further processes of the job.
     """
+    check_loggers(options.all_loggers)
     # YAML reads a name like 64 as a number
     networks, evaluate_on = _named(networks), _named(evaluate_on)
     for name in networks:

@@ -1,7 +1,8 @@
-"""A saved run as Python objects: the trained network, its data and its objective."""
+"""A saved run as Python objects: the trained network, its data, its objective and its results."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch.utils.data import default_collate
 from monarch_sciml._checks import message
 from monarch_sciml.commands.comparison.saved import load_model, read_recipe
 from monarch_sciml.data.spec import DataModule
+from monarch_sciml.evaluation.results import read_rows
 from monarch_sciml.training import Objective
 
 
@@ -106,3 +108,38 @@ def load_run(
     recipe = read_recipe(run, trust=trust, data=data or {})
     model = load_model(recipe.network, run, checkpoint=checkpoint)
     return LoadedRun(model.eval(), recipe.data, recipe.objective)
+
+
+def load_results(output: str | Path, *, samples: bool = False) -> list[dict[str, Any]]:
+    """Return the results of a comparison or a run as rows, ready for `pandas.DataFrame`.
+
+    Parameters
+    ----------
+    output
+        The `output` of `monarch-sciml compare` or `train`.
+    samples
+        Return the metrics of every test sample (samples.csv) instead of their means
+        (results.csv).
+
+    Returns
+    -------
+    One row for each network and seed, or for each of these and each test sample: `network` is
+    text, `seed`, `n_parameters` and `epochs` are whole numbers, metrics and times are floats. A
+    value that a run does not have is NaN: `epochs` and metrics of a training that diverged, for
+    example.
+
+    Raises
+    ------
+    FileNotFoundError
+        When the directory or its table is missing.
+    ValueError
+        When the file is not such a table.
+
+    Examples
+    --------
+    >>> import monarch_sciml
+    >>> rows = monarch_sciml.load_results("runs/table")  # doctest: +SKIP
+    >>> pandas.DataFrame(rows).groupby("network").mean()  # doctest: +SKIP
+    """
+    rows = read_rows(Path(output) / ("samples.csv" if samples else "results.csv"))
+    return [{key: math.nan if v is None else v for key, v in row.items()} for row in rows]

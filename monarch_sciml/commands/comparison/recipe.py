@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from torch import nn
 
 from monarch_sciml.data.spec import DataModule
-from monarch_sciml.training import Budget, Objective, Optimisation
+from monarch_sciml.training import Budget, LoopOptions, Objective, Optimisation
 
 NetworkFactory = Callable[[tuple[int, ...]], nn.Module]
 """Builds a network for a grid; called with the other sizes of the data as keywords."""
@@ -34,31 +33,6 @@ class Contender:
     network: NetworkFactory
     optimisation: Optimisation = field(default_factory=Optimisation)
     start_from: Path | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopOptions:
-    """How the training loop runs, apart from what is trained.
-
-    Attributes
-    ----------
-    resume
-        Go on with a run that is there, and leave a finished one as it is.
-    mixed_precision
-        "no", "bf16" or "fp16".
-    tensorboard
-        Write TensorBoard curves too.
-    progress
-        Show progress bars.
-    num_workers
-        Processes that load data.
-    """
-
-    resume: bool = False
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    tensorboard: bool = False
-    progress: bool = True
-    num_workers: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from monarch_sciml.training import (
     Budget,
     Objective,
     Optimisation,
+    check_loggers,
     from_main_process,
     is_main_process,
 )
@@ -71,6 +72,7 @@ def train_network(
     FileExistsError
         When `output` holds a comparison, or a run that is not to be resumed.
     """
+    check_loggers(options.all_loggers)
     compared = (output / "results.csv").exists() and not (output / "checkpoints").exists()
     if from_main_process(compared):
         rule = "`output` must not hold a comparison"

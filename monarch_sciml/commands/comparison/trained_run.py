@@ -183,11 +183,7 @@ def run_network(
         budget=budget,
         output=output,
         seed=seed,
-        resume=options.resume,
-        mixed_precision=options.mixed_precision,
-        tensorboard=options.tensorboard,
-        progress=options.progress,
-        num_workers=options.num_workers,
+        **vars(options),
         started=lambda: _describe(output, configuration, data),
     )
     load_weights(model, result.best, adapt=True)
