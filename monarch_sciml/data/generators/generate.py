@@ -22,7 +22,6 @@ Letters: n samples of a batch, T times, F fields, then the grid.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -38,11 +37,10 @@ from monarch_sciml.data.fields.formats.monarch_h5 import FieldFile
 from monarch_sciml.data.fields.source import FieldLayout
 from monarch_sciml.data.fields.writer import FieldWriter
 from monarch_sciml.data.generators.sharding import Share, copy_shards
+from monarch_sciml.data.threads import one_thread
 
 Advance = Callable[[float], object]
 Solve = Callable[[range, Advance], Tensor]
-
-_SMALL = 2**18  # points of a batch that one thread advances as fast as several
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,6 @@ class Problem:
         Type of the stored values, torch.float32 or torch.float64.
     coordinates
         Grid points along each axis. None when they begin at 0 and are not cell centres.
-    n_points
-        Number of grid points that are advanced together for each sample; None takes the number of
-        stored points. Small batches are solved by one CPU thread.
     """
 
     name: str
@@ -79,7 +74,6 @@ class Problem:
     batch_size: int = 1
     dtype: torch.dtype = torch.float32
     coordinates: Sequence[np.ndarray] | None = None
-    n_points: int | None = None
 
     def __post_init__(self) -> None:
         positive_int("n_samples", self.layout.n_samples)
@@ -133,9 +127,10 @@ def generate(
 
     Notes
     -----
-    If there are enough batches, shares end between them. A set joined from shards then equals the
-    unsharded one bit for bit, even if the rounding of a solver depends on the batch. The shards are
-    kept after they have been joined.
+    Samples are solved on one CPU thread, so that their bits do not depend on the number of threads;
+    shares use several cores. If there are enough batches, shares end between them. A set joined
+    from shards then equals the unsharded one bit for bit, even if the rounding of a solver depends
+    on the batch. The shards are kept after they have been joined.
     """
     seed, output = positive_int("seed", seed, minimum=0), Path(output)
     if seed >= 2**63:
@@ -153,7 +148,7 @@ def generate(
         if share.of is None:
             copy_shards(writer, output, about)
         n_done = len(share.samples) - sum(len(missing) for missing in writer.missing)
-        with _few_threads(problem), _bar(layout, n_done, progress) as bar:
+        with one_thread(), _bar(layout, n_done, progress) as bar:
             for batch in _batches(writer.missing, first, problem.batch_size):
                 end = bar.n + len(batch)
                 values = problem.solve(batch, _advance(bar, end, len(batch)))
@@ -176,22 +171,6 @@ def sample_generator(seed: int, sample: int) -> torch.Generator:
 def sample_rng(seed: int, sample: int) -> np.random.Generator:
     """Return numpy's generator of the random numbers of one sample of a set."""
     return np.random.default_rng([seed, sample])
-
-
-@contextmanager
-def _few_threads(problem: Problem) -> Iterator[None]:
-    """Use one CPU thread of torch for small batches.
-
-    A step is a dozen operations of about 50 µs. Threads that wait for one another at each of them
-    take longer than one thread, on a busy machine 30 times longer.
-    """
-    before = torch.get_num_threads()
-    if problem.batch_size * (problem.n_points or math.prod(problem.layout.grid_shape)) <= _SMALL:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _batches(missing: Sequence[range], first: int, batch_size: int) -> Iterator[range]:

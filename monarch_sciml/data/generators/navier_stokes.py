@@ -92,11 +92,6 @@ class NavierStokesProblem(FieldProblem):
             "dt": float(self.dt),
         }
 
-    @property
-    def n_points(self) -> int:
-        """The number of points that are advanced together."""
-        return self.grid**2
-
     def solve(self, batch: Batch) -> Tensor:
         """Solve from random fields in the type of the stored values."""
         w0 = self.initial(batch)

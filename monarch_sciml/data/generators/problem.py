@@ -28,7 +28,7 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
@@ -46,6 +46,7 @@ from monarch_sciml.data.generators.generate import (
     sample_rng,
 )
 from monarch_sciml.data.generators.options import SetOptions, stored_dtype
+from monarch_sciml.data.threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -108,13 +109,6 @@ class FieldProblem(ABC):
         """
         return None
 
-    @property
-    def n_points(self) -> int | None:
-        """Return the number of grid points that are advanced together; None is that of the stored
-        ones.
-        """
-        return None
-
     def generate(self, options: SetOptions) -> Path:
         """Generate the data set of this problem, or one share of it, and return its file.
 
@@ -124,17 +118,19 @@ class FieldProblem(ABC):
             When `monarch_sciml.data.generate` raises one of these.
         """
         dtype = stored_dtype(options.dtype)
-        stated = {"equation": self.equation, **self.parameters(), "dtype": options.dtype}
-        made = Problem(
-            self.name,
-            self.layout(options.n_samples),
-            stated,
-            lambda samples, advance: self.solve(Batch(samples, options.seed, dtype, advance)),
-            options.batch_size,
-            dtype,
-            self.coordinates(),
-            self.n_points,
-        )
+        itself: Any = self  # a dataclass
+        with one_thread():  # so is its solver, which may have been built by several
+            own: FieldProblem = replace(itself)
+            stated = {"equation": own.equation, **own.parameters(), "dtype": options.dtype}
+            made = Problem(
+                own.name,
+                own.layout(options.n_samples),
+                stated,
+                lambda samples, advance: own.solve(Batch(samples, options.seed, dtype, advance)),
+                options.batch_size,
+                dtype,
+                own.coordinates(),
+            )
         return generate(
             made,
             options.output,

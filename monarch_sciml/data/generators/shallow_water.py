@@ -132,11 +132,6 @@ class ShallowWaterProblem(FieldProblem):
             "t_end": float(self.t_end),
         }
 
-    @property
-    def n_points(self) -> int:
-        """The number of cells that are advanced together."""
-        return self.grid**self.n_dims
-
     def solve(self, batch: Batch) -> Tensor:
         """Solve from rest and take the means over the finer cells of each stored cell."""
         d, depth = self.n_dims, self._depth

@@ -149,11 +149,6 @@ class WaveInMediumProblem(FieldProblem):
             "dt": self.dt,
         }
 
-    @property
-    def n_points(self) -> int:
-        """The number of nodes that are advanced together."""
-        return self.grid**self.n_dims
-
     def solve(self, batch: Batch) -> Tensor:
         """Solve at the nodes of the elements and evaluate at the stored points."""
         solver, d = self._solver, self.n_dims

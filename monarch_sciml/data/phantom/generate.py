@@ -18,6 +18,7 @@ from monarch_sciml.data.phantom.simulate import (
     simulate_scan,
 )
 from monarch_sciml.data.scans.formats.fastmri import read_header, write_fastmri
+from monarch_sciml.data.threads import one_thread
 from monarch_sciml.physics.readout import ReadoutErrors
 
 _SIZES = 0x512E
@@ -118,7 +119,9 @@ def generate_scans(
     each = [_drawn((seed, i), settings, drawn) for i in range(n_scans)]
     missing = [i for i, path in enumerate(paths) if not _is_made(path, (seed, i), each[i])]
     for i in tqdm(missing, desc="simulating scans", unit="scan", disable=not progress):
-        write_fastmri(paths[i], simulate_scan((seed, i), **each[i]))
+        with one_thread():
+            scan = simulate_scan((seed, i), **each[i])
+        write_fastmri(paths[i], scan)
     return Path(output)
 
 

@@ -14,7 +14,7 @@ LARGE = {
     "navier_stokes": {"grid": 128, "t_end": 0.2, "dt": 0.05, "n_times": 2},
     "burgers_periodic": {"grid": 4096, "n_modes": 16, "dt": 0.05, "n_times": 3, "viscosity": 0.1},
     "burgers_neumann": {"grid": 384, "n_modes": 12, "dt": 0.02, "resolution": 17, "n_times": 3},
-    "diffusion_reaction": {"grid": 128, "t_end": 0.05, "n_times": 3},
+    "diffusion_reaction": {"grid": 128, "t_end": 0.5, "n_times": 3},
     "wave": {"resolution": 128, "n_modes": 32, "n_times": 5},
     "advection_diffusion": {"grid": 64, "resolution": 64, "n_times": 3},
     "darcy": {"grid": 129},
@@ -32,7 +32,7 @@ from monarch_sciml.data import FieldFile
 sums = {}
 for name, options in json.loads(sys.argv[1]).items():
     getattr(data, f"generate_{name}")(
-        f"{name}.h5", n_samples=2, batch_size=2, progress=False, **options
+        f"{name}.h5", n_samples=2, batch_size=2, dtype="float64", progress=False, **options
     )
     sums[name] = hashlib.sha256(FieldFile(f"{name}.h5").read().numpy().tobytes()).hexdigest()
 print(json.dumps(sums))
