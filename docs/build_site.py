@@ -18,8 +18,9 @@ PACKAGES = ("monarch", "transforms", "layers", "models", "physics", "metrics", "
 SUFFIXES = {".md", ".png", ".csv", ".yaml", ".sh", ".py", ".json", ".cff", ".svg"}
 """What pages show or link to."""
 
-FIRST = ("README.md", "choosing_a_transform.md", "python.md", "command_line.md", "own_data.md",
-         "reading_results.md", "trust.md", "package.md")  # fmt: skip
+FIRST = ("README.md", "monarch_transform.md", "choosing_a_transform.md", "python.md",
+         "command_line.md", "own_data.md", "own_problem.md", "own_format.md", "from_a_run.md",
+         "reading_results.md", "scaling.md", "slurm.md", "trust.md", "package.md")  # fmt: skip
 """Pages of docs/ in the order in which a newcomer needs them; the others follow by name."""
 
 
