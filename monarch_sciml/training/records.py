@@ -100,6 +100,7 @@ class LoopOptions:
     progress: bool = True
     num_workers: int = 0
 
+    @usage_errors()
     def __post_init__(self) -> None:
         positive_int("gradient_accumulation", self.gradient_accumulation)
         positive_int("num_workers", self.num_workers, minimum=0)

@@ -82,7 +82,7 @@ def two_processes(arguments):
         )
         for rank in ("0", "1")
     ]
-    outputs = [process.communicate(timeout=120) for process in started]
+    outputs = [process.communicate(timeout=300) for process in started]
     return [(process.returncode, *output) for process, output in zip(started, outputs)]
 
 
