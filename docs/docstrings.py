@@ -1,9 +1,10 @@
 """What the API pages show of our docstrings: equations as text, and what is returned as prose."""
 
+import inspect
 import re
 import textwrap
 
-from griffe import Docstring, Extension, Function
+from griffe import Docstring, Extension, Function, dynamic_import
 
 _BLOCK = re.compile(r"^\.\. math::(.*)\n((?:[ \t]+\S.*\n|\n(?=[ \t]))*)", flags=re.MULTILINE)
 _RETURNS = re.compile(r"^(Returns|Yields)\n-+\n(.*?)(?=^\w[\w ]*\n-{3,}\n|\Z)", flags=re.M | re.S)
@@ -21,7 +22,12 @@ class PlainDocstrings(Extension):
         """Change the docstring of one function, class or module."""
         if obj.is_alias or obj.docstring is None:
             return
-        text = _BLOCK.sub(_equation, obj.docstring.value + "\n")
+        written = obj.docstring.value
+        if any(
+            "parameters_of" in str(decorator.value) for decorator in getattr(obj, "decorators", [])
+        ):
+            written = inspect.getdoc(dynamic_import(obj.path)) or written  # with the added texts
+        text = _BLOCK.sub(_equation, written + "\n")
         text = re.sub(r":math:`([^`]+)`", r"`\1`", text)
 
         def typed(match: re.Match[str]) -> str:

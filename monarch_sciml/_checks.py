@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib
 import math
-import os
 import unicodedata
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -94,33 +92,6 @@ def finite(name: str, value: torch.Tensor, *, remedy: str) -> torch.Tensor:
         rule = f"`{name}` must be finite"
         raise ValueError(message(rule, f"{bad} NaN or infinite values of {value.numel()}", remedy))
     return value
-
-
-def existing_file(path: str | Path) -> Path:
-    """Return `path` of a file that can be read.
-
-    Raises
-    ------
-    FileNotFoundError
-        When it is missing.
-    IsADirectoryError, OSError
-        When it is a folder, a pipe or a device.
-    PermissionError
-        When the user may not read it.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(message("a file is needed", f"the folder {path}", "Name a file."))
-    if not path.exists():
-        rule = "the file must exist"
-        raise FileNotFoundError(message(rule, str(path), "Check the path for typing errors."))
-    if not path.is_file():  # opening a pipe waits for another program
-        got = f"{path}, a pipe or a device"
-        raise OSError(message("a file is needed", got, "Name a file."))
-    if not os.access(path, os.R_OK):
-        rule = f"{path} must be readable"
-        raise PermissionError(message(rule, "no permission", "Change its rights, or copy it."))
-    return path
 
 
 def present_device(device: str) -> torch.device:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from monarch_sciml._checks import existing_file, message
+from monarch_sciml._checks import message
 from monarch_sciml._hdf5_inspection import look_through
 from monarch_sciml._inspection import call_apart
 from monarch_sciml._memory import check_array, check_blocks, part_shape
 
 FileKind = Literal[
-    "hdf5", "matlab 7.3", "matlab 5", "npy", "npz", "torch", "netcdf 3", "zarr", "unknown"
+    "hdf5",
+    "matlab 7.3",
+    "matlab 5",
+    "npy",
+    "npz",
+    "torch",
+    "netcdf 3",
+    "zarr",
+    "twix",
+    "unknown",
 ]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -32,21 +44,66 @@ _STARTS: dict[bytes, FileKind] = {
     b"CDF\x05": "netcdf 3",
 }
 _ZIP = b"PK\x03\x04"
+_TWIX_TABLE = 8 + 64 * 152  # bytes of the table of contents of a Siemens file, VD, VE or XA
 
 
-def file_kind(path: str | Path) -> FileKind:
-    """Return the kind of a file by its first bytes, whatever its name.
+def existing_file(path: str | Path) -> Path:
+    """Return `path` of a file that can be read.
+
+    Raises
+    ------
+    FileNotFoundError
+        When it is missing.
+    IsADirectoryError, OSError
+        When it is a folder, a pipe or a device.
+    PermissionError
+        When the user may not read it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(message("a file is needed", f"the folder {path}", "Name a file."))
+    if not path.exists():
+        rule = "the file must exist"
+        raise FileNotFoundError(message(rule, str(path), "Check the path for typing errors."))
+    if not path.is_file():  # opening a pipe waits for another program
+        got = f"{path}, a pipe or a device"
+        raise OSError(message("a file is needed", got, "Name a file."))
+    if not os.access(path, os.R_OK):
+        rule = f"{path} must be readable"
+        raise PermissionError(message(rule, "no permission", "Change its rights, or copy it."))
+    return path
+
+
+@dataclass(frozen=True)
+class FileStart:
+    """Describe the start of a file, by which its kind is recognised.
+
+    Attributes
+    ----------
+    kind
+        "unknown" for a file of another kind and for an empty one. What an HDF5 file holds is not
+        looked at.
+    content
+        The first bytes; none of a folder.
+    """
+
+    kind: FileKind
+    content: bytes
+
+    @property
+    def description(self) -> str:
+        """Description of the first bytes, for an error."""
+        start = self.content[:8]
+        return f"content that starts with {start!r}" if start else "an empty file"
+
+
+def file_start(path: str | Path) -> FileStart:
+    """Read the start of a file, which shows its kind, whatever its name.
 
     Parameters
     ----------
     path
         A file, or the folder of a Zarr store.
-
-    Returns
-    -------
-    FileKind
-        "unknown" for a file of another kind and for an empty one. What an HDF5 file holds is not
-        looked at.
 
     Raises
     ------
@@ -55,29 +112,44 @@ def file_kind(path: str | Path) -> FileKind:
     """
     path = Path(path)
     if path.is_dir() and is_zarr(path):
-        return "zarr"
+        return FileStart("zarr", b"")
     with existing_file(path).open("rb") as stream:
         start = stream.read(_MATLAB_HEADER + len(_HDF5))
     if start[_MATLAB_HEADER:] == _HDF5:
-        return "matlab 7.3"
+        return FileStart("matlab 7.3", start)
     if start.startswith(_ZIP):
-        return _kind_of_zip(path)
+        return FileStart(_kind_of_zip(path), start)
+    if looks_like_twix(start):
+        return FileStart("twix", start)
     for magic, kind in _STARTS.items():
         if start.startswith(magic):
-            return kind
-    return "unknown"
+            return FileStart(kind, start)
+    return FileStart("unknown", start)
+
+
+def file_kind(path: str | Path) -> FileKind:
+    """Return the kind of a file by its first bytes (`file_start`)."""
+    return file_start(path).kind
+
+
+def looks_like_twix(start: bytes) -> bool:
+    """Return whether a file that starts with these (at least 32) bytes is Siemens raw data.
+
+    VD and later: a number of measurements from 1 to 64 and a first one behind the table of
+    contents. VB: the length of a header that opens with the name of its first buffer.
+    """
+    if len(start) < 32:
+        return False
+    first, second = struct.unpack_from("<II", start)
+    (offset,) = struct.unpack_from("<Q", start, 16)
+    if first < 10000:
+        return 1 <= second <= 64 and _TWIX_TABLE <= offset < 2**40
+    return second <= 64 and start[8:].startswith((b"Config\0", b"Dicom\0", b"Meas", b"Phoenix\0"))
 
 
 def is_zarr(folder: Path) -> bool:
     """Whether a folder is a Zarr store, of version 2 or 3."""
     return any((folder / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs"))
-
-
-def start_of(path: str | Path) -> str:
-    """Return a description of the first bytes of a file of unknown kind, for an error."""
-    with existing_file(path).open("rb") as stream:
-        start = stream.read(8)
-    return f"content that starts with {start!r}" if start else "an empty file"
 
 
 def _kind_of_zip(path: Path) -> FileKind:

@@ -289,10 +289,10 @@ def _saved(parser: ArgumentParser, configuration: Namespace, command: str) -> st
 
 def _fail(text: str, status: int) -> int:
     """Print an error in one line."""
-    from monarch_sciml.commands.comparison.config_errors import plain
+    from monarch_sciml.commands.comparison.config_errors import plain_words
 
     with suppress(OSError):
-        print(f"{PROGRAM}: error: {printable(plain(text))}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {printable(plain_words(text))}", file=sys.stderr)
     return status
 
 

@@ -31,6 +31,7 @@ SHARED = {
     "_reading",
     "_moved",
     "_signals",
+    "_signatures",
     "_inspection",
     "_memory",
     "_hdf5_inspection",

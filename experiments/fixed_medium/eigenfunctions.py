@@ -47,7 +47,7 @@ def main(run, figure):
     shape = file.grid_shape
     speed, modes = eigenfunctions(file.about["parameters"], shape)
     transforms = [
-        t for t in network.modules() if isinstance(t, CorrectedTransform) and not t.kind.synthesis
+        t for t in network.modules() if isinstance(t, CorrectedTransform) and not t.spec.synthesis
     ]
     table = [
         [layer, f"{spread(t.initial_matrix(), modes):.2f}", f"{spread(t.matrix(), modes):.2f}"]

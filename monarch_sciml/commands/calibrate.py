@@ -9,7 +9,7 @@ import torch
 
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.data.scans.encoding_files import EncodingFile, write_encoding
-from monarch_sciml.data.scans.recognise import read_scan
+from monarch_sciml.data.scans.read import read_scan
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.source import SUFFIXES
 from monarch_sciml.physics.fit_encoding import (

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from monarch_sciml._checks import message
-from monarch_sciml._reading import file_kind, open_hdf5, start_of
+from monarch_sciml._reading import file_start, open_hdf5
 from monarch_sciml.data import describe_fields
 from monarch_sciml.data.array_files import open_arrays, selected
 from monarch_sciml.data.fields.axes import Axes
 from monarch_sciml.data.fields.recognise import FIELD_FORMATS, known_layout
 from monarch_sciml.data.scans.formats.array import AXES as SCAN_AXES
-from monarch_sciml.data.scans.formats.bart import pair_of
+from monarch_sciml.data.scans.formats.bart import is_pair
 from monarch_sciml.data.scans.formats.fastmri import read_header
 from monarch_sciml.data.scans.formats.hdf5_kinds import acquisitions_of
-from monarch_sciml.data.scans.raw.twix_files import looks_like_twix
-from monarch_sciml.data.scans.recognise import KNOWN, describe_scan
+from monarch_sciml.data.scans.read import describe_scan
+from monarch_sciml.data.scans.recognise import KNOWN, recognise
 
 FORMATS = f"fields ({FIELD_FORMATS}) or k-space ({KNOWN})"
 ORIGIN = ("generator", "seed", "parameters", "drawn", "method")
@@ -81,36 +82,36 @@ def info(
     return "\n".join(f"{key:<{width}}{_text(value)}" for key, value in shown.items())
 
 
-Kind = Literal["scan", "fields"]
+Content = Literal["scan", "fields"]
 
 
-def _kind(path: Path, axes: Axes | None, variable: str | None) -> Kind:
+def _kind(path: Path, axes: Axes | None, variable: str | None) -> Content:
     """Return whether a file holds a scan or fields; ValueError for anything else."""
     if axes is not None:
         return "scan" if isinstance(axes, str) and {*SCAN_AXES} & _names(axes) else "fields"
     if path.is_dir():
         return "fields"
-    header, _ = pair_of(path)
-    if path.suffix in (".cfl", ".hdr") or (not path.exists() and header.exists()):
+    if is_pair(path):
         return "scan"
-    kind = file_kind(path)
+    start = file_start(path)
+    kind = start.kind
     if kind == "hdf5":
         return _kind_of_hdf5(path)
     if kind in ("matlab 5", "matlab 7.3", "npy"):
         return _kind_of_arrays(path, variable)
-    if kind != "unknown":
+    if kind not in ("unknown", "twix"):
         return "fields"
-    with path.open("rb") as stream:
-        if looks_like_twix(stream.read(64)):
-            return "scan"
-    raise ValueError(message(f"{path} must hold {FORMATS}", start_of(path), "Convert it."))
+    with suppress(ValueError):
+        recognise(path)
+        return "scan"
+    raise ValueError(message(f"{path} must hold {FORMATS}", start.description, "Convert it."))
 
 
 def _names(axes: str) -> set[str]:
     return {name.strip() for name in axes.split(",")}
 
 
-def _kind_of_hdf5(path: Path) -> Kind:
+def _kind_of_hdf5(path: Path) -> Content:
     with open_hdf5(path) as file:
         scan = acquisitions_of(file) is not None or "kspace" in file
         names = sorted(file)
@@ -122,7 +123,7 @@ def _kind_of_hdf5(path: Path) -> Kind:
     return "fields"
 
 
-def _kind_of_arrays(path: Path, variable: str | None) -> Kind:
+def _kind_of_arrays(path: Path, variable: str | None) -> Content:
     """Arrays are fields where they are read as such, or hold no complex numbers of k-space."""
     try:
         describe_fields(path, variable=variable)

@@ -61,8 +61,8 @@ from monarch_sciml.data.scans.mask_files import StoredMask as StoredMask
 from monarch_sciml.data.scans.module import ScanModule as ScanModule
 from monarch_sciml.data.scans.raw.ismrmrd import read_ismrmrd as read_ismrmrd
 from monarch_sciml.data.scans.raw.twix import read_twix as read_twix
-from monarch_sciml.data.scans.recognise import describe_scan as describe_scan
-from monarch_sciml.data.scans.recognise import read_scan as read_scan
+from monarch_sciml.data.scans.read import describe_scan as describe_scan
+from monarch_sciml.data.scans.read import read_scan as read_scan
 from monarch_sciml.data.scans.recognise import recognise as recognise
 from monarch_sciml.data.scans.samples import ScanDataset as ScanDataset
 from monarch_sciml.data.scans.scan import Scan as Scan

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from monarch_sciml._checks import message
 from monarch_sciml._memory import check_array
-from monarch_sciml._reading import file_kind, load_npy, reading, start_of
+from monarch_sciml._reading import file_start, load_npy, reading
 from monarch_sciml.data.mat import open_mat
 from monarch_sciml.data.netcdf import DatasetArrays, is_netcdf4
 from monarch_sciml.data.reading import ArrayFile, Index, Reader, is_number_type
@@ -50,7 +50,8 @@ def open_arrays(path: str | Path) -> ArrayFile:
         When the file is of another kind, or damaged.
     """
     path = Path(path)
-    kind = file_kind(path)
+    start = file_start(path)
+    kind = start.kind
     if kind == "hdf5" and not is_netcdf4(path):
         return open_mat(path)  # told from plain HDF5 by MATLAB's marks
     if kind in ("hdf5", "netcdf 3", "zarr"):
@@ -64,7 +65,7 @@ def open_arrays(path: str | Path) -> ArrayFile:
     if kind == "npz":
         return NpzArrays(path)
     rule = f"{path} must be a file of arrays ({ARRAY_KINDS})"
-    raise ValueError(message(rule, start_of(path), "Convert it to one of these."))
+    raise ValueError(message(rule, start.description, "Convert it to one of these."))
 
 
 class NpyArrays(ArrayFile):

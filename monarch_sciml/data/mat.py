@@ -11,7 +11,7 @@ import numpy as np
 from monarch_sciml._checks import message
 from monarch_sciml._inspection import call_apart
 from monarch_sciml._memory import check_array
-from monarch_sciml._reading import file_kind, open_hdf5, reading, start_of
+from monarch_sciml._reading import file_start, open_hdf5, reading
 from monarch_sciml.data.hdf5 import Hdf5Arrays, by_matlab
 from monarch_sciml.data.reading import ArrayFile, Index, is_number_type
 
@@ -32,14 +32,15 @@ def open_mat(path: str | Path) -> ArrayFile:
         When the file is not a .mat file, or is damaged.
     """
     path = Path(path)
-    kind = file_kind(path)
+    start = file_start(path)
+    kind = start.kind
     if kind == "matlab 5":
         return Mat5Arrays(path)
     if kind in ("matlab 7.3", "hdf5"):
         with open_hdf5(path) as file:
             from_matlab = kind == "matlab 7.3" or by_matlab(file)
         return Hdf5Arrays(path, reverse=from_matlab)
-    raise ValueError(message(f"{path} must be a .mat file", start_of(path), "Save it as one."))
+    raise ValueError(message(f"{path} must be a .mat file", start.description, "Save it as one."))
 
 
 class Mat5Arrays(ArrayFile):

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from monarch_sciml._checks import existing_file, message, positive_int
+from monarch_sciml._checks import message, positive_int
+from monarch_sciml._reading import existing_file
 from monarch_sciml.data.spec import DataModule, TextSpec
 
 _TEST_SHARE, _VALIDATION_SHARE = 0.1, 0.1

@@ -24,7 +24,7 @@ def summarise(metrics: Mapping[str, Tensor]) -> list[dict[str, Any]]:
     ]
 
 
-def summary_text(metrics: Mapping[str, Tensor]) -> str:
+def metrics_text(metrics: Mapping[str, Tensor]) -> str:
     """Return the table of `summarise`, and a line on every metric that is not finite."""
     lines = [tabulate(summarise(metrics), headers="keys", floatfmt=".4g")]
     for name, values in metrics.items():

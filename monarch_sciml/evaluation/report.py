@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monarch_sciml._checks import existing_file, message
+from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file
+from monarch_sciml._reading import existing_file
 from monarch_sciml.evaluation.figures import style as _style
 from monarch_sciml.evaluation.tables import ComparisonTable
 

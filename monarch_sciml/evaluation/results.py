@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from monarch_sciml._checks import existing_file, message
+from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file
+from monarch_sciml._reading import existing_file
 
 ResultRow = Mapping[str, Any]
 

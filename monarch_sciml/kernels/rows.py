@@ -12,11 +12,11 @@ from torch import Tensor
 
 from monarch_sciml.kernels.dispatch import needs_plain_operations
 
-Index = tuple[Tensor | None, Tensor | None]
+RowIndex = tuple[Tensor | None, Tensor | None]
 """For either factor, its entry (J,) of each row wanted; None for all of them in order."""
 
 
-def monarch_planes(first: Tensor, second: Tensor, index: Index = (None, None)) -> Tensor:
+def monarch_planes(first: Tensor, second: Tensor, index: RowIndex = (None, None)) -> Tensor:
     """Multiply out F[j, (x_1, x_2)] = first[j, x_2] second[j, x_2, x_1], which sums over no index.
 
     Parameters
@@ -43,7 +43,9 @@ def monarch_planes(first: Tensor, second: Tensor, index: Index = (None, None)) -
     return _MonarchPlanes.apply(first, second, index)
 
 
-def reference_monarch_planes(first: Tensor, second: Tensor, index: Index = (None, None)) -> Tensor:
+def reference_monarch_planes(
+    first: Tensor, second: Tensor, index: RowIndex = (None, None)
+) -> Tensor:
     """Compute `monarch_planes` by differentiable real operations of torch. This is the slow
     reference, and the path that is traced and exported.
     """
@@ -54,7 +56,7 @@ def reference_monarch_planes(first: Tensor, second: Tensor, index: Index = (None
 
 class _MonarchPlanes(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, first: Tensor, second: Tensor, index: Index) -> Tensor:
+    def forward(ctx: Any, first: Tensor, second: Tensor, index: RowIndex) -> Tensor:
         a = _picked(torch.view_as_complex(first), index[0])  # (J, N_2)
         b = _picked(torch.view_as_complex(second), index[1])  # (J, N_2, N_1)
         product = torch.view_as_real(a.unsqueeze(-1) * b)

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from monarch_sciml.kernels import needs_plain_operations, real_spectral_convolution
 from monarch_sciml.kernels.contiguous import block_matrices
 from monarch_sciml.kernels.corrected import (
     CorrectedConvolution,
     CorrectedShape,
     plain_corrected_convolution,
 )
-from monarch_sciml.kernels.dispatch import without_autocast
+from monarch_sciml.kernels.dispatch import needs_plain_operations, without_autocast
+from monarch_sciml.kernels.spectral import real_spectral_convolution
 from monarch_sciml.layers.neuralop_placement import place_as_neuralop
 from monarch_sciml.transforms import CorrectedTransform
 

@@ -58,7 +58,7 @@ def learnable_from_fixed(
         `per_channel`, `transform_rank` and the other options of the transforms, as for
         `MonarchSpectralConv`.
     """
-    start = _transforms(layer)[0].kind.family
+    start = _transforms(layer)[0].spec.family
     return _with_basis(layer, transform, grid_shape, init=start, **options)
 
 
@@ -70,7 +70,7 @@ def fixed_or_dense(layer: MonarchSpectralConv) -> MonarchSpectralConv:
     Weight and bias become those of the new layer: the same parameters, not copies.
     """
     transforms = _transforms(layer)
-    start = transforms[0].kind.family
+    start = transforms[0].spec.family
     if start in FIXED_NAMES and all(is_initial(transform) for transform in transforms):
         return _with_basis(layer, FIXED_NAMES[start])
     if len(transforms) < 2 * layer.order:

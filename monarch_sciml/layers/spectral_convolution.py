@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, one_of, positive_int
-from monarch_sciml.kernels import monarch_planes, real_spectral_convolution, spectral_convolution
+from monarch_sciml.kernels import monarch_planes, spectral_convolution
+from monarch_sciml.kernels.spectral import real_spectral_convolution
 from monarch_sciml.layers.corrected_convolution import corrected_convolution
 from monarch_sciml.layers.neuralop_arguments import (
     check_modes,
@@ -35,7 +36,7 @@ from monarch_sciml.transforms.named import (
     TRANSFORMS,
     TransformName,
     TransformOptions,
-    axis_kind,
+    axis_spec,
 )
 
 
@@ -170,7 +171,7 @@ class MonarchSpectralConv(nn.Module):
         self.order = len(limits)
         self.n_modes = self._n_modes  # checks it against max_n_modes
         self.resolution_scaling_factor = scaling_factors(resolution_scaling_factor, self.order)
-        start = axis_kind(transform, init, 2, None).family
+        start = axis_spec(transform, init, 2, None).family
         self._real_basis = TRANSFORMS[transform].real or start in ("dct", "dst")
         self._half = not (complex_data or self._real_basis)  # last axis keeps half of the spectrum
         grid = home_grid(limits, grid_shape)
@@ -185,8 +186,8 @@ class MonarchSpectralConv(nn.Module):
                 grid_blocks,
                 mode_blocks,
             )
-            kinds = [
-                axis_kind(
+            specs = [
+                axis_spec(
                     transform,
                     name,
                     n,
@@ -196,9 +197,9 @@ class MonarchSpectralConv(nn.Module):
                 )
                 for axis, n in enumerate(grid)
             ]
-            if named.over_grid is not None and not per_axis:
-                return nn.ModuleList([named.over_grid(kinds, options)])
-            return nn.ModuleList(named.build(kind, options) for kind in kinds)
+            if self._over_grid and named.over_grid is not None:
+                return nn.ModuleList([named.over_grid(specs, options)])
+            return nn.ModuleList(named.build(spec, options) for spec in specs)
 
         self.analysis = build(start, in_channels)
         self.synthesis = build("i" + start, out_channels)

@@ -1,5 +1,8 @@
 """Networks that take their transform as an argument."""
 
+from typing import Any
+
+from monarch_sciml._moved import moved
 from monarch_sciml.models.conversion.plan import LinearConversion
 from monarch_sciml.models.conversion.record import (
     ConversionTable,
@@ -9,7 +12,7 @@ from monarch_sciml.models.conversion.record import (
 )
 from monarch_sciml.models.conversion.transformers_plugin import register_transformers
 from monarch_sciml.models.convert import densify, monarchize
-from monarch_sciml.models.fit_bases import fit_bases, needs_bases
+from monarch_sciml.models.fit_bases import fit_bases
 from monarch_sciml.models.language import GPT2
 from monarch_sciml.models.neuralop_models import register_with_neuralop
 from monarch_sciml.models.normalized import Normalized
@@ -55,8 +58,12 @@ __all__ = [
     "densify",
     "fit_bases",
     "monarchize",
-    "needs_bases",
     "register_transformers",
     "register_with_neuralop",
     "restore_conversion",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return an object that was a public name of this package in earlier versions."""
+    return moved(__name__, name)

@@ -22,7 +22,7 @@ from monarch_sciml.layers.spectral_conversion import (
 )
 from monarch_sciml.models.conversion.moments import carry_state, check_not_live
 from monarch_sciml.models.conversion.plan import (
-    Blocks,
+    BlockCounts,
     Choice,
     LinearConversion,
     PlannedLayer,
@@ -53,7 +53,7 @@ def monarchize(
     transform: Literal["monarch", "dense", "corrected"] = "monarch",
     structure: Structure = "monarch",
     parameters: float = 0.5,
-    n_blocks: Blocks | Mapping[str, Blocks] | None = None,
+    n_blocks: BlockCounts | Mapping[str, BlockCounts] | None = None,
     rank: int | Mapping[str, int] | None = None,
     order: Literal["strided", "contiguous"] = "strided",
     include: Choice | None = None,

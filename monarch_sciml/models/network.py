@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_model
 from torch import Tensor, nn
 
-from monarch_sciml._checks import existing_file, message
+from monarch_sciml._checks import message
+from monarch_sciml._reading import existing_file
 from monarch_sciml.models.conversion.weights_files import match_structure, structure_metadata
 
 _CARD = """---

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from monarch_sciml._checks import message, positive_int
 
-Layout = Literal["strided", "contiguous"]
-LAYOUTS = get_args(Layout)
+FactorLayout = Literal["strided", "contiguous"]
+LAYOUTS = get_args(FactorLayout)
 
 
 @dataclass(frozen=True)

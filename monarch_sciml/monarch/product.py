@@ -15,7 +15,7 @@ from monarch_sciml._checks import message, one_of
 from monarch_sciml.monarch.contiguous import (
     LAYOUTS,
     Blocks,
-    Layout,
+    FactorLayout,
     dense_contiguous,
     equal_blocks,
     multiply_contiguous,
@@ -27,7 +27,7 @@ def multiply(
     left: Tensor,
     right: Tensor,
     *,
-    layout: Layout = "strided",
+    layout: FactorLayout = "strided",
     blocks: tuple[Blocks, Blocks] | None = None,
 ) -> Tensor:
     r"""Multiply vectors by the Monarch matrix P L Pᵀ R.
@@ -88,7 +88,7 @@ def multiply(
     return _after_right(z, left)
 
 
-def _is_contiguous(layout: Layout) -> bool:
+def _is_contiguous(layout: FactorLayout) -> bool:
     return one_of("layout", layout, LAYOUTS) == "contiguous"
 
 
@@ -124,7 +124,7 @@ def to_dense(
     left: Tensor,
     right: Tensor,
     *,
-    layout: Layout = "strided",
+    layout: FactorLayout = "strided",
     blocks: tuple[Blocks, Blocks] | None = None,
 ) -> Tensor:
     r"""Write out the Monarch matrix of two factors as a dense matrix.

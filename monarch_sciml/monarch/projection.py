@@ -13,7 +13,7 @@ from torch import Tensor
 
 from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.monarch.block_sizes import block_counts
-from monarch_sciml.monarch.contiguous import LAYOUTS, Layout, cut, project_contiguous
+from monarch_sciml.monarch.contiguous import LAYOUTS, FactorLayout, cut, project_contiguous
 
 
 def project(
@@ -21,7 +21,7 @@ def project(
     n_blocks: int | tuple[int, int] | tuple[Sequence[int], Sequence[int]],
     rank: int = 1,
     *,
-    layout: Layout = "strided",
+    layout: FactorLayout = "strided",
     sizes: tuple[Sequence[int], Sequence[int]] | None = None,
     weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:

@@ -122,6 +122,23 @@ def combine_map_sets(images: torch.Tensor) -> torch.Tensor:
     return torch.polar(magnitude, _angle(first))
 
 
+def coil_combined(kspace: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    """Return sum_c conj(S_c) F^-1 y_c, combined to one image for several map sets.
+
+    Parameters
+    ----------
+    kspace
+        (..., c, H, W), any unit.
+    maps
+        (..., M, c, H, W), complex, of unit norm or zero.
+
+    Returns
+    -------
+    (..., H, W), complex, unit of k-space.
+    """
+    return combine_map_sets(combine(ifft2c(kspace).unsqueeze(-4), maps))
+
+
 def _angle(x: torch.Tensor) -> torch.Tensor:
     """Return the angle of `x`, 0 with a gradient of 0 where `x` is zero."""
     return torch.where(x == 0, 1.0, x).angle()

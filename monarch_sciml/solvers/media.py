@@ -16,18 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import (
-    existing_file,
-    message,
-    one_of,
-    positive_int,
-    positive_number,
-    usage_errors,
-)
+from monarch_sciml._checks import message, one_of, positive_int, positive_number, usage_errors
+from monarch_sciml._reading import existing_file
 from monarch_sciml.solvers.random_series import evaluate_periodic_series, squared_modes
 
-Kind = Literal["smooth", "layered", "given"]
-KINDS: tuple[Kind, ...] = ("smooth", "layered", "given")
+MediumKind = Literal["smooth", "layered", "given"]
+KINDS: tuple[MediumKind, ...] = ("smooth", "layered", "given")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +56,7 @@ class Medium:
         kind.
     """
 
-    kind: Kind = "smooth"
+    kind: MediumKind = "smooth"
     seed: int = 0
     mean: float = 1.0
     contrast: float = 0.4

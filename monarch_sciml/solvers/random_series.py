@@ -15,7 +15,7 @@ from torch import Tensor
 
 from monarch_sciml._checks import message, one_of, positive_int
 
-Kind = Literal["sine", "cosine"]
+SeriesKind = Literal["sine", "cosine"]
 
 
 def random_sine_series(
@@ -55,7 +55,7 @@ def random_sine_series(
 
 
 def evaluate_series(
-    coefficients: Tensor, points: Sequence[Tensor], *, kind: Kind = "sine"
+    coefficients: Tensor, points: Sequence[Tensor], *, kind: SeriesKind = "sine"
 ) -> Tensor:
     """Evaluate Σ a_m f(π m1 x1) ... f(π md xd), m from 1 on, f the sine or the cosine.
 
@@ -147,7 +147,7 @@ def evaluate_periodic_series(coefficients: Tensor, points: Sequence[Tensor]) -> 
     return values.real.contiguous()
 
 
-def _waves(x: Tensor, n_modes: int, kind: Kind) -> Tensor:
+def _waves(x: Tensor, n_modes: int, kind: SeriesKind) -> Tensor:
     """Return the waves (m, p) at the points (p,)."""
     phase = torch.arange(1, n_modes + 1, dtype=torch.float64)[:, None] * x.double()
     if kind == "cosine":

@@ -1,5 +1,8 @@
 """One training loop for every network: objectives, optimisation, checkpoints."""
 
+from typing import Any
+
+from monarch_sciml._moved import moved
 from monarch_sciml.training.checkpoint import (
     find_checkpoint,
     load_state,
@@ -8,20 +11,14 @@ from monarch_sciml.training.checkpoint import (
     save_weights,
 )
 from monarch_sciml.training.divergence import TrainingDiverged
-from monarch_sciml.training.evaluate import evaluate_model, mean_metrics
+from monarch_sciml.training.evaluate import evaluate_model
 from monarch_sciml.training.language_objective import NextTokenObjective
-from monarch_sciml.training.loading import n_samples_of
-from monarch_sciml.training.lock import RunBusy, is_finished, run_lock
+from monarch_sciml.training.lock import RunBusy
 from monarch_sciml.training.loggers import CSVLogger, Logger, TrackerLogger, check_loggers
 from monarch_sciml.training.loop import train
 from monarch_sciml.training.objective import Objective, OneStepObjective, RolloutObjective
 from monarch_sciml.training.optimisation import Optimisation
-from monarch_sciml.training.processes import (
-    ProcessLost,
-    from_main_process,
-    is_main_process,
-    make_accelerator,
-)
+from monarch_sciml.training.processes import ProcessLost
 from monarch_sciml.training.reconstruction_objective import ReconstructionObjective
 from monarch_sciml.training.records import (
     Budget,
@@ -52,16 +49,14 @@ __all__ = [
     "check_loggers",
     "evaluate_model",
     "find_checkpoint",
-    "from_main_process",
-    "is_finished",
-    "is_main_process",
     "load_state",
     "load_weights",
-    "make_accelerator",
-    "mean_metrics",
-    "n_samples_of",
-    "run_lock",
     "save_checkpoint",
     "save_weights",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return an object that was a public name of this package in earlier versions."""
+    return moved(__name__, name)

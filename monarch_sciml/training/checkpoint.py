@@ -20,8 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from monarch_sciml._checks import existing_file, message
+from monarch_sciml._checks import message
 from monarch_sciml._files import flush, refusal, whole_file
+from monarch_sciml._reading import existing_file
 from monarch_sciml.models.conversion.weights_files import (
     check_structure,
     match_structure,

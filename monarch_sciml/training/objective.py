@@ -142,7 +142,7 @@ class RolloutObjective(Objective):
         return torch.cat(chunks, dim=1)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return the metrics of each whole roll-out, by `metrics.field_metrics`.
+        """Return the metrics of each whole roll-out, by `metrics.named.field_metrics`.
 
         The metrics of a prediction that is not finite are not finite. If a field of the target is
         zero everywhere at some time, `nrmse` is not finite either.

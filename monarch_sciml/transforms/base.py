@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message
-from monarch_sciml.transforms.basis import Kind
+from monarch_sciml.transforms.basis import AxisSpec
 
 
 class Transform(nn.Module, ABC):
@@ -28,7 +28,7 @@ class Transform(nn.Module, ABC):
     adjoint with respect to the real inner product Re <a, b>.
     """
 
-    kind: Kind
+    spec: AxisSpec
     n_copies: int = 1
 
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> Self:
@@ -45,32 +45,32 @@ class Transform(nn.Module, ABC):
     @property
     def n(self) -> int:
         """Number of grid points."""
-        return self.kind.n
+        return self.spec.n
 
     @property
     def n_modes(self) -> int:
         """Number of modes kept."""
-        return self.kind.n_modes
+        return self.spec.n_modes
 
     @property
     def norm(self) -> str:
         """Scaling, with the meaning of torch.fft: "ortho", "forward" or "backward"."""
-        return self.kind.norm
+        return self.spec.norm
 
     @property
     def centered(self) -> bool:
         """Whether the zero of the grid and of the frequencies is at index n // 2 (fftshift)."""
-        return self.kind.centered
+        return self.spec.centered
 
     @property
     def real_input(self) -> bool:
         """Whether the grid side is real and half of the spectrum is kept."""
-        return self.kind.real_input
+        return self.spec.real_input
 
     @property
     def modes(self) -> Tensor:
         """Kept modes (K,): signed frequency (dft) or mode number (dct, dst) of each row."""
-        return self.kind.modes
+        return self.spec.modes
 
     @abstractmethod
     def matrix(self) -> Tensor:
@@ -82,20 +82,20 @@ class Transform(nn.Module, ABC):
 
     def initial_matrix(self) -> Tensor:
         """Return the matrix of the transform this one started from, in its dtype and device."""
-        return oriented(self.kind.dense_rows(), self.kind).to(self.matrix())
+        return oriented(self.spec.dense_rows(), self.spec).to(self.matrix())
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the transform: x (..., n) -> (..., K), or (..., K) -> (..., n) for synthesis.
 
         With `n_copies` C > 1, x is (..., C, n) and channel c meets matrix c.
         """
-        self._check(x, grid_side=not self.kind.synthesis)
+        self._check(x, grid_side=not self.spec.synthesis)
         y = apply_matrix(self.matrix(), x)
         return y.real if self._real_output(forward=True) and y.is_complex() else y
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Apply the conjugate transpose, so that <forward(x), y> = <x, adjoint(y)>."""
-        self._check(y, grid_side=self.kind.synthesis)
+        self._check(y, grid_side=self.spec.synthesis)
         x = apply_matrix(self.matrix().mH, y)
         return x.real if self._real_output(forward=False) and x.is_complex() else x
 
@@ -104,7 +104,7 @@ class Transform(nn.Module, ABC):
 
         The cost is one dense factorisation of the matrix, O(n^3).
         """
-        self._check(y, grid_side=self.kind.synthesis)
+        self._check(y, grid_side=self.spec.synthesis)
         return self._pseudo_inverse(y)
 
     def _pseudo_inverse(self, y: Tensor) -> Tensor:
@@ -113,16 +113,16 @@ class Transform(nn.Module, ABC):
         if not self.real_input:
             return apply_matrix(torch.linalg.pinv(matrix), y)
         # real-linear: the real matrix between real parts and [real; imaginary] parts of the modes
-        axis = -1 if self.kind.synthesis else -2
-        imaginary = -matrix.imag if self.kind.synthesis else matrix.imag
+        axis = -1 if self.spec.synthesis else -2
+        imaginary = -matrix.imag if self.spec.synthesis else matrix.imag
         inverse = torch.linalg.pinv(torch.cat([matrix.real, imaginary], dim=axis))
-        if self.kind.synthesis:
+        if self.spec.synthesis:
             real, imag = apply_matrix(inverse, y).chunk(2, dim=-1)
             return torch.complex(real, imag)
         return apply_matrix(inverse, torch.cat([y.real, y.imag], dim=-1))
 
     def _real_output(self, *, forward: bool) -> bool:
-        return self.real_input and (self.kind.synthesis == forward)
+        return self.real_input and (self.spec.synthesis == forward)
 
     def _check(self, x: Tensor, *, grid_side: bool) -> None:
         size = self.n if grid_side else self.n_modes
@@ -141,16 +141,16 @@ class Transform(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """Show what distinguishes one transform from another."""
-        kind = self.kind
+        spec = self.spec
         return (
-            f"{kind.init!r}, n={kind.n}, n_modes={kind.n_modes}, real_input={kind.real_input}, "
-            f"centered={kind.centered}, norm={kind.norm!r}, n_copies={self.n_copies}"
+            f"{spec.init!r}, n={spec.n}, n_modes={spec.n_modes}, real_input={spec.real_input}, "
+            f"centered={spec.centered}, norm={spec.norm!r}, n_copies={self.n_copies}"
         )
 
 
-def oriented(rows: Tensor, kind: Kind) -> Tensor:
+def oriented(rows: Tensor, spec: AxisSpec) -> Tensor:
     """Turn rows (..., K, n) into the matrix of the transform: transposed when it is a synthesis."""
-    return rows.mT if kind.synthesis else rows
+    return rows.mT if spec.synthesis else rows
 
 
 def apply_matrix(matrix: Tensor, x: Tensor) -> Tensor:

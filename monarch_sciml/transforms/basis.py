@@ -25,7 +25,7 @@ NORMS = ("ortho", "forward", "backward")
 
 
 @dataclass(frozen=True)
-class Kind:
+class AxisSpec:
     """Describe one initial transform on one grid.
 
     `family` names the transform (dft, dct, dst, hadamard, random); `synthesis` says that it maps
@@ -50,7 +50,7 @@ class Kind:
         real_input: bool,
         centered: bool,
         norm: str,
-    ) -> Kind:
+    ) -> AxisSpec:
         """Check the arguments of a transform's constructor and resolve the defaults."""
         one_of("init", init, INITS)
         one_of("norm", norm, NORMS)
@@ -145,13 +145,13 @@ class Kind:
             rows = torch.sin(angle) if shift else torch.cos(angle)
         return rows * self.row_scale[:, None]
 
-    def on_grid(self, n: int) -> Kind:
+    def on_grid(self, n: int) -> AxisSpec:
         """Return the same transform on a grid of n points, with as many of its modes as fit there.
 
         A transform that keeps every mode of its grid keeps every mode of the other grid too.
         """
         largest = n // 2 + 1 if self.real_input else n
-        return Kind.create(
+        return AxisSpec.create(
             self.init,
             n,
             None if self.is_full else min(self.n_modes, largest),

@@ -27,7 +27,7 @@ def learnable_transform(
     """Return the learnable transform `name` that starts as a given fixed one. It has the dtype and
     the device of the fixed transform.
     """
-    new = TRANSFORMS[name].build(transform.kind, TransformOptions(rank=rank, order=order))
+    new = TRANSFORMS[name].build(transform.spec, TransformOptions(rank=rank, order=order))
     like = transform.matrix().real
     return new.to(like.device, like.dtype).train(transform.training)
 
@@ -38,19 +38,19 @@ def fixed_or_dense_transform(transform: LearnableTransform) -> Transform:
 
     The product is computed in float64; a frozen transform stays frozen.
     """
-    kind = transform.kind
+    spec = transform.spec
     like = next(transform.parameters())
-    if is_initial(transform) and kind.family in FIXED_NAMES:
-        new = fixed_transform(kind)
+    if is_initial(transform) and spec.family in FIXED_NAMES:
+        new = fixed_transform(spec)
     else:
-        start = kind.family if kind.family != "random" else "dft"  # all of it is a deviation
+        start = spec.family if spec.family != "random" else "dft"  # all of it is a deviation
         new = DenseTransform(
-            kind.n,
-            kind.n_modes,
-            init=("i" if kind.synthesis else "") + start,  # type: ignore[arg-type]
-            real_input=kind.real_input,
-            centered=kind.centered,
-            norm=kind.norm,  # type: ignore[arg-type]
+            spec.n,
+            spec.n_modes,
+            init=("i" if spec.synthesis else "") + start,  # type: ignore[arg-type]
+            real_input=spec.real_input,
+            centered=spec.centered,
+            norm=spec.norm,  # type: ignore[arg-type]
             n_copies=transform.n_copies,
         )
         multiply_out(transform, new.to(like.device, like.dtype))
@@ -82,7 +82,7 @@ def multiply_out(source: Transform, target: DenseTransform) -> None:
     exact = copy.deepcopy(source).cpu().double().matrix()
     start = copy.deepcopy(target).cpu().double().matrix()
     deviation = (exact - start).detach()
-    rows = deviation.mT if target.kind.synthesis else deviation  # (C?, K, n)
-    rows = rows / target.kind.row_scale[:, None]
+    rows = deviation.mT if target.spec.synthesis else deviation  # (C?, K, n)
+    rows = rows / target.spec.row_scale[:, None]
     with torch.no_grad():
         target.weight.copy_(torch.view_as_real(rows) if rows.is_complex() else rows)

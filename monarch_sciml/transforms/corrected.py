@@ -22,7 +22,7 @@ from monarch_sciml.monarch.contiguous import (
     multiply_contiguous,
 )
 from monarch_sciml.transforms.base import Transform
-from monarch_sciml.transforms.basis import Kind
+from monarch_sciml.transforms.basis import AxisSpec
 from monarch_sciml.transforms.constants import Constants, outside_of_traces, working_dtype
 from monarch_sciml.transforms.fourier import FixedTransform
 from monarch_sciml.transforms.given import GivenTransform
@@ -166,9 +166,9 @@ class CorrectedTransform(LearnableTransform):
         return len(self.axes)
 
     @property
-    def kind(self) -> Kind:  # type: ignore[override]
-        """Kind of the fixed transform along the last axis."""
-        return self.axes[-1].kind
+    def spec(self) -> AxisSpec:  # type: ignore[override]
+        """Description of the fixed transform along the last axis."""
+        return self.axes[-1].spec
 
     @property
     def n(self) -> Any:
@@ -234,7 +234,7 @@ class CorrectedTransform(LearnableTransform):
         rows = self.learned_rows()
         rows = self.in_order(rows.unflatten(0, self.mode_blocks.sizes), range(-self.n_axes - 1, -1))
         rows = rows.flatten(0, self.n_axes - 1)
-        return rows.mT if self.kind.synthesis else rows
+        return rows.mT if self.spec.synthesis else rows
 
     def planes(self) -> list[Tensor]:
         """Return real and imaginary part of the rows of T_0 along each axis, (2, K_i, n_i), modes
@@ -252,9 +252,9 @@ class CorrectedTransform(LearnableTransform):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the transform: x (..., n_1 .. n_d) -> (..., K_1 .. K_d), reversed for synthesis."""
-        self._check_sizes(x, analysis=not self.kind.synthesis)
+        self._check_sizes(x, analysis=not self.spec.synthesis)
         axes = range(-self.n_axes, 0)
-        if self.kind.synthesis:
+        if self.spec.synthesis:
             y = self.start(x) + self.transposed_correction(self.ascending(x, axes))
         else:
             y = self.start(x) + self.in_order(self.correction(x), axes)
@@ -262,9 +262,9 @@ class CorrectedTransform(LearnableTransform):
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Apply the conjugate transpose, so that <forward(x), y> = <x, adjoint(y)>."""
-        self._check_sizes(y, analysis=self.kind.synthesis)
+        self._check_sizes(y, analysis=self.spec.synthesis)
         axes = range(-self.n_axes, 0)
-        if self.kind.synthesis:
+        if self.spec.synthesis:
             learned = self.in_order(self.correction(y.conj()), axes)
         else:
             learned = self.transposed_correction(self.ascending(y.conj(), axes))
@@ -273,9 +273,9 @@ class CorrectedTransform(LearnableTransform):
 
     def inverse(self, y: Tensor) -> Tensor:
         """Apply the Moore-Penrose inverse at a cost of O(N^3), for tests and small grids."""
-        self._check_sizes(y, analysis=self.kind.synthesis)
+        self._check_sizes(y, analysis=self.spec.synthesis)
         x = self._pseudo_inverse(y.flatten(-self.n_axes))
-        sizes = self.mode_blocks.sizes if self.kind.synthesis else self.patches.sizes
+        sizes = self.mode_blocks.sizes if self.spec.synthesis else self.patches.sizes
         return x.unflatten(-1, sizes)
 
     def resampled(self, n: Any, *, keep_modes: bool = False) -> CorrectedTransform:
@@ -356,7 +356,7 @@ def _with_modes(transform: Transform, n_modes: int) -> Transform:
     """Return a fixed transform with a given number of its modes."""
     if not isinstance(transform, FixedTransform) or n_modes == transform.n_modes:
         return transform
-    return transform.from_kind(replace(transform.kind, n_modes=n_modes))
+    return transform.from_spec(replace(transform.spec, n_modes=n_modes))
 
 
 def default_grid_blocks(n: int) -> int:
@@ -379,10 +379,10 @@ def default_mode_blocks(n_modes: int, n_patches: int) -> int:
 
 def n_leading(transform: Transform) -> int:
     """Return how many modes of non-negative frequency stand before the negative ones."""
-    kind = transform.kind
-    signed = kind.family in ("dft", "random") and not (kind.real_input or kind.centered)
-    negative = kind.n_modes // 2 if signed else 0
-    return kind.n_modes - negative if negative else 0
+    spec = transform.spec
+    signed = spec.family in ("dft", "random") and not (spec.real_input or spec.centered)
+    negative = spec.n_modes // 2 if signed else 0
+    return spec.n_modes - negative if negative else 0
 
 
 def ascending_rows(transform: Transform) -> Tensor:
@@ -390,5 +390,5 @@ def ascending_rows(transform: Transform) -> Tensor:
     if isinstance(transform, GivenTransform):
         rows = transform.rows().detach()
         return rows.to(torch.complex128 if rows.is_complex() else torch.float64)
-    rows = transform.kind.dense_rows()
+    rows = transform.spec.dense_rows()
     return rows.roll(-n_leading(transform), 0)

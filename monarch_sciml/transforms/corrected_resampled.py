@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml.monarch.contiguous import Blocks
-from monarch_sciml.transforms.basis import Kind
+from monarch_sciml.transforms.basis import AxisSpec
 from monarch_sciml.transforms.constants import Constants, outside_of_traces
 from monarch_sciml.transforms.corrected import CorrectedTransform, axes_of
 
@@ -55,7 +55,7 @@ class ResampledCorrection(CorrectedTransform):
         patches = Blocks.equal([t.n for t in axes_of(start)], source.patches.counts)
         old = source.mode_blocks
         offsets = [
-            _first_mode(b.kind) - _first_mode(a.kind) for a, b in zip(source.axes, axes_of(start))
+            _first_mode(b.spec) - _first_mode(a.spec) for a, b in zip(source.axes, axes_of(start))
         ]
         modes = Blocks(
             tuple(
@@ -65,7 +65,7 @@ class ResampledCorrection(CorrectedTransform):
         )
         self._set_start(start, patches, modes)
         weights = [
-            _interpolation(a.kind, b.kind, source.patches, patches, old, axis)
+            _interpolation(a.spec, b.spec, source.patches, patches, old, axis)
             for axis, (a, b) in enumerate(zip(source.axes, self.axes))
         ]
         stored = [torch.view_as_real(w) if w.is_complex() else w for w in weights]
@@ -102,8 +102,8 @@ class ResampledCorrection(CorrectedTransform):
         return self.source.resampled(n, keep_modes=keep_modes)
 
 
-def _first_mode(kind: Kind) -> int:
-    return int(kind.modes.min())
+def _first_mode(spec: AxisSpec) -> int:
+    return int(spec.modes.min())
 
 
 def _shifted(edges: tuple[int, ...], offset: int, n_modes: int) -> tuple[int, ...]:
@@ -135,7 +135,7 @@ def _unflattened(flat: int, sizes: tuple[int, ...]) -> list[int]:
 
 
 def _interpolation(
-    old: Kind, new: Kind, patches: Blocks, new_patches: Blocks, modes: Blocks, axis: int
+    old: AxisSpec, new: AxisSpec, patches: Blocks, new_patches: Blocks, modes: Blocks, axis: int
 ) -> Tensor:
     """Return weights (F, b, v, w) from the points of old patches to those of new ones."""
     edges, new_edges = patches.edges[axis], new_patches.edges[axis]
@@ -154,10 +154,10 @@ def _interpolation(
     block_edges = torch.tensor(modes.edges[axis])
     middle = (block_edges[1:] + block_edges[:-1]) // 2 + _first_mode(old)  # (F,) frequencies
 
-    def carrier(kind: Kind, edges: tuple[int, ...], width: int) -> Tensor:
+    def carrier(spec: AxisSpec, edges: tuple[int, ...], width: int) -> Tensor:
         points = torch.tensor(edges[:-1])[:, None] + torch.arange(width)  # (b, w)
-        offset = kind.n // 2 if kind.centered else 0
-        angle = sign * 2 * math.pi * (points - offset).double() / kind.n
+        offset = spec.n // 2 if spec.centered else 0
+        angle = sign * 2 * math.pi * (points - offset).double() / spec.n
         angle = middle.double()[:, None, None] * angle
         return torch.polar(torch.ones_like(angle), angle)  # (F, b, w)
 
@@ -165,7 +165,7 @@ def _interpolation(
     return carrier(new, new_edges, new_width)[..., None] * local * before
 
 
-def _old_place(points: Tensor, old: Kind, new: Kind) -> Tensor:
+def _old_place(points: Tensor, old: AxisSpec, new: AxisSpec) -> Tensor:
     """Return where points of the new grid lie in units of the old one."""
     ratio = old.n / new.n
     if old.family in ("dct", "dst"):

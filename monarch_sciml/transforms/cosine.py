@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monarch_sciml.transforms.basis import Kind, Norm
+from monarch_sciml.transforms.basis import AxisSpec, Norm
 from monarch_sciml.transforms.fourier import FixedTransform
 
 
@@ -25,7 +25,9 @@ class CosineTransform(FixedTransform):
         self, n: int, n_modes: int | None = None, *, norm: Norm = "ortho", inverse: bool = False
     ) -> None:
         init = ("i" if inverse else "") + self._family
-        super().__init__(Kind.create(init, n, n_modes, real_input=False, centered=False, norm=norm))
+        super().__init__(
+            AxisSpec.create(init, n, n_modes, real_input=False, centered=False, norm=norm)
+        )
 
 
 class SineTransform(CosineTransform):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.transforms.base import oriented
-from monarch_sciml.transforms.basis import Init, Kind, Norm
+from monarch_sciml.transforms.basis import AxisSpec, Init, Norm
 from monarch_sciml.transforms.constants import Constants, outside_of_traces, working_dtype
 from monarch_sciml.transforms.learnable import LearnableTransform, leading
 
@@ -38,17 +38,17 @@ class DenseTransform(LearnableTransform):
         n_copies: int = 1,
     ) -> None:
         super().__init__()
-        self.kind = Kind.create(
+        self.spec = AxisSpec.create(
             init, n, n_modes, real_input=real_input, centered=centered, norm=norm
         )
-        if self.kind.family == "random":
+        if self.spec.family == "random":
             rule = "`init` must name a transform for a DenseTransform"
             raise ValueError(message(rule, repr(init), "Use MonarchTransform for random factors."))
         self.n_copies = positive_int("n_copies", n_copies)
         with outside_of_traces():
-            rows = self.kind.dense_rows() / self.kind.row_scale[:, None]
+            rows = self.spec.dense_rows() / self.spec.row_scale[:, None]
             stored = torch.view_as_real(rows) if rows.is_complex() else rows
-            self._initial = Constants([stored, self.kind.row_scale[:, None]])
+            self._initial = Constants([stored, self.spec.row_scale[:, None]])
         self.weight = nn.Parameter(torch.zeros(*leading(n_copies), *stored.shape))
         self._prepare()
 
@@ -59,5 +59,5 @@ class DenseTransform(LearnableTransform):
         """Return the dense matrix, (K, n) for analysis and (n, K) for synthesis, or (C, ., .)."""
         unscaled, scale = self._initial.like(self.weight)
         rows = unscaled + self.weight.to(working_dtype(self.weight.dtype))
-        rows = scale * (rows if self.kind.is_real else torch.view_as_complex(rows))
-        return oriented(rows, self.kind)
+        rows = scale * (rows if self.spec.is_real else torch.view_as_complex(rows))
+        return oriented(rows, self.spec)

@@ -57,9 +57,9 @@ def fit_matrix(
             raise ValueError(message(rule, tuple(values.shape), "Check the sizes."))
         pairs.append(flat.to(torch.complex128 if flat.is_complex() else torch.float64))
     inputs, outputs = pairs
-    kind = axes_of(start)[-1].kind
+    spec = axes_of(start)[-1].spec
     n_modes = matrix.shape[1]
-    as_real = kind.real_input and kind.synthesis  # y = Re(T x) is linear in the parts of x only
+    as_real = spec.real_input and spec.synthesis  # y = Re(T x) is linear in the parts of x only
     if as_real:
         inputs = torch.cat([inputs.real, -inputs.imag], dim=1)
         matrix = torch.cat([matrix.real, matrix.imag], dim=1)
@@ -170,7 +170,7 @@ def set_change(transform: CorrectedTransform, change: Tensor, weights: Tensor) -
     """
     rank = transform.rank
     weights = weights.clamp_min(1e-6 * weights.max())
-    synthesis = transform.kind.synthesis
+    synthesis = transform.spec.synthesis
     rows = change.mT if synthesis else change  # (K, N)
     for axis, part in enumerate(transform.axes):  # to ascending modes
         rows = rows.unflatten(0, transform.mode_blocks.sizes)

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 from monarch_sciml.transforms.base import Transform, oriented
-from monarch_sciml.transforms.basis import Kind, Norm
+from monarch_sciml.transforms.basis import AxisSpec, Norm
 from monarch_sciml.transforms.constants import Constants, outside_of_traces
 
 
 class FixedTransform(Transform):
     """A transform without parameters, held as a dense matrix in the dtype of the module."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, spec: AxisSpec) -> None:
         super().__init__()
-        self.kind = kind
+        self.spec = spec
         # carries dtype and device; the matrix itself is made in float64 and cast, so that
         # .double() is exact
         with outside_of_traces():
@@ -26,7 +26,7 @@ class FixedTransform(Transform):
     _like: Tensor
 
     def _make_matrix(self) -> list[Tensor]:
-        return [oriented(self.kind.dense_rows(), self.kind)]
+        return [oriented(self.spec.dense_rows(), self.spec)]
 
     def _prepare(self) -> None:
         self._exact.like(self._like)
@@ -37,7 +37,7 @@ class FixedTransform(Transform):
 
     def resampled(self, n: int) -> Transform:
         """Return the same transform on a grid of n points."""
-        return self.from_kind(self.kind.on_grid(n)).follow(self._like)
+        return self.from_spec(self.spec.on_grid(n)).follow(self._like)
 
     def follow(self, reference: Tensor) -> FixedTransform:
         """Move the transform to the precision and the device of a tensor, and return it."""
@@ -47,10 +47,10 @@ class FixedTransform(Transform):
         return self
 
     @classmethod
-    def from_kind(cls, kind: Kind) -> FixedTransform:
-        """Return the transform of a kind."""
+    def from_spec(cls, spec: AxisSpec) -> FixedTransform:
+        """Return the transform that a description stands for."""
         transform = cls.__new__(cls)
-        FixedTransform.__init__(transform, kind)
+        FixedTransform.__init__(transform, spec)
         return transform
 
 
@@ -99,24 +99,24 @@ class FourierTransform(FixedTransform):
     ) -> None:
         init = "idft" if inverse else "dft"
         super().__init__(
-            Kind.create(init, n, n_modes, real_input=real_input, centered=centered, norm=norm)
+            AxisSpec.create(init, n, n_modes, real_input=real_input, centered=centered, norm=norm)
         )
 
     def _prepare(self) -> None:
-        if not self.kind.is_full:  # all modes go through torch.fft; the matrix is made when asked
+        if not self.spec.is_full:  # all modes go through torch.fft; the matrix is made when asked
             super()._prepare()
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the DFT by torch.fft when every mode is kept, by its rows otherwise."""
-        kind = self.kind
-        if not kind.is_full:
+        spec = self.spec
+        if not spec.is_full:
             return super().forward(x)
-        self._check(x, grid_side=not kind.synthesis)
-        if kind.real_input:
-            if kind.synthesis:
-                return torch.fft.irfft(x, n=kind.n, norm=kind.norm)
-            return torch.fft.rfft(x, norm=kind.norm)
-        x = torch.fft.ifftshift(x, dim=-1) if kind.centered else x
-        transform = torch.fft.ifft if kind.synthesis else torch.fft.fft
-        y = transform(x, norm=kind.norm)
-        return torch.fft.fftshift(y, dim=-1) if kind.centered else y
+        self._check(x, grid_side=not spec.synthesis)
+        if spec.real_input:
+            if spec.synthesis:
+                return torch.fft.irfft(x, n=spec.n, norm=spec.norm)
+            return torch.fft.rfft(x, norm=spec.norm)
+        x = torch.fft.ifftshift(x, dim=-1) if spec.centered else x
+        transform = torch.fft.ifft if spec.synthesis else torch.fft.fft
+        y = transform(x, norm=spec.norm)
+        return torch.fft.fftshift(y, dim=-1) if spec.centered else y

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from monarch_sciml._checks import finite, message, positive_int
 from monarch_sciml.transforms.base import Transform, oriented
-from monarch_sciml.transforms.basis import Kind
+from monarch_sciml.transforms.basis import AxisSpec
 
 
 class GivenTransform(Transform):
@@ -46,7 +46,7 @@ class GivenTransform(Transform):
             raise ValueError(message(rule, f"shape {tuple(rows.shape)}", "Pass one row a mode."))
         finite("rows", rows, remedy="Leave out the modes that hold them.")
         n_modes, n = rows.shape
-        self.kind = Kind("given", inverse, n, n_modes, False, False, "forward")
+        self.spec = AxisSpec("given", inverse, n, n_modes, False, False, "forward")
         rows = rows.detach().clone()
         self.register_buffer("values", torch.view_as_real(rows) if rows.is_complex() else rows)
 
@@ -56,7 +56,7 @@ class GivenTransform(Transform):
 
     def matrix(self) -> Tensor:
         """Return the dense matrix, (K, n) for analysis and (n, K) for synthesis."""
-        return oriented(self.rows(), self.kind)
+        return oriented(self.rows(), self.spec)
 
     def resampled(self, n: int) -> Transform:
         """Return the transform itself; ValueError for another number of points."""
@@ -117,7 +117,7 @@ class PODTransform(GivenTransform):
 
     def fit(self, basis: Tensor) -> None:
         """Take a basis (K, n) of `pod_basis`."""
-        rows = basis if self.kind.synthesis else basis / self.n
+        rows = basis if self.spec.synthesis else basis / self.n
         self.values.copy_(rows)
 
     def rows(self) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml import monarch
-from monarch_sciml.transforms.basis import Kind
+from monarch_sciml.transforms.basis import AxisSpec
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class InitialFactors:
 
 
 def initial_factors(
-    kind: Kind, *, n_blocks: int | tuple[int, int] | None, order: int, rank: int
+    spec: AxisSpec, *, n_blocks: int | tuple[int, int] | None, order: int, rank: int
 ) -> InitialFactors:
     """Return the factors of the unscaled transform, with at least the rank that it needs.
 
@@ -44,27 +44,27 @@ def initial_factors(
     pseudo-random numbers, so that every term receives a gradient of its own.
     """
     blocks = monarch.dft_factors(
-        kind.n,
-        inverse=kind.synthesis,
-        centered=kind.centered,
-        norm="forward" if kind.synthesis else "backward",  # unscaled either way
+        spec.n,
+        inverse=spec.synthesis,
+        centered=spec.centered,
+        norm="forward" if spec.synthesis else "backward",  # unscaled either way
         n_blocks=n_blocks,
         order=order,
     )
     sizes = tuple(block.shape[-1] for block in reversed(blocks))
     reversal = monarch.digit_reversal(sizes)
-    rows = kind.n - 1 - kind.rows if kind.family == "dst" else kind.rows
+    rows = spec.n - 1 - spec.rows if spec.family == "dst" else spec.rows
     index, prefixes = _prefixes(rows, sizes)
     factors = [
         _gather(block, digits, sizes, order - 1 - i)
         for i, (block, digits) in enumerate(zip(blocks, prefixes))
     ]
     columns = torch.argsort(reversal)
-    if kind.family in ("dct", "dst"):
-        factors, columns = _real_factors(kind, factors, rows, reversal)
-    elif kind.family == "hadamard":
-        factors, columns = _hadamard_factors(factors, prefixes, sizes), torch.arange(kind.n)
-    elif kind.family == "random":
+    if spec.family in ("dct", "dst"):
+        factors, columns = _real_factors(spec, factors, rows, reversal)
+    elif spec.family == "hadamard":
+        factors, columns = _hadamard_factors(factors, prefixes, sizes), torch.arange(spec.n)
+    elif spec.family == "random":
         shapes = [(rank, *factor.shape[1:]) for factor in factors]
         factors = [torch.randn(shape, dtype=torch.complex128) for shape in shapes]
         factors[0] = factors[0] / rank**0.5
@@ -103,7 +103,7 @@ def _gather(block: Tensor, digits: list[Tensor], sizes: tuple[int, ...], j: int)
 
 
 def _real_factors(
-    kind: Kind, factors: list[Tensor], rows: Tensor, reversal: Tensor
+    spec: AxisSpec, factors: list[Tensor], rows: Tensor, reversal: Tensor
 ) -> tuple[list[Tensor], Tensor]:
     """Turn DFT factors into real ones of the DCT-II or DST-II (Makhoul 1980).
 
@@ -111,13 +111,13 @@ def _real_factors(
     sine rows are S[k, x] = (-1)^x C[n - 1 - k, x]. The real part of a product of p complex numbers
     is a sum of 2^(p-1) real products: rank 2 for two factors.
     """
-    n = kind.n
-    sign = 1.0 if kind.synthesis else -1.0
+    n = spec.n
+    sign = 1.0 if spec.synthesis else -1.0
     turns = rows.double() * (torch.pi / (2 * n))
     phase = torch.polar(torch.ones_like(turns), sign * turns)
     factors = [factors[0] * phase.view(1, -1, 1, 1), *factors[1:]]
     natural = torch.cat([torch.arange(0, n, 2), torch.arange(1, n, 2).flip(0)])[reversal]
-    if kind.family == "dst":
+    if spec.family == "dst":
         alternating = (1.0 - 2.0 * (natural % 2)).view(1, 1, *factors[-1].shape[-2:])
         factors[-1] = factors[-1] * alternating
     terms: list[list[Tensor]] = [[] for _ in factors]
@@ -137,7 +137,7 @@ def _hadamard_factors(
     result = []
     for i, digits in enumerate(prefixes):
         j = len(sizes) - 1 - i
-        size = Kind.create(
+        size = AxisSpec.create(
             "hadamard", sizes[j], None, real_input=False, centered=False, norm="backward"
         )
         rows = size.dense_rows()[digits[j]]  # (U, N_j)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml.transforms.base import Transform, oriented
-from monarch_sciml.transforms.basis import Kind
+from monarch_sciml.transforms.basis import AxisSpec
 from monarch_sciml.transforms.constants import Constants
 
 
@@ -60,7 +60,7 @@ class ResampledTransform(Transform):
     def __init__(self, source: LearnableTransform, n: int) -> None:
         super().__init__()
         self.source = source
-        self.kind = source.kind.on_grid(n)
+        self.spec = source.spec.on_grid(n)
         self.n_copies = source.n_copies
         self._fixed = Constants(self._make_constants)
         self._prepare()
@@ -70,10 +70,10 @@ class ResampledTransform(Transform):
 
     def _make_constants(self) -> list[Tensor]:
         """Return [new, old initial matrix, interpolation (m, n) times scale, rows (J,), mask]."""
-        new, old = self.kind, self.source.kind
+        new, old = self.spec, self.source.spec
         where = {int(mode): row for row, mode in enumerate(old.modes)}
         rows = torch.tensor([where.get(int(mode), -1) for mode in new.modes])
-        initial = [oriented(kind.dense_rows(), kind) for kind in (new, old)]
+        initial = [oriented(spec.dense_rows(), spec) for spec in (new, old)]
         known = (rows >= 0).double()[:, None]  # (J, 1)
         return [*initial, _interpolation(old, new), rows.clamp(min=0), known]
 
@@ -83,24 +83,24 @@ class ResampledTransform(Transform):
         learned = source.matrix()
         initial, old, resample, rows, known = self._fixed.like(next(source.parameters()))
         # a random transform has no counterpart there: its old and new initial matrix are zero
-        rows_first = oriented(learned - old, source.kind)  # (C?, K, n)
+        rows_first = oriented(learned - old, source.spec)  # (C?, K, n)
         matched = rows_first.index_select(-2, rows) * known  # (C?, J, n)
-        return initial + oriented(matched @ resample.to(matched.dtype).mT, self.kind)
+        return initial + oriented(matched @ resample.to(matched.dtype).mT, self.spec)
 
     def resampled(self, n: int) -> Transform:
         """Return the source's transform on yet another grid."""
         return self.source.resampled(n)
 
 
-def _interpolation(old: Kind, new: Kind) -> Tensor:
+def _interpolation(old: AxisSpec, new: AxisSpec) -> Tensor:
     """Return the matrix (m, n) that takes a row from the old grid to the new one, rescaled."""
     shared = min(old.n, new.n)
     family = old.family if old.family in ("dct", "dst") else "dft"
     n_modes = shared if family != "dft" or shared % 2 else max(shared - 1, 1)
 
-    def rows(kind: Kind, init: str) -> Tensor:
-        return Kind.create(
-            init, kind.n, n_modes, real_input=False, centered=old.centered, norm="forward"
+    def rows(spec: AxisSpec, init: str) -> Tensor:
+        return AxisSpec.create(
+            init, spec.n, n_modes, real_input=False, centered=old.centered, norm="forward"
         ).dense_rows()
 
     matrix = rows(new, "i" + family).mT @ rows(old, family)

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import positive_int
-from monarch_sciml.kernels import monarch_blocks, needs_plain_operations
+from monarch_sciml.kernels import monarch_blocks
+from monarch_sciml.kernels.dispatch import needs_plain_operations
 from monarch_sciml.monarch import digit_reversal, multiply
 from monarch_sciml.transforms.base import oriented
-from monarch_sciml.transforms.basis import Init, Kind, Norm
+from monarch_sciml.transforms.basis import AxisSpec, Init, Norm
 from monarch_sciml.transforms.constants import Constants, outside_of_traces, working_dtype
 from monarch_sciml.transforms.initial_factors import initial_factors
 from monarch_sciml.transforms.learnable import LearnableTransform, leading
@@ -107,25 +108,25 @@ class MonarchTransform(LearnableTransform):
         order: int = 2,
     ) -> None:
         super().__init__()
-        self.kind = Kind.create(
+        self.spec = AxisSpec.create(
             init, n, n_modes, real_input=real_input, centered=centered, norm=norm
         )
         self.n_copies = positive_int("n_copies", n_copies)
         self.order = positive_int("order", order, minimum=2)
         rank = positive_int("rank", rank)
         with outside_of_traces():
-            initial = initial_factors(self.kind, n_blocks=n_blocks, order=order, rank=rank)
+            initial = initial_factors(self.spec, n_blocks=n_blocks, order=order, rank=rank)
             stored = [
                 torch.view_as_real(factor.contiguous()) if factor.is_complex() else factor
                 for factor in initial.factors
             ]
-            self._row_scale = Constants([self.kind.row_scale])
+            self._row_scale = Constants([self.spec.row_scale])
         self.sizes = initial.sizes
         self.rank = initial.factors[0].shape[0]
         self.factors = nn.ParameterList(
             torch.zeros(*leading(n_copies), *tensor.shape) for tensor in stored
         )
-        if self.kind.family == "random":  # drawn numbers belong to the state
+        if self.spec.family == "random":  # drawn numbers belong to the state
             for i, tensor in enumerate(stored):
                 self.register_buffer(f"initial_{i}", tensor.to(self.factors[0]))
         else:
@@ -138,7 +139,7 @@ class MonarchTransform(LearnableTransform):
 
     def _prepare(self) -> None:
         like = self._deviations()[0]
-        if self.kind.family != "random":
+        if self.spec.family != "random":
             self._initial.like(like)
         self._row_scale.like(like)
         self._picked.like(like)
@@ -146,7 +147,7 @@ class MonarchTransform(LearnableTransform):
             entries.like(like)
 
     def _initial_values(self) -> list[Tensor]:
-        if self.kind.family == "random":
+        if self.spec.family == "random":
             return [self.get_buffer(f"initial_{i}") for i in range(self.order)]
         return self._initial.like(self._deviations()[0])
 
@@ -163,7 +164,7 @@ class MonarchTransform(LearnableTransform):
     def _scaled(self, values: list[Tensor]) -> list[Tensor]:
         """Put the scale of the rows into the leftmost factor, (C?, r, K, 1, N_p)."""
         scale = self._row_scale.like(values[0])[0].view(-1, 1, 1)
-        if not self.kind.is_real:
+        if not self.spec.is_real:
             values = [torch.view_as_complex(value) for value in values]
         return [values[0] * scale, *values[1:]]
 
@@ -179,13 +180,13 @@ class MonarchTransform(LearnableTransform):
 
     def matrix(self) -> Tensor:
         """Return the dense matrix, (K, n) for analysis and (n, K) for synthesis, or (C, ., .)."""
-        return oriented(self._rows(self.learned_factors()), self.kind)
+        return oriented(self._rows(self.learned_factors()), self.spec)
 
     def initial_matrix(self) -> Tensor:
         """Return the matrix the transform started from, without copies."""
-        if self.kind.family != "random":
+        if self.spec.family != "random":
             return super().initial_matrix()
-        return oriented(self._rows(self._scaled(self._initial_values())), self.kind)
+        return oriented(self._rows(self._scaled(self._initial_values())), self.spec)
 
     def row_factors(
         self, n_modes: int, *, ascending: bool
@@ -207,7 +208,7 @@ class MonarchTransform(LearnableTransform):
         entries (J,) that the rows take (None stands for all in order). None when the transform does
         not consist of two complex factors, one term and one copy.
         """
-        if self.order != 2 or self.rank != 1 or self.kind.is_real or self.n_copies > 1:
+        if self.order != 2 or self.rank != 1 or self.spec.is_real or self.n_copies > 1:
             return None
         left, right = (s + change for s, change in zip(self._initial_values(), self._deviations()))
         scale = self._row_scale.like(left)[0].view(-1, 1, 1)
@@ -248,7 +249,7 @@ class MonarchTransform(LearnableTransform):
 
         They exist for two factors, rank 1 and all modes; the input is in 4-step order.
         """
-        if self.order != 2 or self.rank != 1 or self.n_modes != self.n or self.kind.is_real:
+        if self.order != 2 or self.rank != 1 or self.n_modes != self.n or self.spec.is_real:
             return None
         first, second = self.sizes  # N_1 = l = q = p, N_2 = k = s = r
         left, right = self.learned_factors()
@@ -266,9 +267,9 @@ class MonarchTransform(LearnableTransform):
         blocks = self._structured()
         if blocks is None:
             return super().forward(x)
-        self._check(x, grid_side=not self.kind.synthesis)
+        self._check(x, grid_side=not self.spec.synthesis)
         left, right = blocks
-        if self.kind.synthesis:
+        if self.spec.synthesis:
             return self._from_modes(x, left.mT, right.mT)
         return self._to_modes(x, left, right)
 
@@ -277,9 +278,9 @@ class MonarchTransform(LearnableTransform):
         blocks = self._structured()
         if blocks is None:
             return super().adjoint(y)
-        self._check(y, grid_side=self.kind.synthesis)
+        self._check(y, grid_side=self.spec.synthesis)
         left, right = blocks
-        if self.kind.synthesis:
+        if self.spec.synthesis:
             return self._to_modes(y, left.conj(), right.conj())
         return self._from_modes(y, left.mH, right.mH)
 
@@ -288,9 +289,9 @@ class MonarchTransform(LearnableTransform):
         blocks = self.left_right
         if blocks is None or self.real_input:
             return super().inverse(y)
-        self._check(y, grid_side=self.kind.synthesis)
+        self._check(y, grid_side=self.spec.synthesis)
         left, right = (torch.linalg.inv(block) for block in blocks)
-        if self.kind.synthesis:
+        if self.spec.synthesis:
             return self._to_modes(y, left.mT, right.mT)
         return self._from_modes(y, left, right)
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 from monarch_sciml._checks import message, one_of
 from monarch_sciml.transforms.base import Transform
-from monarch_sciml.transforms.basis import Kind
+from monarch_sciml.transforms.basis import AxisSpec
 from monarch_sciml.transforms.corrected import CorrectedTransform
 from monarch_sciml.transforms.cosine import CosineTransform, SineTransform
 from monarch_sciml.transforms.dense import DenseTransform
@@ -71,25 +71,25 @@ class NamedTransform:
         Whether the matrix is real whatever `init` is.
     """
 
-    build: Callable[[Kind, TransformOptions], Transform]
+    build: Callable[[AxisSpec, TransformOptions], Transform]
     family: str | None = None
-    over_grid: Callable[[Sequence[Kind], TransformOptions], Transform] | None = None
+    over_grid: Callable[[Sequence[AxisSpec], TransformOptions], Transform] | None = None
     real: bool = False
 
 
-def fixed_transform(kind: Kind) -> Transform:
-    """Return the fixed transform of a kind.
+def fixed_transform(spec: AxisSpec) -> Transform:
+    """Return the fixed transform that a description stands for.
 
     Raises
     ------
     ValueError
         When there is none, as for "random".
     """
-    name = FIXED_NAMES[one_of("init", kind.family, tuple(FIXED_NAMES))]
-    return TRANSFORMS[name].build(kind, TransformOptions())
+    name = FIXED_NAMES[one_of("init", spec.family, tuple(FIXED_NAMES))]
+    return TRANSFORMS[name].build(spec, TransformOptions())
 
 
-def axis_kind(
+def axis_spec(
     name: TransformName,
     init: str,
     n: int,
@@ -97,8 +97,8 @@ def axis_kind(
     real_input: bool = False,
     centered: bool = False,
     norm: str = "ortho",
-) -> Kind:
-    """Return the kind of the transform of one axis.
+) -> AxisSpec:
+    """Return the description of the transform of one axis.
 
     Parameters
     ----------
@@ -114,11 +114,11 @@ def axis_kind(
     family = TRANSFORMS[name].family
     if family is not None:
         init = ("i" if init.startswith("i") else "") + family
-    return Kind.create(init, n, n_modes, real_input=real_input, centered=centered, norm=norm)
+    return AxisSpec.create(init, n, n_modes, real_input=real_input, centered=centered, norm=norm)
 
 
-def _fixed(cls: type[FixedTransform]) -> Callable[[Kind, TransformOptions], Transform]:
-    return lambda kind, _: cls.from_kind(kind)
+def _fixed(cls: type[FixedTransform]) -> Callable[[AxisSpec, TransformOptions], Transform]:
+    return lambda spec, _: cls.from_spec(spec)
 
 
 @contextmanager
@@ -134,28 +134,28 @@ def _words_of_layers() -> Iterator[None]:
 
 
 @_words_of_layers()
-def _monarch(kind: Kind, options: TransformOptions) -> Transform:
+def _monarch(spec: AxisSpec, options: TransformOptions) -> Transform:
     return MonarchTransform(
-        kind.n,
-        kind.n_modes,
-        kind.init,  # type: ignore[arg-type]
-        kind.real_input,
-        kind.centered,
-        kind.norm,  # type: ignore[arg-type]
+        spec.n,
+        spec.n_modes,
+        spec.init,  # type: ignore[arg-type]
+        spec.real_input,
+        spec.centered,
+        spec.norm,  # type: ignore[arg-type]
         rank=options.rank,
         n_copies=options.n_copies,
         order=options.order,
     )
 
 
-def _dense(kind: Kind, options: TransformOptions) -> Transform:
+def _dense(spec: AxisSpec, options: TransformOptions) -> Transform:
     return DenseTransform(
-        kind.n,
-        kind.n_modes,
-        kind.init,  # type: ignore[arg-type]
-        kind.real_input,
-        kind.centered,
-        kind.norm,  # type: ignore[arg-type]
+        spec.n,
+        spec.n_modes,
+        spec.init,  # type: ignore[arg-type]
+        spec.real_input,
+        spec.centered,
+        spec.norm,  # type: ignore[arg-type]
         n_copies=options.n_copies,
     )
 
@@ -168,25 +168,27 @@ def _check_shared(options: TransformOptions) -> None:
 
 
 @_words_of_layers()
-def _corrected(kind: Kind, options: TransformOptions) -> CorrectedTransform:
+def _corrected(spec: AxisSpec, options: TransformOptions) -> CorrectedTransform:
     _check_shared(options)
     blocks = options.grid_blocks, options.mode_blocks
-    return CorrectedTransform(fixed_transform(kind), options.rank, *blocks)
+    return CorrectedTransform(fixed_transform(spec), options.rank, *blocks)
 
 
-def _pod(kinds: Sequence[Kind], _: TransformOptions) -> PODTransform:
+def _pod(specs: Sequence[AxisSpec], _: TransformOptions) -> PODTransform:
     """Make one POD basis of the whole grid, with as many modes as the axes have together."""
-    n_modes = math.prod(kind.n_modes for kind in kinds)
-    grid = [kind.n for kind in kinds]
-    return PODTransform(grid, n_modes, inverse=kinds[0].synthesis)
+    n_modes = math.prod(spec.n_modes for spec in specs)
+    grid = [spec.n for spec in specs]
+    return PODTransform(grid, n_modes, inverse=specs[0].synthesis)
 
 
 @_words_of_layers()
-def _corrected_over_grid(kinds: Sequence[Kind], options: TransformOptions) -> CorrectedTransform:
-    if len(kinds) == 1:
-        return _corrected(kinds[0], options)
+def _corrected_over_grid(
+    specs: Sequence[AxisSpec], options: TransformOptions
+) -> CorrectedTransform:
+    if len(specs) == 1:
+        return _corrected(specs[0], options)
     _check_shared(options)
-    start = SeparableTransform([fixed_transform(kind) for kind in kinds])
+    start = SeparableTransform([fixed_transform(spec) for spec in specs])
     return CorrectedTransform(start, options.rank, options.grid_blocks, options.mode_blocks)
 
 
@@ -197,7 +199,7 @@ TRANSFORMS: dict[TransformName, NamedTransform] = {
     "monarch": NamedTransform(_monarch),
     "dense": NamedTransform(_dense),
     "corrected": NamedTransform(_corrected, over_grid=_corrected_over_grid),
-    "pod": NamedTransform(lambda kind, options: _pod([kind], options), over_grid=_pod, real=True),
+    "pod": NamedTransform(lambda spec, options: _pod([spec], options), over_grid=_pod, real=True),
 }
 FIXED_NAMES: dict[str, TransformName] = {
     named.family: name for name, named in TRANSFORMS.items() if named.family

@@ -96,7 +96,7 @@ class SeparableTransform(nn.Module):
         """Return the order of the axes: the real one first towards the modes and last towards the
         grid.
         """
-        analysis = not self[len(self) - 1].kind.synthesis
+        analysis = not self[len(self) - 1].spec.synthesis
         if analysis == to_modes_first_last:
             return range(len(self) - 1, -1, -1)
         return range(len(self))

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.stats import sem
 
-from monarch_sciml.evaluation import ComparisonTable, sample_rows, samples_table
+from monarch_sciml.evaluation import ComparisonTable, samples_table
+from monarch_sciml.evaluation.samples import sample_rows
 
 PSNR = {"U-Net": [[30.0, 33.0, 35.0], [31.0, 34.0, 34.0]], "mSENSE": [[36.0, 37.0, 35.0]] * 2}
 

@@ -14,7 +14,7 @@ import torch
 
 from monarch_sciml.cli import main
 from monarch_sciml.data.scans.formats.fastmri import write_fastmri
-from monarch_sciml.data.scans.recognise import read_scan
+from monarch_sciml.data.scans.read import read_scan
 from monarch_sciml.data.scans.scan import Scan
 
 spec = importlib.util.spec_from_file_location("valid", Path(__file__).with_name("valid_files.py"))

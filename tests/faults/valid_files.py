@@ -24,7 +24,7 @@ from monarch_sciml.data.scans.formats.bart import write_bart
 from monarch_sciml.data.scans.formats.fastmri import write_fastmri
 from monarch_sciml.data.scans.map_files import read_coil_maps
 from monarch_sciml.data.scans.mask_files import read_mask
-from monarch_sciml.data.scans.recognise import read_scan
+from monarch_sciml.data.scans.read import read_scan
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.models import FNO
 from monarch_sciml.training import save_checkpoint

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from monarch_sciml.kernels import monarch_blocks, reference_monarch_blocks
+from monarch_sciml.kernels import monarch_blocks
+from monarch_sciml.kernels.block_reference import reference_monarch_blocks
 from monarch_sciml.transforms import MonarchTransform, SeparableTransform
 
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from monarch_sciml.kernels import monarch_planes, reference_monarch_planes
+from monarch_sciml.kernels import monarch_planes
+from monarch_sciml.kernels.rows import reference_monarch_planes
 from monarch_sciml.transforms import MonarchTransform
 
 

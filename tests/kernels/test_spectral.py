@@ -6,8 +6,9 @@ import pytest
 import torch
 from tolerances import assert_close
 
-from monarch_sciml.kernels import reference_spectral_convolution, spectral_convolution
+from monarch_sciml.kernels import spectral_convolution
 from monarch_sciml.kernels.gemm import inner_products
+from monarch_sciml.kernels.spectral import reference_spectral_convolution
 
 GRIDS = [(9,), (8, 7), (6, 5, 4)]
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from monarch_sciml.metrics import image_statistics, nmse, psnr, psnr_skm_tea, ssim, volume_metrics
+from monarch_sciml.metrics import nmse, psnr, psnr_skm_tea, ssim
+from monarch_sciml.metrics.images import image_statistics, volume_metrics
 
 
 def volume(n_slices, shape=(17, 22), seed=0, dtype=torch.float64, scale=1.0):

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from monarch_sciml import metrics
-from monarch_sciml.metrics import FIELD_METRICS, FieldMetric, field_metrics
+from monarch_sciml.metrics import FIELD_METRICS
+from monarch_sciml.metrics.named import FieldMetric, field_metrics
 from monarch_sciml.metrics.spectrum import band_sizes, energy_spectrum
 
 GRIDS = [(40,), (31,), (28, 26), (26, 30, 27)]

@@ -86,7 +86,7 @@ def test_round_trip_in_every_dimension(dims):
     monarch = monarchize(fno, grid_shape=grid)
     again = densify(monarch)
     assert not transform_parameters(again)
-    assert again.fno_blocks.convs[0].analysis[0].kind.family == "dft"
+    assert again.fno_blocks.convs[0].analysis[0].spec.family == "dft"
     x = torch.randn(2, 1, *grid)
     same(monarch, fno, x)
     same(again, fno, x)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from monarch_sciml.models import FNO, fit_bases, needs_bases
+from monarch_sciml.models import FNO, fit_bases
+from monarch_sciml.models.fit_bases import needs_bases
 from monarch_sciml.training.loading import training_fields
 from monarch_sciml.transforms import (
     CorrectedTransform,

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from monarch_sciml.training import RolloutObjective, evaluate_model, mean_metrics
+from monarch_sciml.training import RolloutObjective, evaluate_model
+from monarch_sciml.training.evaluate import mean_metrics
 
 
 def test_result_does_not_depend_on_the_batch_size_and_keeps_the_order(tiny):

@@ -9,14 +9,13 @@ from monarch_sciml.training import (
     RunBusy,
     TrainingDiverged,
     find_checkpoint,
-    is_finished,
     load_state,
-    run_lock,
 )
+from monarch_sciml.training.lock import is_finished, run_lock
 
 HOLD_BY_RUN_LOCK = """
 import sys
-from monarch_sciml.training import run_lock
+from monarch_sciml.training.lock import run_lock
 with run_lock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

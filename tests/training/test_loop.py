@@ -20,8 +20,8 @@ from monarch_sciml.training import (
     evaluate_model,
     load_state,
     load_weights,
-    mean_metrics,
 )
+from monarch_sciml.training.evaluate import mean_metrics
 
 CONSTANT = Optimisation(learning_rate=1e-2, scheduler="constant")
 

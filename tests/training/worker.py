@@ -28,9 +28,9 @@ from monarch_sciml.training import (
     evaluate_model,
     load_weights,
     loop,
-    mean_metrics,
     train,
 )
+from monarch_sciml.training.evaluate import mean_metrics
 from monarch_sciml.transforms import MonarchTransform
 
 GRID = (6, 6)

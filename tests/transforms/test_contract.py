@@ -3,6 +3,7 @@
 import copy
 import itertools
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -19,8 +20,8 @@ from monarch_sciml.transforms import (
     MonarchTransform,
     ResampledTransform,
     SeparableTransform,
-    SineTransform,
 )
+from monarch_sciml.transforms.named import TRANSFORMS, TransformOptions, axis_spec
 
 SIZES = [1, 2, 7, 8, 12, 15, 30]
 
@@ -36,16 +37,27 @@ def perturbed(transform, scale=0.1):
     return transform
 
 
+def listed(name, init, share, n):
+    """The fixed transform of that name, with all modes or half of them."""
+    return TRANSFORMS[name].build(axis_spec(name, init, n, -(-n // share)), TransformOptions())
+
+
+# Every fixed transform of the list, also one that is new there, in both directions and truncated.
+FIXED = {
+    f"{name}{direction}-{'all' if share == 1 else 'truncated'}": partial(listed, name, init, share)
+    for name, entry in TRANSFORMS.items()
+    if entry.family is not None
+    for direction, init in (("", "dft"), ("-inverse", "idft"))
+    for share in (1, 2)
+}
+
+
 FACTORIES = {
-    "fourier": FourierTransform,
-    "fourier-inverse": lambda n: FourierTransform(n, inverse=True),
+    **FIXED,
     "fourier-centred": lambda n: FourierTransform(n, centered=True, norm="forward"),
     "fourier-real": lambda n: FourierTransform(n, real_input=True),
     "fourier-real-inverse": lambda n: FourierTransform(n, real_input=True, inverse=True),
-    "fourier-truncated": lambda n: FourierTransform(n, (n + 1) // 2),
-    "cosine": CosineTransform,
-    "cosine-inverse": lambda n: CosineTransform(n, norm="backward", inverse=True),
-    "sine": SineTransform,
+    "cosine-backward": lambda n: CosineTransform(n, norm="backward", inverse=True),
     "monarch": MonarchTransform,
     "monarch-truncated": lambda n: MonarchTransform(n, (n + 1) // 2),
     "monarch-inverse": lambda n: MonarchTransform(n, init="idft", norm="backward"),
@@ -84,7 +96,7 @@ def transform(request):
 
 def input_like(transform, *, output=False, batch=(2,)) -> Tensor:
     """A random input (or output) of the transform."""
-    grid_side = transform.kind.synthesis == output
+    grid_side = transform.spec.synthesis == output
     size = transform.n if grid_side else transform.n_modes
     copies = (transform.n_copies,) if transform.n_copies > 1 else ()
     real = grid_side and transform.real_input
@@ -108,7 +120,7 @@ def test_is_linear(transform):
 
 def test_equals_its_dense_matrix(transform):
     x = input_like(transform)
-    real = transform.real_input and transform.kind.synthesis
+    real = transform.real_input and transform.spec.synthesis
     torch.testing.assert_close(
         transform(x).to(torch.complex128 if not real else torch.float64),
         dense_product(transform.matrix(), x, real=real),
@@ -127,7 +139,7 @@ def test_adjoint_passes_the_dot_product_test(transform):
 def test_inverse_undoes_or_projects(transform):
     y = transform(input_like(transform))  # in the range of the transform
     torch.testing.assert_close(transform(transform.inverse(y)), y)
-    if transform.kind.is_full and not transform.real_input:
+    if transform.spec.is_full and not transform.real_input:
         x = input_like(transform)
         torch.testing.assert_close(transform.inverse(transform(x)), x)
 

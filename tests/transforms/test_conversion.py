@@ -111,14 +111,14 @@ def test_copies_are_multiplied_out_one_by_one(options):
 def test_bare_transforms_of_every_kind(fixed, dtype):
     fixed = fixed.to(dtype).eval()
     monarch = monarchize(fixed)
-    assert type(monarch) is MonarchTransform and monarch.kind == fixed.kind
+    assert type(monarch) is MonarchTransform and monarch.spec == fixed.spec
     assert not monarch.training and monarch.factors[0].dtype == dtype
     torch.testing.assert_close(monarch.matrix(), fixed.matrix())
     back = densify(monarch)
-    assert type(back) is type(fixed) and back.kind == fixed.kind
+    assert type(back) is type(fixed) and back.spec == fixed.spec
     assert torch.equal(back.matrix(), fixed.matrix())
     dense = densify(learned(monarch))
-    assert type(dense) is DenseTransform and dense.kind == monarch.kind
+    assert type(dense) is DenseTransform and dense.spec == monarch.spec
     torch.testing.assert_close(dense.matrix(), monarch.matrix())
 
 

@@ -47,7 +47,7 @@ def learned(transform, scale=0.5):
 
 
 def fields(transform, *, output=False):
-    grid_side = transform.kind.synthesis == output
+    grid_side = transform.spec.synthesis == output
     sizes = transform.patches.sizes if grid_side else transform.mode_blocks.sizes
     real = grid_side and transform.real_input
     return torch.randn(3, *sizes, dtype=torch.float64 if real else torch.complex128)

@@ -1,22 +1,22 @@
 """`monarch-sciml benchmark`: measure speed and memory against the baselines of the same run.
 
-Every function writes a folder: results.csv, environment.json, machine.json and figures. What all of
-them share (rounds, threads, device, overwriting) are the options of `run_benchmark`.
+Every function writes a folder: results.csv, environment.json, machine.json and figures. It takes
+the options that all of them share (`RunOptions`: output, rounds, threads, device, overwriting)
+beside its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from monarch_sciml.commands.benchmark import Effort
 from monarch_sciml.commands.benchmark.measure import MeasuredRow
-from monarch_sciml.commands.benchmark.results import run_benchmark
+from monarch_sciml.commands.benchmark.results import Benchmark, command
 
 
+@command()
 def benchmark_layer(
-    output: Path,
     *,
     dims: int = 2,
     sizes: Sequence[int] = (32, 64, 128, 256),
@@ -24,8 +24,7 @@ def benchmark_layer(
     channels: Sequence[int] = (32,),
     batch: Sequence[int] = (8,),
     candidates: Sequence[str] | None = None,
-    **options: Any,
-) -> str:
+) -> Benchmark:
     """Time the spectral layer against neuralop's and six other ways to compute it.
 
     Every grid size is measured with the first entry of `modes`, `channels` and `batch`; then each
@@ -33,8 +32,6 @@ def benchmark_layer(
 
     Parameters
     ----------
-    output
-        Folder to make.
     dims
         Axes of the grid; every axis has the same size.
     sizes
@@ -50,19 +47,6 @@ def benchmark_layer(
         Fourier", "Monarch", "corrected" (the fixed transform plus a correction of rank 2 over the
         whole grid), "Monarch, Triton" (on a GPU); all by default. "neuralop", the baseline, is
         always measured.
-    **options
-        Options of `run_benchmark`: rounds, max_seconds, threads, device, overwrite.
-
-    Returns
-    -------
-    The table.
-
-    Raises
-    ------
-    FileExistsError
-        When `output` holds results and `overwrite` is false.
-    ValueError
-        When a candidate is unknown or the device is not there.
     """
     from monarch_sciml.commands.benchmark.layers import LAYERS, benchmark_layer_case, with_triton
 
@@ -81,12 +65,12 @@ def benchmark_layer(
                 effort=effort, names=names, device=device, case={"scan": scan},
             )  # fmt: skip
 
-    scans = dict.fromkeys(case[0] for case in cases)
-    return run_benchmark(output, measure, scans=scans, memory=True, **options)
+    scans = list(dict.fromkeys(case[0] for case in cases))
+    return Benchmark(measure, scans, memory=True)
 
 
+@command()
 def benchmark_linear(
-    output: Path,
     *,
     widths: Sequence[int] = (256, 512, 768, 1024, 2048),
     vectors: Sequence[int] = (64, 512),
@@ -94,14 +78,11 @@ def benchmark_linear(
     parameters: float = 0.5,
     candidates: Sequence[str] | None = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
-    **options: Any,
-) -> str:
+) -> Benchmark:
     """Time square structured layers against nn.Linear, forward and with backward.
 
     Parameters
     ----------
-    output
-        Folder to make.
     widths
         Inputs and outputs of a layer.
     vectors
@@ -115,17 +96,6 @@ def benchmark_linear(
         "butterfly" and "torch-structured"; all but the last by default.
     dtype
         float32 or bfloat16.
-    **options
-        Options of `run_benchmark`: rounds, max_seconds, threads, device, overwrite.
-
-    Returns
-    -------
-    The table.
-
-    Raises
-    ------
-    ValueError
-        When a candidate is unknown or a width too small for it.
     """
     import torch
 
@@ -141,23 +111,20 @@ def benchmark_linear(
                 dtype=getattr(torch, dtype), device=device, case={"scan": "width"},
             )  # fmt: skip
 
-    return run_benchmark(output, measure, scans=[], memory=False, **options)
+    return Benchmark(measure)
 
 
+@command()
 def benchmark_transform(
-    output: Path,
     *,
     sizes: Sequence[int] = (128, 256, 320, 512),
     coils: int = 16,
     candidates: Sequence[str] | None = None,
-    **options: Any,
-) -> str:
+) -> Benchmark:
     """Time full two-dimensional transforms of coil images against the shifted FFT.
 
     Parameters
     ----------
-    output
-        Folder to make.
     sizes
         Points along both axes.
     coils
@@ -165,12 +132,6 @@ def benchmark_transform(
     candidates
         Some of "torch.fft.fft2", "two-bmm Monarch", "dense matrices", "Monarch", "Monarch, Triton"
         (on a GPU); all by default. "shifted fft2c", the baseline, is always measured.
-    **options
-        Options of `run_benchmark`: rounds, max_seconds, threads, device, overwrite.
-
-    Returns
-    -------
-    The table.
     """
     from monarch_sciml.commands.benchmark.layers import (
         TRANSFORMS,
@@ -186,25 +147,22 @@ def benchmark_transform(
             )
             yield from ({"scan": "size", "size": n, **row} for row in rows)
 
-    return run_benchmark(output, measure, scans=["size"], memory=True, **options)
+    return Benchmark(measure, ["size"], memory=True)
 
 
+@command()
 def benchmark_model(
-    output: Path,
     *,
     sizes: Sequence[int] = (64, 128),
     modes: int = 12,
     channels: int = 32,
     batch: Sequence[int] = (8, 16),
     n_layers: int = 4,
-    **options: Any,
-) -> str:
+) -> Benchmark:
     """Time a training step and inference of Monarch-NO against neuralop's FNO, equal weights.
 
     Parameters
     ----------
-    output
-        Folder to make.
     sizes
         Points along both axes.
     modes
@@ -215,12 +173,6 @@ def benchmark_model(
         Spectral layers of the networks.
     batch
         Samples; all but the first are measured on the first size only.
-    **options
-        Options of `run_benchmark`: rounds, max_seconds, threads, device, overwrite.
-
-    Returns
-    -------
-    The table.
     """
     from monarch_sciml.commands.benchmark.models import benchmark_model_case
 
@@ -233,32 +185,23 @@ def benchmark_model(
                 n_layers=n_layers, effort=effort, device=device,
             )  # fmt: skip
 
-    return run_benchmark(output, measure, scans=(), memory=True, **options)
+    return Benchmark(measure, memory=True)
 
 
+@command()
 def benchmark_mri(
-    output: Path,
     *,
     matrices: Sequence[tuple[int, int]] = ((512, 160), (320, 320), (256, 256)),
     coils: int = 16,
-    **options: Any,
-) -> str:
+) -> Benchmark:
     """Time reconstruction by SENSE and mSENSE and data consistency, in slices per second.
 
     Parameters
     ----------
-    output
-        Folder to make.
     matrices
         Sizes (H, W) of a slice.
     coils
         Receiver coils.
-    **options
-        Options of `run_benchmark`: rounds, max_seconds, threads, device, overwrite.
-
-    Returns
-    -------
-    The table.
     """
     from monarch_sciml.commands.benchmark.models import benchmark_mri_case
 
@@ -266,26 +209,21 @@ def benchmark_mri(
         for matrix in matrices:
             yield from benchmark_mri_case(matrix, coils, effort=effort, device=device)
 
-    return run_benchmark(output, measure, scans=(), memory=False, **options)
+    return Benchmark(measure)
 
 
+@command(leave_out=["device"], rounds=5, max_seconds=30.0)
 def benchmark_generate(
-    output: Path,
     *,
     sizes: Sequence[int] = (64,),
     batch: int = 10,
     viscosity: float = 1e-3,
     t_end: float = 0.2,
-    rounds: int = 5,
-    max_seconds: float = 30.0,
-    **options: Any,
-) -> str:
+) -> Benchmark:
     """Time Navier-Stokes trajectories against the original Euler scheme, with the error of both.
 
     Parameters
     ----------
-    output
-        Folder to make.
     sizes
         Points along both axes.
     batch
@@ -294,16 +232,6 @@ def benchmark_generate(
         Viscosity of the fluid.
     t_end
         Length of a trajectory; trajectories a minute are counted for this length.
-    rounds
-        Paired rounds of every comparison.
-    max_seconds
-        Seconds after which no further round of a comparison begins.
-    **options
-        Options of `run_benchmark`: threads, overwrite.
-
-    Returns
-    -------
-    The table.
     """
     from monarch_sciml.commands.benchmark.pipelines import benchmark_generate_case
 
@@ -313,41 +241,29 @@ def benchmark_generate(
                 n, batch, viscosity=viscosity, t_end=t_end, effort=effort
             )
 
-    return run_benchmark(
-        output, measure, scans=(), memory=False, device="cpu",
-        rounds=rounds, max_seconds=max_seconds, **options,
-    )  # fmt: skip
+    return Benchmark(measure)
 
 
+@command(leave_out=["device"])
 def benchmark_load(
-    output: Path,
     *,
     sizes: Sequence[int] = (64,),
+    batch: int = 8,
     modes: int = 12,
     channels: int = 32,
-    batch: int = 8,
-    **options: Any,
-) -> str:
+) -> Benchmark:
     """Time fetching a batch against the training step that it feeds.
 
     Parameters
     ----------
-    output
-        Folder to make.
     sizes
         Points along both axes.
+    batch
+        Samples in a batch.
     modes
         Kept modes of the Monarch-NO that is trained, along each axis.
     channels
         Hidden channels of that network.
-    batch
-        Samples in a batch.
-    **options
-        Options of `run_benchmark`: rounds, max_seconds, threads, overwrite.
-
-    Returns
-    -------
-    The table.
     """
     from monarch_sciml.commands.benchmark.pipelines import benchmark_load_case
 
@@ -357,4 +273,4 @@ def benchmark_load(
                 n, batch, n_modes=(modes, modes), channels=channels, effort=effort
             )
 
-    return run_benchmark(output, measure, scans=(), memory=False, device="cpu", **options)
+    return Benchmark(measure)

@@ -27,7 +27,8 @@ from monarch_sciml.commands.benchmark.measure import (
     Work,
     compare_modules,
 )
-from monarch_sciml.kernels import runs_triton, use_triton
+from monarch_sciml.kernels import use_triton
+from monarch_sciml.kernels.gpu.launch import runs_triton
 from monarch_sciml.layers import MonarchSpectralConv
 from monarch_sciml.physics.sense_operator import fft2c
 from monarch_sciml.transforms import DenseTransform, MonarchTransform, SeparableTransform

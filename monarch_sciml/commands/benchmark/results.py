@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import torch
 
 from monarch_sciml._checks import message, positive_int, present_device
 from monarch_sciml._files import write_text
+from monarch_sciml._signatures import arguments, describe, documentation
 from monarch_sciml.commands.benchmark import Machine, measure_machine
 from monarch_sciml.commands.benchmark.figures import roofline_figure, scaling_figure
 from monarch_sciml.commands.benchmark.measure import Effort, MeasuredRow
@@ -20,30 +24,14 @@ from monarch_sciml.evaluation import save, write_rows
 from monarch_sciml.evaluation.environment import environment
 
 
-def run_benchmark(
-    output: Path,
-    measure: Callable[[Effort, str], Iterator[MeasuredRow]],
-    *,
-    scans: Sequence[str] | dict[str, None],
-    memory: bool,
-    rounds: int = 15,
-    max_seconds: float = 20.0,
-    threads: int = 1,
-    device: Literal["cpu", "cuda"] = "cpu",
-    overwrite: bool = False,
-) -> str:
-    """Measure, write results.csv, environment.json, machine.json and figures; return the table.
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Hold the options that all benchmarks share.
 
     Parameters
     ----------
     output
         Folder to make.
-    measure
-        Called with the effort and the device, it yields one row for each pass of each candidate.
-    scans
-        Names of the scans among the rows; each gets a figure of time against size.
-    memory
-        Measure the peak memory too.
     rounds
         Paired rounds of every comparison.
     max_seconds
@@ -54,35 +42,122 @@ def run_benchmark(
         "cpu" or "cuda".
     overwrite
         Replace the results of an earlier run in `output`.
-
-    Raises
-    ------
-    FileExistsError
-        When `output` holds results and `overwrite` is false.
-    ValueError
-        When the device is not there.
     """
-    output = Path(output)
-    results = output / "results.csv"
-    if results.exists() and not overwrite:
-        rule = "`output` must not hold results yet"
-        raise FileExistsError(message(rule, str(results), "Pass another folder, or --overwrite."))
-    present_device(device)
-    with _threads(threads):
-        machine = measure_machine()
-        effort = Effort(rounds=rounds, max_seconds=max_seconds, memory=memory)
-        rows = list(measure(effort, device))
-        described = environment()
-    write_rows(rows, results, overwrite=True)
-    write_text(output / "environment.json", json.dumps(described, indent=2) + "\n")
-    write_text(output / "machine.json", json.dumps(machine.as_dict(), indent=2) + "\n")
-    for scan in scans:
-        chosen = [row for row in rows if row["scan"] == scan]
-        figure = scaling_figure(chosen, "size" if scan == "size" else scan)
-        save(figure, output / f"scaling-{scan}.png", overwrite=True)
-    if any("work_bytes" in row for row in rows):
-        save(roofline_figure(rows, machine), output / "roofline.png", overwrite=True)
-    return f"{table(rows)}\n\n{_roofs(machine)}\nresults: {results}"
+
+    output: Path
+    rounds: int = 15
+    max_seconds: float = 20.0
+    threads: int = 1
+    device: Literal["cpu", "cuda"] = "cpu"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Describe a benchmark.
+
+    Attributes
+    ----------
+    measure
+        Function that is called with the effort and the device, and yields one row for each pass of
+        each candidate.
+    scans
+        Names of the scans among the rows; each gets a figure of time against size.
+    memory
+        Whether the peak memory is measured too.
+    """
+
+    measure: Callable[[Effort, str], Iterator[MeasuredRow]]
+    scans: Sequence[str] = ()
+    memory: bool = False
+
+    def run(self, options: RunOptions) -> str:
+        """Measure, write results.csv, environment.json, machine.json and figures; return the table.
+
+        Raises
+        ------
+        FileExistsError
+            When `output` holds results and `overwrite` is false.
+        ValueError
+            When the device is not there.
+        """
+        output = Path(options.output)
+        results = output / "results.csv"
+        if results.exists() and not options.overwrite:
+            rule = "`output` must not hold results yet"
+            remedy = "Pass another folder, or --overwrite."
+            raise FileExistsError(message(rule, str(results), remedy))
+        present_device(options.device)
+        with _threads(options.threads):
+            machine = measure_machine()
+            effort = Effort(
+                rounds=options.rounds, max_seconds=options.max_seconds, memory=self.memory
+            )
+            rows = list(self.measure(effort, options.device))
+            described = environment()
+        write_rows(rows, results, overwrite=True)
+        write_text(output / "environment.json", json.dumps(described, indent=2) + "\n")
+        write_text(output / "machine.json", json.dumps(machine.as_dict(), indent=2) + "\n")
+        for scan in self.scans:
+            chosen = [row for row in rows if row["scan"] == scan]
+            figure = scaling_figure(chosen, "size" if scan == "size" else scan)
+            save(figure, output / f"scaling-{scan}.png", overwrite=True)
+        if any("work_bytes" in row for row in rows):
+            save(roofline_figure(rows, machine), output / "roofline.png", overwrite=True)
+        return f"{table(rows)}\n\n{_roofs(machine)}\nresults: {results}"
+
+
+_RESULT = """
+Returns
+-------
+str
+    The table.
+
+Raises
+------
+FileExistsError
+    When `output` holds results and `overwrite` is false.
+ValueError
+    When a candidate is unknown, a size does not suit it, or the device is not there.
+"""
+
+
+def command(
+    *, leave_out: Sequence[str] = (), **defaults: Any
+) -> Callable[[Callable[..., Benchmark]], Callable[..., str]]:
+    """Turn a function that returns a benchmark into one that also runs it.
+
+    The function gets the options of `RunOptions` beside its own, with `output` first; signature and
+    documentation are put together from both.
+
+    Parameters
+    ----------
+    leave_out
+        Names of options that this benchmark does not have.
+    **defaults
+        Other defaults of some options.
+    """
+    shared = [item for item in arguments(RunOptions, defaults) if item.name not in leave_out]
+
+    def decorate(function: Callable[..., Benchmark]) -> Callable[..., str]:
+        hints = get_type_hints(function)
+        own = inspect.signature(function).parameters
+        typed = [item.replace(annotation=hints[name]) for name, item in own.items()]
+
+        @wraps(function)
+        def run(*args: Any, **kwargs: Any) -> str:
+            bound = inspect.signature(run).bind(*args, **kwargs)
+            bound.apply_defaults()
+            options = {key: value for key, value in bound.arguments.items() if key not in own}
+            benchmark = function(**{name: bound.arguments[name] for name in own})
+            return benchmark.run(RunOptions(**options))
+
+        names = [item.name for item in shared]
+        text = documentation([function.__doc__], [*own], RunOptions.__doc__, names, _RESULT)
+        describe(run, typed, shared, text, str)
+        return run
+
+    return decorate
 
 
 @contextmanager

@@ -11,12 +11,12 @@ import yaml
 from torch import nn
 
 from monarch_sciml._checks import UsageError, message, one_of
-from monarch_sciml.commands.comparison.publish import write_report_files
+from monarch_sciml.commands.comparison.outputs import write_report_files
 from monarch_sciml.commands.comparison.recipe import Contender, LoopOptions
 from monarch_sciml.commands.comparison.suitability import check_transfer, mismatch
 from monarch_sciml.commands.comparison.trained_run import (
     TrainedRun,
-    build,
+    build_network,
     check_folder_name,
     check_objective,
     describe_run,
@@ -24,17 +24,10 @@ from monarch_sciml.commands.comparison.trained_run import (
     run_network,
 )
 from monarch_sciml.data.spec import DataModule
-from monarch_sciml.training import (
-    Budget,
-    Objective,
-    RunBusy,
-    TrainingDiverged,
-    check_loggers,
-    from_main_process,
-    is_finished,
-    is_main_process,
-    n_samples_of,
-)
+from monarch_sciml.training import Budget, Objective, RunBusy, TrainingDiverged, check_loggers
+from monarch_sciml.training.loading import n_samples_of
+from monarch_sciml.training.lock import is_finished
+from monarch_sciml.training.processes import from_main_process, is_main_process
 
 
 def compare_networks(
@@ -151,7 +144,7 @@ def _named(things: dict[Any, Any]) -> dict[str, Any]:
 def build_checked(name: str, contender: Contender, data: DataModule) -> nn.Module:
     """Build a network once to see that it can be; errors name it."""
     try:
-        model = build(contender.network, data, seed=0)
+        model = build_network(contender.network, data, seed=0)
         contender.optimisation.freeze(model)
         return model
     except UsageError as error:
@@ -206,7 +199,7 @@ class _Work:
 
     def seeds(self, name: str, seeds: Sequence[int]) -> Sequence[int]:
         """Measure what has nothing to learn once."""
-        model = build(self.networks[name].network, self.data, seed=0)
+        model = build_network(self.networks[name].network, self.data, seed=0)
         return seeds if any(p.requires_grad for p in model.parameters()) else seeds[:1]
 
     def _run(self, key: Key, options: LoopOptions) -> TrainedRun:

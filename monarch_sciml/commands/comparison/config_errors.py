@@ -80,7 +80,7 @@ _REPHRASED = (
 )
 
 
-def plain(text: str) -> str:
+def plain_words(text: str) -> str:
     """Return an error as one line without the types of Python."""
     if text.startswith("Caught ") and " in DataLoader worker process " in text:
         # torch hands on the traceback of the process; its last line is "ValueError: ..."

@@ -15,10 +15,11 @@ from monarch_sciml.commands.comparison.saved import (
     saved_spec,
 )
 from monarch_sciml.commands.comparison.suitability import check_transfer, mismatch
-from monarch_sciml.evaluation.metrics_table import summary_text
+from monarch_sciml.evaluation.metrics_table import metrics_text
 from monarch_sciml.models import Normalized
 from monarch_sciml.models.operators.operator_grid import padded_grid
-from monarch_sciml.training import evaluate_model, is_main_process
+from monarch_sciml.training import evaluate_model
+from monarch_sciml.training.processes import is_main_process
 
 OF_OTHER_DATA = {"n_train": 0, "n_validation": 0, "test_path": None}
 """Options of the data that say nothing about the test samples of another file or folder."""
@@ -100,7 +101,7 @@ def evaluate_run(
     )
     if not is_main_process():
         return ""
-    text = summary_text(metrics)
+    text = metrics_text(metrics)
     if spec.grid_shape != trained.grid_shape:
         here, there = (" x ".join(map(str, s.grid_shape)) for s in (spec, trained))
         text += f"\n\ngrid: {here}, trained on {there}"

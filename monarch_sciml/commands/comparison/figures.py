@@ -78,7 +78,7 @@ def _transforms(runs: Sequence[TrainedRun]) -> dict[str, Figure]:
             first = transform.matrix().detach()
             learned = first[0] if first.ndim == 3 else first
             initial = transform.initial_matrix().detach()
-            if transform.kind.synthesis:
+            if transform.spec.synthesis:
                 initial, learned = initial.mT, learned.mT
             figures[f"transform-{_slug(run.name)}"] = transform_figure(
                 initial.cpu().numpy(), learned.cpu().numpy(), title

@@ -11,14 +11,15 @@ from typing import Any, get_args, get_type_hints
 import torch
 from torch import nn
 
-from monarch_sciml._checks import existing_file, message
+from monarch_sciml._checks import message
+from monarch_sciml._reading import existing_file
 from monarch_sciml.commands.comparison.building import Given, build
 from monarch_sciml.commands.comparison.building_limits import limited_by_weights
-from monarch_sciml.commands.comparison.config_errors import plain
+from monarch_sciml.commands.comparison.config_errors import plain_words
 from monarch_sciml.commands.comparison.recipe import NetworkFactory, Recipe
 from monarch_sciml.commands.comparison.trained_run import SPEC, check_folder_name, in_precision
 from monarch_sciml.commands.comparison.yaml_file import read_yaml
-from monarch_sciml.data.scans.samples import ScanNormalization
+from monarch_sciml.data.scans.scale import ScanNormalization
 from monarch_sciml.data.spec import FieldSpec, ScanSpec, Spec
 from monarch_sciml.models import Normalized
 from monarch_sciml.training import load_weights
@@ -106,7 +107,7 @@ def _as_typed(value: Any, trust: bool) -> Any:
 
 def _about(error: ValueError, run: Path, key: str, value: Any, changes: Mapping[str, Any]) -> str:
     """Say whether a value of the run or its change is wrong; objects speak for themselves."""
-    text = plain(str(error))
+    text = plain_words(str(error))
     if f"`{key}" not in text and f'"{key}' not in text:
         return text
     if "--trust" in text:  # it has a remedy of its own

@@ -5,19 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from monarch_sciml._checks import message
-from monarch_sciml.commands.comparison.publish import write_report_files
+from monarch_sciml.commands.comparison.outputs import write_report_files
 from monarch_sciml.commands.comparison.recipe import Contender, LoopOptions, NetworkFactory
 from monarch_sciml.commands.comparison.trained_run import run_network
 from monarch_sciml.data.spec import DataModule
-from monarch_sciml.evaluation.metrics_table import summary_text
-from monarch_sciml.training import (
-    Budget,
-    Objective,
-    Optimisation,
-    check_loggers,
-    from_main_process,
-    is_main_process,
-)
+from monarch_sciml.evaluation.metrics_table import metrics_text
+from monarch_sciml.training import Budget, Objective, Optimisation, check_loggers
+from monarch_sciml.training.processes import from_main_process, is_main_process
 
 
 def train_network(
@@ -102,5 +96,5 @@ def train_network(
         command="monarch-sciml train --config config.yaml --output FOLDER",
         notes=run.notes,
     )
-    text = "\n\n".join([summary_text(run.metrics), *run.notes])
+    text = "\n\n".join([metrics_text(run.metrics), *run.notes])
     return f"{text}\n\nrun: {output}\nreport: {output / 'report.html'}"

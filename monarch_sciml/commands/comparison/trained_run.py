@@ -20,7 +20,8 @@ from monarch_sciml.commands.comparison.suitability import check_basis
 from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec, Spec, TextSpec
 from monarch_sciml.evaluation import count_parameters
 from monarch_sciml.evaluation.environment import environment
-from monarch_sciml.models import Normalized, fit_bases, needs_bases
+from monarch_sciml.models import Normalized, fit_bases
+from monarch_sciml.models.fit_bases import needs_bases
 from monarch_sciml.training import (
     Budget,
     NextTokenObjective,
@@ -30,14 +31,13 @@ from monarch_sciml.training import (
     RolloutObjective,
     evaluate_model,
     find_checkpoint,
-    is_main_process,
     load_state,
     load_weights,
-    mean_metrics,
-    n_samples_of,
     train,
 )
-from monarch_sciml.training.loading import training_fields
+from monarch_sciml.training.evaluate import mean_metrics
+from monarch_sciml.training.loading import n_samples_of, training_fields
+from monarch_sciml.training.processes import is_main_process
 
 SPEC = "spec.json"
 
@@ -98,7 +98,7 @@ class TrainedRun:
         }
 
 
-def build(network: NetworkFactory, data: DataModule, *, seed: int) -> nn.Module:
+def build_network(network: NetworkFactory, data: DataModule, *, seed: int) -> nn.Module:
     """Build a network for the data, its initial weights drawn from `seed`.
 
     It is put between normalised fields where the data ask for that.
@@ -169,7 +169,7 @@ def run_network(
     """
     check_objective(objective, data.spec)
     n_samples_of(data.test)  # before the training, not after it
-    model = build(contender.network, data, seed=seed)
+    model = build_network(contender.network, data, seed=seed)
     begun = options.resume and find_checkpoint(output / "checkpoints" / "last") is not None
     if contender.start_from is not None and not begun:
         start_from_run(model, contender.start_from, seed=seed)
@@ -199,7 +199,7 @@ def diverged_run(
     name: str, contender: Contender, *, data: DataModule, seed: int, output: Path, failure: str
 ) -> TrainedRun:
     """Return a run whose training diverged: how far it came, and no metrics."""
-    model = build(contender.network, data, seed=seed)
+    model = build_network(contender.network, data, seed=seed)
     contender.optimisation.freeze(model)
     progress = Progress(**load_state(output / "checkpoints" / "last")["progress"])
     return TrainedRun(name, seed, model, progress, {}, failure=failure)

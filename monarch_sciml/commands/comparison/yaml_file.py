@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from monarch_sciml._checks import existing_file, message
+from monarch_sciml._checks import message
+from monarch_sciml._reading import existing_file
 
 LARGEST_FILE = 1_000_000
 """Bytes; the configuration of a large comparison has some ten thousand."""

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import finite, message
-from monarch_sciml.commands.reconstruct.reference import Shape, zero_filled
 from monarch_sciml.commands.reconstruct.settings import Settings
-from monarch_sciml.data.scans.samples import ScanNormalization, normalization_level
+from monarch_sciml.data.scans.scale import ScanNormalization, scale_of
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.models import SENSE
 from monarch_sciml.models.reconstruction.encoded import Encoded
@@ -23,7 +22,7 @@ from monarch_sciml.models.reconstruction.partial_fourier import POCS, Homodyne
 from monarch_sciml.physics import center_crop
 from monarch_sciml.solvers import CGSENSE, L1Wavelet
 
-_MAKERS: dict[str, Callable[[Shape, Settings], nn.Module]] = {
+_MAKERS: dict[str, Callable[[tuple[int, int], Settings], nn.Module]] = {
     "zero_filled": lambda matrix, _: SENSE(matrix),
     "cg_sense": lambda matrix, asked: CGSENSE(matrix, regularization=asked.regularization),
     "l1_wavelet": lambda matrix, asked: L1Wavelet(
@@ -56,7 +55,7 @@ class Reconstruction:
 
 
 def run_methods(
-    scan: Scan, maps: Tensor, shape: Shape, settings: Settings
+    scan: Scan, maps: Tensor, shape: tuple[int, int], settings: Settings
 ) -> tuple[dict[str, Reconstruction], list[str]]:
     """Run every method and network; return their images, and the networks left out with reasons.
 
@@ -69,22 +68,21 @@ def run_methods(
         When a network that was named refuses the scan, or nothing is left: one that came with a
         comparison may be left out.
     """
+    solvers = {
+        name: measured_by(_MAKERS[name](scan.matrix, settings), settings)
+        for name in settings.methods
+    }
+    networks = dict(zip(settings.names[len(solvers) :], settings.networks))
     found, left_out = {}, []
-    for name in settings.methods:
-        solver = measured_by(_MAKERS[name](scan.matrix, settings), settings)
-        found[name] = _run(name, solver, scan, maps, shape, settings)
-    for network, name in zip(settings.networks, settings.names[len(found) :]):
+    for name in settings.names:
+        network = networks.get(name)
+        normalization = None if network is None else network.normalization
         try:
-            found[name] = _run(
-                name,
-                measured_by(network.model, settings),
-                scan,
-                maps,
-                shape,
-                settings,
-                network.normalization,
-            )
+            model = solvers[name] if network is None else measured_by(network.model, settings)
+            found[name] = _run(name, model, scan, maps, shape, settings, normalization)
         except ValueError as error:
+            if network is None:
+                raise
             if network.named:
                 raise ValueError(f"{network.path}: {error}") from error
             left_out.append(f"{name} left out: {error}")
@@ -111,40 +109,23 @@ def measured_by(method: nn.Module, settings: Settings) -> nn.Module:
     return cast(nn.Module, method.set_encoding(settings.learned_encoding.encoding))
 
 
-def scale_of(scan: Scan, maps: Tensor, normalization: ScanNormalization) -> float:
-    """Return the number by which k-space is divided, as in training (`ScanDataset`).
-
-    It is "p95", "max" or "std" of the magnitude of the zero-filled images with `maps`, (s, c, H, W)
-    or (s, M, c, H, W).
-
-    Raises
-    ------
-    ValueError
-        When that is zero.
-    """
-    scale = float(normalization_level(zero_filled(scan, maps).abs(), normalization))
-    if not scale > 0:
-        rule = f"the zero-filled images of {scan.name} must not be zero"
-        raise ValueError(message(rule, f"a scale of {scale:g}", "Check coil maps and mask."))
-    return scale
-
-
 @torch.no_grad()
 def _run(
     name: str,
     network: nn.Module,
     scan: Scan,
     maps: Tensor,
-    shape: Shape,
+    shape: tuple[int, int],
     settings: Settings,
     normalization: ScanNormalization | None = None,
 ) -> Reconstruction:
     """Reconstruct every slice; without a normalisation as for a method that needs no scale."""
     device = torch.device(settings.device)
     network = network.to(device).eval()
+    numbers = settings.slice_numbers(name, scan.n_slices)
     scale = scale_of(scan, maps, normalization) if normalization else 1.0
     images, seconds = [], 0.0
-    for number in settings.slice_numbers(name, scan.n_slices):
+    for number in numbers:
         start = time.perf_counter()
         kspace, coil_maps = scan.kspace[number].to(device), maps[number].to(device)
         mask = scan.slice_mask(number).to(device, torch.float32)
@@ -153,5 +134,5 @@ def _run(
             image = network(kspace[None] / scale, mask[None], coil_maps[None])[0].cpu() * scale
         seconds += time.perf_counter() - start
         finite(f"slice {number} of {name}", image, remedy="Check the training of the network.")
-        images.append(center_crop(image, shape))
-    return Reconstruction(torch.stack(images), seconds / len(images))
+        images.append(image)
+    return Reconstruction(center_crop(torch.stack(images), shape), seconds / len(images))

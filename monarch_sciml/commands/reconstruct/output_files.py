@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from monarch_sciml._checks import message, one_of
 from monarch_sciml._files import whole_file
-from monarch_sciml.commands.reconstruct.pipeline import Result
-from monarch_sciml.commands.reconstruct.reference import errors_of
+from monarch_sciml.commands.reconstruct.pipeline import Result, errors_of
 from monarch_sciml.data.hdf5 import writable_hdf5
 from monarch_sciml.data.images.nifti import nifti_package
 from monarch_sciml.data.images.png import MOST_STRETCHED
 from monarch_sciml.data.images.write import ENDINGS, write_image
-from monarch_sciml.data.scans.formats.bart import pair_of
+from monarch_sciml.data.scans.formats.bart import is_pair, pair_of
 from monarch_sciml.data.scans.formats.fastmri import write_fastmri
 from monarch_sciml.evaluation import images_figure, reconstruction_figure, save
 
@@ -49,8 +48,7 @@ def files_of(scans: Iterable[Path]) -> set[Path]:
     """Return the files that scans are made of, resolved: of a BART pair both."""
     found: set[Path] = set()
     for path in scans:
-        single = path.exists() and path.suffix not in (".cfl", ".hdr")
-        found.update(part.resolve() for part in ([path] if single else pair_of(path)))
+        found.update(part.resolve() for part in (pair_of(path) if is_pair(path) else [path]))
     return found
 
 

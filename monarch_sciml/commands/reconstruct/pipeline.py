@@ -4,43 +4,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from functools import cached_property, partial
 
 import torch
+from torch import Tensor
 
 from monarch_sciml._checks import message
 from monarch_sciml._memory import check_memory
 from monarch_sciml.commands.comparison.suitability import mismatch
-from monarch_sciml.commands.reconstruct.maps import Maps, with_maps
 from monarch_sciml.commands.reconstruct.methods import Reconstruction, run_methods
-from monarch_sciml.commands.reconstruct.reference import (
-    Reference,
-    errors_of,
-    image_shape,
-    reference_of,
-)
 from monarch_sciml.commands.reconstruct.regridding import regridded, solved
 from monarch_sciml.commands.reconstruct.settings import Settings
-from monarch_sciml.commands.reconstruct.undersampling import (
-    apply_mask_file,
+from monarch_sciml.data.scans.maps import ESTIMATES, SliceMaps
+from monarch_sciml.data.scans.notes import choices, gaps, notes_in_errors
+from monarch_sciml.data.scans.scan import EmptyScanError, Scan
+from monarch_sciml.data.scans.source import ScanFile
+from monarch_sciml.data.scans.undersampling import (
     mask_family,
-    shared_mask,
     undersample,
     window,
 )
-from monarch_sciml.data.scans.maps import ESTIMATES
-from monarch_sciml.data.scans.notes import gaps
-from monarch_sciml.data.scans.plausible import check_coils
-from monarch_sciml.data.scans.recognise import read_scan
-from monarch_sciml.data.scans.scan import Scan
-from monarch_sciml.data.scans.source import open_scan
+from monarch_sciml.data.scans.volume_maps import Maps, Reference, reference_of, with_maps
 from monarch_sciml.data.spec import ScanSpec
-from monarch_sciml.physics.noise import noise_level
+from monarch_sciml.metrics.images import image_statistics, volume_metrics
 
 WORKING_BYTES = 300_000_000
 """What a slice takes besides the volume: ESPIRiT's chunks, solvers, figures."""
@@ -85,10 +74,8 @@ class Result:
         return {name: errors_of(found.magnitude, target) for name, found in self.found.items()}
 
 
-def reconstruct_scan(path: Path, settings: Settings, reader: Mapping[str, Any]) -> Result:
+def reconstruct_scan(file: ScanFile, settings: Settings) -> Result:
     """Read a scan, leave out samples, and reconstruct it with every method and network.
-
-    `reader` are the options of `read_scan` for this file.
 
     Raises
     ------
@@ -97,30 +84,45 @@ def reconstruct_scan(path: Path, settings: Settings, reader: Mapping[str, Any]) 
     ValueError
         When the scan cannot be used, for the reason given.
     """
-    with _memory_errors(path):
-        _check_memory(path, settings, reader)
+    with _memory_errors(file):
+        _check_memory(file, settings)
         slices = None if settings.slices is None else window(settings.slices)
-        read = read_scan(path, slices=slices, **reader)
-        check_coils(read)
-        full, encoding = shared_mask(read.with_calibration()), settings.learned_encoding
+        read = file.read(slices)
+        full, encoding = read.with_calibration().with_shared_mask(), settings.learned_encoding
         if encoding is None:
             full = full.recentred(read.peak)
         missing = gaps(full)
         notes = [*full.notes, *([missing] if missing else [])]
-        with _notes_in_errors(notes):
-            notes += _choices(read, reader)
-            scan, sampling = _undersampled(full, settings)
-            shape = image_shape(full)
-            if encoding is None:
-                full, scan, maps, combined = with_maps(full, scan, settings)
-            else:
-                measured = full
+        with notes_in_errors(notes):
+            notes += choices(read, file.options)
+            scan, sampling = undersample(
+                full,
+                settings.mask_file or settings.mask,
+                acceleration=settings.acceleration,
+                calibration=settings.calibration,
+                axis=settings.axis,
+                seed=settings.seed,
+                slices=settings.slices,
+            )
+            shape = full.image_shape
+            measured, ideal = full, scan
+            if encoding is not None:
                 full, ideal = (regridded(one, encoding, settings) for one in (full, scan))
-                full, mapped, maps, combined = with_maps(full, ideal, settings)
-                scan = replace(scan, coil_maps=mapped.coil_maps)
+            full, mapped, maps, combined = with_maps(
+                full,
+                ideal,
+                SliceMaps(settings.coil_maps, settings.n_maps),
+                first=settings.slices[0] if settings.slices else 0,
+                n_coils=settings.compress_coils,
+                device=settings.device,
+                numbers=partial(settings.slice_numbers, "coil maps"),
+            )
+            scan = mapped if encoding is None else replace(scan, coil_maps=mapped.coil_maps)
+            if encoding is not None:
                 if combined is not None:
                     combined = solved(measured, encoding, maps.values, settings)
                 notes.append(f"measured by {settings.encoding}: {encoding.description}")
+            del measured, ideal, mapped
             reference = reference_of(
                 full,
                 combined,
@@ -135,7 +137,7 @@ def reconstruct_scan(path: Path, settings: Settings, reader: Mapping[str, Any]) 
                 scan.matrix,
                 scan.n_coils,
                 scan.acceleration,
-                noise_level(scan.kspace),
+                scan.noise,
                 mask_family(settings.mask, settings.acceleration),
             )
             differing = [mismatch(network.name, network.trained, here) for network in used]
@@ -143,55 +145,23 @@ def reconstruct_scan(path: Path, settings: Settings, reader: Mapping[str, Any]) 
         return Result(scan, sampling, maps, reference, [*notes, *maps.notes], found, left_out)
 
 
-def _undersampled(full: Scan, settings: Settings) -> tuple[Scan, str]:
-    if settings.mask_file is not None:
-        return apply_mask_file(full, settings.mask_file, settings.slices)
-    return undersample(
-        full,
-        settings.mask,
-        acceleration=settings.acceleration,
-        calibration=settings.calibration,
-        axis=settings.axis,
-        seed=settings.seed,
-    )
+def errors_of(image: Tensor, reference: Tensor) -> dict[str, float]:
+    """Return fastMRI's NMSE, PSNR (dB) and SSIM of one volume (s, h, w)."""
+    n_slices = len(reference)
+    pieces = image_statistics(image, reference, reference.amax().expand(n_slices))
+    metrics = volume_metrics(pieces, torch.zeros(n_slices, dtype=torch.int64))
+    return {name: float(metrics[name][0]) for name in ("nmse", "psnr", "ssim")}
 
 
-def _choices(read: Scan, reader: Mapping[str, Any]) -> list[str]:
-    """Return notes on the contrast, the repetition and calibration lines that are used."""
-    notes = []
-    if read.calibration_kspace is not None:
-        notes.append("separate calibration lines fill in for missing imaging lines")
-    for name in ("contrast", "repetition"):
-        count = read.header.get(f"{name}s", 1)
-        if count > 1 and name not in reader:
-            # the files of a series are repetitions of which any may have been named
-            which = "one" if read.header["format"] == "M4Raw" else "the first"
-            notes.append(f"{which} of {count} {name}s was read: see --{name}")
-    return notes
-
-
-@contextmanager
-def _notes_in_errors(notes: Sequence[str]) -> Iterator[None]:
-    """Add earlier notes on likely mistakes in the scan to a ValueError that they may explain."""
-    said = "; ".join(notes)
-    try:
-        yield
-    except ValueError as error:
-        if not said:
-            raise
-        raise ValueError(f"{error} Note: {said}.") from error
-
-
-def _check_memory(path: Path, settings: Settings, reader: Mapping[str, Any]) -> None:
+def _check_memory(file: ScanFile, settings: Settings) -> None:
     """Refuse a volume that will not fit into memory, before it is read."""
     remedy = "Reconstruct fewer slices at a time, as --slices [0,1], or pass --compress_coils N."
     undersampled = bool(settings.mask or settings.mask_file or settings.acceleration)
     try:
-        whole, coils, height, width = open_scan(path, reader).shape
-    except ValueError:  # the slice in the middle may be empty; reading all finds what is wrong
-        size = path.stat().st_size if path.exists() else 0
-        needed = size * (1 + undersampled + settings.n_maps) + WORKING_BYTES
-        check_memory(f"the k-space and maps of {path.name}", needed, remedy=remedy)
+        whole, coils, height, width = file.facts.shape
+    except EmptyScanError:  # of the middle slice alone, if all can be read
+        needed = file.size * (1 + undersampled + settings.n_maps) + WORKING_BYTES
+        check_memory(f"the k-space and maps of {file.path.name}", needed, remedy=remedy)
         return
     first, last = settings.slices or (0, whole)
     n_slices = max(0, min(last, whole) - first)
@@ -199,13 +169,13 @@ def _check_memory(path: Path, settings: Settings, reader: Mapping[str, Any]) -> 
     # k-space as read, compressed, undersampled, the maps; the images and the reference
     copies = coils + kept * ((kept < coils) + undersampled + settings.n_maps)
     a_slice = 8 * height * width * (copies + len(settings.names) + 1)
-    what = f"the k-space, maps and images of {n_slices} slices of {path.name}"
+    what = f"the k-space, maps and images of {n_slices} slices of {file.path.name}"
     remedy = remedy if n_slices > 1 else "Pass --compress_coils N, or free memory."
     check_memory(what, n_slices * a_slice + WORKING_BYTES, remedy=remedy)
 
 
 @contextmanager
-def _memory_errors(path: Path) -> Iterator[None]:
+def _memory_errors(file: ScanFile) -> Iterator[None]:
     """Turn an error of memory, of the device or the machine, into one line."""
     try:
         yield
@@ -213,6 +183,6 @@ def _memory_errors(path: Path) -> Iterator[None]:
         device = isinstance(error, torch.OutOfMemoryError)
         if not (device or isinstance(error, MemoryError) or "allocate memory" in str(error)):
             raise
-        rule = f"{path} must fit into the memory of the {'device' if device else 'machine'}"
+        rule = f"{file.path} must fit into the memory of the {'device' if device else 'machine'}"
         remedy = "Pass --compress_coils N" + (", or --device cpu." if device else ", or --slices.")
         raise ValueError(message(rule, "too little of it", remedy)) from error

@@ -18,7 +18,7 @@ PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class Ranks:
+class Processes:
     """The processes of a job.
 
     Attributes
@@ -68,20 +68,20 @@ class Ranks:
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
+def joined() -> Iterator[Processes]:
     """Join the processes of the job that RANK and WORLD_SIZE name; a process alone is its own job.
 
     They exchange Python objects through gloo, which needs no GPU.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield Ranks()
+        yield Processes()
         return
     own = not dist.is_initialized()
     if own:
         dist.init_process_group("gloo", timeout=PATIENCE)
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size())
+        yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
         if own:
             dist.destroy_process_group()

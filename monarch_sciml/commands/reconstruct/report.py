@@ -129,7 +129,9 @@ class Outcome:
         return self.rows
 
 
-def summary(outcomes: Sequence[Outcome], skipped: Mapping[str, str], table: Path | None) -> str:
+def summary_of_scans(
+    outcomes: Sequence[Outcome], skipped: Mapping[str, str], table: Path | None
+) -> str:
     """Return tables of the metrics, files by methods with their means, notes and failures."""
     good = [outcome for outcome in outcomes if outcome.rows]
     before = sum(outcome.resumed for outcome in outcomes)

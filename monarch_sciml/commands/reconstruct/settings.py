@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 from tqdm.auto import tqdm
 
-from monarch_sciml._checks import existing_file, message, one_of, positive_int, present_device
+from monarch_sciml._checks import message, one_of, positive_int, present_device
+from monarch_sciml._reading import existing_file
 from monarch_sciml.commands.comparison.saved import SavedNetwork, load_mri_networks
-from monarch_sciml.commands.reconstruct.undersampling import MaskName
 from monarch_sciml.data.scans.encoding_files import EncodingFile, read_encoding
 from monarch_sciml.data.scans.maps import CoilMaps
 from monarch_sciml.data.scans.raw.sequence import read_sequence
-from monarch_sciml.data.scans.recognise import OPTIONS, recognise
+from monarch_sciml.data.scans.recognise import OPTIONS
+from monarch_sciml.data.scans.undersampling import MaskName
 from monarch_sciml.physics import SamplingMask
 
 SOLVERS = ("zero_filled", "cg_sense", "l1_wavelet", "homodyne", "pocs")
@@ -229,11 +230,6 @@ class Settings:
         return {
             name: value for name, value in given.items() if not (value is None or value is False)
         }
-
-    def reader_of(self, path: Path) -> dict[str, Any]:
-        """Return those options of `read_scan` that the format of a file has."""
-        form = recognise(path)
-        return {name: value for name, value in self.reader.items() if form in OPTIONS[name]}
 
     @property
     def description(self) -> dict[str, str]:

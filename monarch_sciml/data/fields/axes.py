@@ -28,7 +28,7 @@ _POINTS = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class FieldReading:
     """Describe the meaning of the arrays of a file.
 
     Attributes
@@ -62,7 +62,7 @@ class Reading:
     numbers: bool = True
 
 
-def named(arrays: ArrayFile, axes: Axes) -> Reading:
+def named(arrays: ArrayFile, axes: Axes) -> FieldReading:
     """Return the reading with the axes that the user names.
 
     A text names the axes of all arrays that have that many. An array with fewer axes has those of
@@ -79,7 +79,7 @@ def named(arrays: ArrayFile, axes: Axes) -> Reading:
     found = {arrays.find(name): parse_axes(text) for name, text in axes.items()}
     for name, names in found.items():
         _check_fit(arrays, name, names)
-    return Reading(found, numbers=False)
+    return FieldReading(found, numbers=False)
 
 
 def parse_axes(text: str) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ def parse_axes(text: str) -> tuple[str, ...]:
     return names
 
 
-def _named_alike(arrays: ArrayFile, names: tuple[str, ...]) -> Reading:
+def _named_alike(arrays: ArrayFile, names: tuple[str, ...]) -> FieldReading:
     fitting = [
         name
         for name, shape in arrays.shapes.items()
@@ -112,7 +112,7 @@ def _named_alike(arrays: ArrayFile, names: tuple[str, ...]) -> Reading:
         fits = [part for part in combinations(names, len(shape)) if _fits(shape, part, sizes)]
         if len(fits) == 1:
             found[name] = fits[0]
-    return Reading({name: found[name] for name in arrays.shapes if name in found})
+    return FieldReading({name: found[name] for name in arrays.shapes if name in found})
 
 
 def _singles_fit(shape: Sequence[int], names: Sequence[str]) -> bool:
@@ -150,7 +150,7 @@ def axis_sizes(arrays: ArrayFile, axes: Mapping[str, tuple[str, ...]]) -> dict[s
     return sizes
 
 
-def complete(arrays: ArrayFile, reading: Reading) -> Reading:
+def complete(arrays: ArrayFile, reading: FieldReading) -> FieldReading:
     """Add numbers of each sample, the points of axes and a note on the arrays that are left out."""
     fields, sizes = dict(reading.axes), axis_sizes(arrays, reading.axes)
     points = {**points_by_name(arrays, sizes, fields), **reading.points}

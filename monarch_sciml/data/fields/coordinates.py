@@ -12,7 +12,7 @@ from itertools import permutations
 import numpy as np
 
 from monarch_sciml._checks import message
-from monarch_sciml.data.fields.axes import AXES, SINGLE, Reading, called, is_vector
+from monarch_sciml.data.fields.axes import AXES, SINGLE, FieldReading, called, is_vector
 from monarch_sciml.data.fields.source import GRID_AXES
 from monarch_sciml.data.reading import ArrayFile
 
@@ -26,7 +26,7 @@ _DIMS = {
 }
 
 
-def by_dims(arrays: ArrayFile) -> Reading | None:
+def by_dims(arrays: ArrayFile) -> FieldReading | None:
     """Return the reading of a file that names its axes, as NetCDF does; None if it does not."""
     words = {word: axis for axis, known in _DIMS.items() for word in known}
     fields: dict[str, tuple[str, ...]] = {}
@@ -43,10 +43,10 @@ def by_dims(arrays: ArrayFile) -> Reading | None:
         for axis, dim in zip(axes, arrays.dims[name])
         if is_vector(arrays.shapes.get(dim, ()))
     }
-    return Reading(fields, points)
+    return FieldReading(fields, points)
 
 
-def by_coordinates(arrays: ArrayFile) -> Reading | None:
+def by_coordinates(arrays: ArrayFile) -> FieldReading | None:
     """Return the only reading that fits the coordinates in a file; None if no coordinates fit.
 
     The axis of samples comes before the axes with coordinates, and the axis of channels anywhere
@@ -80,7 +80,7 @@ def by_coordinates(arrays: ArrayFile) -> Reading | None:
         points.pop("time", None)
     if not fields or not points:
         return None
-    return Reading(fields, points)
+    return FieldReading(fields, points)
 
 
 def _same_points(arrays: ArrayFile, points: Mapping[str, str]) -> bool:
@@ -127,7 +127,7 @@ def _complete(
     return tuple(names[place] for place in range(len(shape)))
 
 
-def by_meshes(arrays: ArrayFile) -> Reading | None:
+def by_meshes(arrays: ArrayFile) -> FieldReading | None:
     """Return the reading of fields with meshes of their grid, `XX` and `YY` or `X` and `Y`.
 
     The coordinates become the first fields, so that a network may map them to the others. A mesh
@@ -155,7 +155,7 @@ def by_meshes(arrays: ArrayFile) -> Reading | None:
     moving = any("time" in axes for axes in found.values())
     points = {**(meshes if straight else {}), **({"time": time} if moving and time else {})}
     notes = () if straight else ("the grid is curvilinear: its points are taken in their order",)
-    return Reading({**fields, **found}, points, tuple(meshes.values()), notes=notes)
+    return FieldReading({**fields, **found}, points, tuple(meshes.values()), notes=notes)
 
 
 def _varies_along(mesh: np.ndarray) -> int:

@@ -47,7 +47,7 @@ class FieldFolder(FieldSource):
         self.sources = [open_file(file) for file in files]
         first = self.sources[0]
         for other in self.sources[1:]:
-            check_alike(first, other)
+            check_same_layout(first, other)
         n_samples = sum(source.n_samples for source in self.sources)
         super().__init__(path, replace(first.layout, n_samples=n_samples), {})
 
@@ -91,7 +91,7 @@ def _is_part(file: Path) -> bool:
     return file.suffix in SUFFIXES and not hidden and file.is_file()
 
 
-def check_alike(first: FieldSource, second: FieldSource) -> None:
+def check_same_layout(first: FieldSource, second: FieldSource) -> None:
     """Raise ValueError when two files differ in fields, grid, boundary, frames or dt."""
     for name in ("fields", "grid_shape", "boundary", "n_times", "domain_extent", "dt"):
         ours, theirs = getattr(first, name), getattr(second, name)

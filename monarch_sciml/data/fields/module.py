@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.data.fields.axes import Axes
-from monarch_sciml.data.fields.folder import check_alike
+from monarch_sciml.data.fields.folder import check_same_layout
 from monarch_sciml.data.fields.recognise import open_fields
 from monarch_sciml.data.fields.samples import FieldSamples, Window
 from monarch_sciml.data.fields.source import FieldSource
@@ -30,6 +30,31 @@ class FieldModule(DataModule):
 
     Validation samples follow the training samples. The constructors of the subclasses choose the
     frames (`windows`) and the fields of a sample.
+
+    Parameters
+    ----------
+    test_path
+        File of the test samples, of the same problem and grid. None takes them from `path`.
+    n_train, n_validation, n_test
+        Numbers of samples: the first ones train, the next validate, the LAST ones test.
+    subsample
+        Number n, of which every n-th grid point along every axis is kept.
+    in_memory
+        Whether to read the fields once and keep them, rather than read the file for every sample.
+        By default a part is kept if its fields take at most 512 MiB.
+    boundary
+        Condition along each axis of the grid if the file does not state it (`open_fields`).
+    dtype
+        Type of the samples and of the network that is trained on them, "float32" or "float64".
+    normalization
+        "unit_gaussian": `train` and `compare` put the network between fields of zero mean and unit
+        variance (`models.Normalized`), one mean and std a field over the training samples. Samples,
+        losses and metrics stay in physical units.
+    axes, variable
+        Names of the axes of arrays, and name of the only array or group to use (`open_fields`).
+    spacing
+        "even", or "any" to take points that are not equally spaced in their order: networks and
+        metrics then treat them as equally spaced.
     """
 
     windows: dict[Split, Window]
@@ -62,7 +87,7 @@ class FieldModule(DataModule):
         self.source = self.test_source = open_data(self.path, spacing, **options)
         if test_path is not None:
             self.test_source = open_data(Path(test_path), spacing, **options)
-            check_alike(self.source, self.test_source)
+            check_same_layout(self.source, self.test_source)
         self.subsample = positive_int("subsample", subsample)
         self.in_memory = in_memory
         one_of("dtype", dtype, ("float32", "float64"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from monarch_sciml._checks import message
-from monarch_sciml.data.fields.axes import SINGLE, Reading
+from monarch_sciml.data.fields.axes import SINGLE, FieldReading
 from monarch_sciml.data.fields.source import GRID_AXES
 from monarch_sciml.data.reading import ArrayFile
 
@@ -38,7 +38,7 @@ OTHERS = tuple(
 PAIRS = (*FNO, *NEURALOP, *OTHERS)
 
 
-def by_pair_names(arrays: ArrayFile, pairs: Sequence[PairNames] = PAIRS) -> Reading | None:
+def by_pair_names(arrays: ArrayFile, pairs: Sequence[PairNames] = PAIRS) -> FieldReading | None:
     """Return the reading of a pair of arrays with usual names; None if there is no such pair.
 
     Both are (N, *grid), possibly with an axis of channels. That axis has a single entry, is missing
@@ -56,7 +56,7 @@ def by_pair_names(arrays: ArrayFile, pairs: Sequence[PairNames] = PAIRS) -> Read
     return None
 
 
-def _read(arrays: ArrayFile, pair: PairNames) -> Reading:
+def _read(arrays: ArrayFile, pair: PairNames) -> FieldReading:
     a, u = arrays.shapes[pair.given], arrays.shapes[pair.wanted]
     kept_a, kept_u = _several(a), _several(u)
     sizes_a, sizes_u = [a[p] for p in kept_a], [u[p] for p in kept_u]
@@ -81,7 +81,7 @@ def _read(arrays: ArrayFile, pair: PairNames) -> Reading:
     ours = arrays.container.startswith(pair.container)
     boundary = _steady_boundary(arrays, pair, len(sizes_u) - 1) if ours else "unknown"
     name = pair.format if ours else None
-    return Reading(axes, inputs=(pair.given,), boundary=boundary, format=name)
+    return FieldReading(axes, inputs=(pair.given,), boundary=boundary, format=name)
 
 
 def _several(shape: Sequence[int]) -> Places:
@@ -116,7 +116,7 @@ def _steady(arrays: ArrayFile, name: str, kept: Places, channel: int | None) -> 
     return tuple(names.get(place, SINGLE) for place in range(len(shape)))
 
 
-def _trajectories(arrays: ArrayFile, pair: PairNames) -> Reading:
+def _trajectories(arrays: ArrayFile, pair: PairNames) -> FieldReading:
     """Return the reading of a target with one axis more than the input, of times or channels."""
     a, u = arrays.shapes[pair.given], arrays.shapes[pair.wanted]
     kept = _several(u)
@@ -143,7 +143,7 @@ def _trajectories(arrays: ArrayFile, pair: PairNames) -> Reading:
     axes = tuple(names.get(place, SINGLE) for place in range(len(u)))
     known = ours and (pair in FNO or "visc" in arrays.shapes)
     note = f"`{pair.given}` is left out: it is the state from which `{pair.wanted}` starts"
-    return Reading(
+    return FieldReading(
         {pair.wanted: axes},
         boundary="periodic" if known else "unknown",
         format=pair.format if ours else None,
@@ -178,7 +178,7 @@ def _no_pair(arrays: ArrayFile, pair: PairNames) -> ValueError:
     return ValueError(message(rule + "axis more", u, remedy))
 
 
-def by_times(arrays: ArrayFile) -> Reading | None:
+def by_times(arrays: ArrayFile) -> FieldReading | None:
     """Return the reading of `u` (N, *grid, T) beside `t` alone, as MATLAB stores it; or None."""
     shape = arrays.shapes.get("u", ())
     if not arrays.container.startswith("MATLAB") or not 3 <= len(shape) <= 5:
@@ -186,10 +186,10 @@ def by_times(arrays: ArrayFile) -> Reading | None:
     if np.prod(arrays.shapes.get("t", ())) != shape[-1]:
         return None
     axes = ("sample", *GRID_AXES[: len(shape) - 2], "time")
-    return Reading({"u": axes}, {"time": "t"}, boundary="periodic", format="FNO .mat")
+    return FieldReading({"u": axes}, {"time": "t"}, boundary="periodic", format="FNO .mat")
 
 
-def without_start(arrays: ArrayFile, reading: Reading) -> Reading:
+def without_start(arrays: ArrayFile, reading: FieldReading) -> FieldReading:
     """Leave out the input of a pair if it is the first frame of the other array, a trajectory."""
     for pair in PAIRS:
         axes, start = reading.axes.get(pair.wanted, ()), reading.axes.get(pair.given)
@@ -203,7 +203,7 @@ def without_start(arrays: ArrayFile, reading: Reading) -> Reading:
     return reading
 
 
-def given_arrays(reading: Reading) -> tuple[str, ...]:
+def given_arrays(reading: FieldReading) -> tuple[str, ...]:
     """Return the arrays of a steady reading that are inputs by their names, possibly none."""
     for pair in PAIRS:
         if pair.given in reading.axes and pair.wanted in reading.axes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from monarch_sciml._checks import message, positive_int
+from monarch_sciml._signatures import parameters_of
 from monarch_sciml.data.fields.axes import Axes
 from monarch_sciml.data.fields.module import SPLITS, FieldModule, Spacing, known_fields
 from monarch_sciml.data.fields.samples import Window
@@ -17,6 +18,7 @@ from monarch_sciml.data.normalization import UnitGaussian
 from monarch_sciml.data.spec import FieldNormalization, FieldSpec
 
 
+@parameters_of(FieldModule)
 class PairModule(FieldModule):
     """Give a field and the one it maps to: `input` (1, F, *grid), `target` (1, F', *grid).
 
@@ -29,10 +31,6 @@ class PairModule(FieldModule):
         A file, or a folder of files of one problem, that `open_fields` reads: of steady fields
         (neuralop's Darcy, the FNO paper's), or of trajectories, with `input_frame` and
         `target_frame`.
-    test_path
-        File of the test samples, of the same problem and grid. None takes them from `path`.
-    n_train, n_validation, n_test
-        Numbers of samples: the first ones train, the next validate, the LAST ones test.
     input_frame, target_frame
         Indices of the frames of a trajectory, 0 the first and −1 the last. Give both, or neither
         for steady fields.
@@ -41,24 +39,6 @@ class PairModule(FieldModule):
         input (`x`, `a`, `input`) or else the first array, with all its parts and channels, and any
         number stored for each sample. The target is the rest. For trajectories the default of both
         is every field that varies in time.
-    subsample
-        Number n, of which every n-th grid point along every axis is kept.
-    in_memory
-        Whether to read the fields once and keep them, rather than read the file for every sample.
-        By default a part is kept if its fields take at most 512 MiB.
-    boundary
-        Condition along each axis of the grid if the file does not state it (`open_fields`).
-    dtype
-        Type of the samples and of the network that is trained on them, "float32" or "float64".
-    normalization
-        "unit_gaussian": `train` and `compare` put the network between fields of zero mean and unit
-        variance (`models.Normalized`), one mean and std a field over the training samples. Samples,
-        losses and metrics stay in physical units.
-    axes, variable
-        Names of the axes of arrays, and name of the only array or group to use (`open_fields`).
-    spacing
-        "even", or "any" to take points that are not equally spaced in their order: networks and
-        metrics then treat them as equally spaced.
 
     Raises
     ------

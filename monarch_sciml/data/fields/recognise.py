@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from monarch_sciml._checks import existing_file, message
-from monarch_sciml._reading import file_kind, is_zarr, open_hdf5, reading, start_of
+from monarch_sciml._checks import message
+from monarch_sciml._reading import existing_file, file_kind, file_start, is_zarr, open_hdf5, reading
 from monarch_sciml.data.fields.axes import Axes
 from monarch_sciml.data.fields.folder import FieldFolder
 from monarch_sciml.data.fields.formats.arrays import ArrayFields
@@ -78,12 +78,13 @@ def open_fields(
 
 
 def _reader(path: Path, *, axes: Axes | None, variable: str | None) -> FieldSource:
-    if file_kind(path) == "unknown":
+    start = file_start(path)
+    if start.kind in ("unknown", "twix"):
         rule = f"{path} must be a file of fields ({FIELD_FORMATS})"
         remedy = (
             "Make one with `monarch-sciml generate`, or convert your own: `monarch-sciml pack`."
         )
-        raise ValueError(message(rule, start_of(path), remedy))
+        raise ValueError(message(rule, start.description, remedy))
     known = None if axes is not None or variable is not None else known_layout(path)
     with reading(path):
         return ArrayFields(path, axes=axes, variable=variable) if known is None else known(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from monarch_sciml._checks import message, one_of, positive_int
+from monarch_sciml._signatures import parameters_of
 from monarch_sciml.data.fields.axes import Axes
 from monarch_sciml.data.fields.module import (
     SPLITS,
@@ -23,6 +24,7 @@ from monarch_sciml.data.fields.samples import Window
 from monarch_sciml.data.spec import FieldNormalization, FieldSpec
 
 
+@parameters_of(FieldModule)
 class TrajectoryModule(FieldModule):
     """Give the first frames of a trajectory and the frames that follow, to be predicted by
     roll-out.
@@ -34,8 +36,6 @@ class TrajectoryModule(FieldModule):
     ----------
     path
         A file of trajectories that `open_fields` reads, or a folder of files of one problem.
-    test_path
-        File of the test samples, of the same problem and grid. None takes them from `path`.
     n_train, n_validation, n_test
         Numbers of trajectories: the first ones train, the next validate, the LAST ones test. With
         `split` "time" they are numbers of frames from `start` on.
@@ -49,32 +49,14 @@ class TrajectoryModule(FieldModule):
         First frame of a sample.
     stride
         Number n, of which every n-th frame is kept.
-    subsample
-        Number n, of which every n-th grid point along every axis is kept.
     windows
         Whether to train on single steps (Markov training). A training sample is then any window of
         `n_steps_in` frames and the `window_steps` frames after them in a training trajectory,
         whatever `start` is. Validation and test samples do not change.
     window_steps
         Number of target frames of a training window.
-    in_memory
-        Whether to read the frames once and keep them, rather than read the file for every sample.
-        By default a part is kept if its frames take at most 512 MiB.
     fields
         Names of the fields to predict; by default all that vary in time and are not `input_only`.
-    boundary
-        Condition along each axis of the grid if the file does not state it (`open_fields`).
-    dtype
-        Type of the samples and of the network that is trained on them, "float32" or "float64".
-    normalization
-        "unit_gaussian": `train` and `compare` put the network between fields of zero mean and unit
-        variance (`models.Normalized`), one mean and std a field over the training samples. Samples,
-        losses and metrics stay in physical units.
-    axes, variable
-        Names of the axes of arrays, and name of the only array or group to use (`open_fields`).
-    spacing
-        "even", or "any" to take points that are not equally spaced in their order: networks and
-        metrics then treat them as equally spaced.
     input_only
         Names of fields that are known beforehand (a force, a coefficient, a medium): the network
         sees them in every step, after the frames, and does not predict them. A sample holds those

@@ -46,10 +46,6 @@ class AdvectionDiffusionProblem(FieldProblem):
         limit.
     tau
         Inverse length scale of the initial concentration.
-    t_end
-        Last time.
-    n_times
-        Number of evenly spaced frames from 0 to the last time, both included.
     """
 
     name: ClassVar[str] = "advection_diffusion"

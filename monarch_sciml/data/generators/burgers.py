@@ -44,12 +44,6 @@ class BurgersPeriodicProblem(FieldProblem):
     n_modes
         Number of waves of the initial velocity, fewer than half of `grid`. The initial velocity is
         the same function on every grid.
-    t_end
-        Last time.
-    n_times
-        Number of evenly spaced frames from 0 to the last time, both included.
-    dt
-        Largest time step of the solver.
 
     Notes
     -----
@@ -139,12 +133,6 @@ class BurgersNeumannProblem(FieldProblem):
         Whether to take cos(nπ(x + 1)), n = 1 to `n_modes` / 2, as the formula is printed in the
         paper, which makes fields symmetric about x = 0. The published data were drawn from half
         waves.
-    t_end
-        Last time.
-    n_times
-        Number of evenly spaced frames from 0 to the last time, both included.
-    dt
-        Largest time step of the solver.
 
     Notes
     -----

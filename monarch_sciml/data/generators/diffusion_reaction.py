@@ -37,10 +37,6 @@ class DiffusionReactionProblem(FieldProblem):
         Cells along each axis to store, a divisor of `grid`; None stores all. Coarser cells hold the
         means of the finer ones, so that sets of one seed and grid show the same trajectories at
         several resolutions.
-    t_end
-        Last time.
-    n_times
-        Number of evenly spaced frames from 0 to the last time, both included.
     diffusivity
         Du and Dv, dimensionless.
     threshold

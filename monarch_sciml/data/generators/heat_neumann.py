@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from monarch_sciml._checks import positive_int, positive_number
-from monarch_sciml.data.fields.source import FieldLayout
-from monarch_sciml.data.generators.options import (
-    box_layout,
-    finite_number,
-    frame_times,
-    interval,
-)
-from monarch_sciml.data.generators.problem import Batch, FieldProblem
+from monarch_sciml._checks import positive_number
+from monarch_sciml.data.generators.driven_end import DrivenEndProblem
+from monarch_sciml.data.generators.options import finite_number
 from monarch_sciml.solvers.heat import heat_neumann
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeatNeumannProblem(FieldProblem):
+class HeatNeumannProblem(DrivenEndProblem):
     """Generate trajectories of a rod whose right end is heated and cooled, BOON's heat problem.
 
     u_t = κ u_xx on [0, 1], u_x(0, t) = 0, u_x(1, t) = U sin(πt), u(x, 0) = cos(ωπx) with
@@ -29,20 +23,10 @@ class HeatNeumannProblem(FieldProblem):
 
     Parameters
     ----------
-    resolution
-        Number of points of [0, 1], both ends included.
-    t_end
-        Last time.
-    n_times
-        Number of evenly spaced frames from 0 to the last time, both included.
     diffusivity
         κ > 0.
     flux
         Amplitude U of the slope at the right end.
-    lowest
-        Smallest ω.
-    highest
-        Largest ω.
 
     Notes
     -----
@@ -61,6 +45,8 @@ class HeatNeumannProblem(FieldProblem):
 
     name: ClassVar[str] = "heat_neumann"
     equation: ClassVar[str] = "u_t = κ u_xx, u_x(0) = 0, u_x(1) = U sin(πt), u(x, 0) = cos(ωπx)"
+    field: ClassVar[str] = "temperature"
+    boundary: ClassVar[str] = "neumann"
 
     resolution: int = 1024
     t_end: float = 2.0
@@ -70,35 +56,14 @@ class HeatNeumannProblem(FieldProblem):
     lowest: float = 2.01
     highest: float = 3.99
 
-    def __post_init__(self) -> None:
-        self.layout(1)
-        self.parameters()
-
-    def layout(self, n_samples: int) -> FieldLayout:
-        """Return frames of the temperature, ends included."""
-        times = frame_times(self.t_end, self.n_times)
-        shape = (positive_int("resolution", self.resolution, minimum=3),)
-        return box_layout("temperature", n_samples, shape, "neumann", times=times)
-
-    def parameters(self) -> dict[str, Any]:
-        """Return diffusivity, flux and the range of ω."""
+    def constants(self) -> dict[str, float]:
+        """Return diffusivity and flux."""
         return {
             "diffusivity": positive_number("diffusivity", self.diffusivity),
             "flux": finite_number("flux", self.flux),
-            "frequency": list(interval(("lowest", "highest"), self.lowest, self.highest)),
-            "t_end": float(self.t_end),
         }
 
-    def solve(self, batch: Batch) -> Tensor:
+    def exact(self, frequency: Tensor, x: Tensor, times: Sequence[float]) -> Tensor:
         """Evaluate the exact series."""
-        frequency = batch.uniform(self.lowest, self.highest)
-        x = torch.linspace(0.0, 1.0, self.resolution, dtype=torch.float64)
-        times = frame_times(self.t_end, self.n_times)
-        fields, _ = heat_neumann(
-            frequency,
-            x,
-            diffusivity=float(self.diffusivity),
-            flux=float(self.flux),
-            record_times=times,
-        )
-        return fields[:, :, None]  # (n, T, X) -> (n, T, 1, X)
+        diffusivity, flux = self.constants().values()
+        return heat_neumann(frequency, x, diffusivity=diffusivity, flux=flux, record_times=times)[0]

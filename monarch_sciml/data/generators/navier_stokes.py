@@ -36,8 +36,6 @@ class NavierStokesProblem(FieldProblem):
         Points along each axis to solve on.
     resolution
         Points along each axis to store, a divisor of `grid`; None stores all.
-    t_end
-        Last time.
     n_times
         Number of evenly spaced frames up to the last time, without the initial field. None takes
         one frame per unit of time.

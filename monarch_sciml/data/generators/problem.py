@@ -25,18 +25,18 @@ Letters: n samples of a batch, T times, F fields, then the grid.
 from __future__ import annotations
 
 import inspect
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from monarch_sciml._checks import usage_errors
+from monarch_sciml._signatures import arguments, describe, documentation
 from monarch_sciml.data.fields.source import FieldLayout
 from monarch_sciml.data.generators.generate import (
     Advance,
@@ -81,6 +81,22 @@ class FieldProblem(ABC):
 
     The class variables are the name on the command line and in the file, the equation as text, and
     the usual numbers of samples in a set and in a batch.
+
+    Parameters
+    ----------
+    n_dims
+        1 for the interval, 2 for the square.
+    t_end
+        Last time.
+    n_times
+        Number of evenly spaced frames from 0 to the last time, both included.
+    dt
+        Largest time step of the solver.
+
+    Notes
+    -----
+    A problem has those of these parameters that it names as fields. It documents its own parameters
+    only, or one of these whose meaning differs.
     """
 
     name: ClassVar[str]
@@ -148,14 +164,12 @@ def generator(problem: type[FieldProblem]) -> Callable[..., Path]:
     documentation are put together from both.
     """
     usual = {"n_samples": problem.usual_n_samples, "batch_size": problem.usual_batch_size}
-    output, *shared = _arguments(SetOptions, usual)
-    own = _arguments(problem, {})
-    output = output.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    signature = inspect.Signature([output, *own, *shared], return_annotation=Path)
-    physical = {argument.name for argument in own}
+    own, shared = arguments(problem), arguments(SetOptions, usual)
+    physical = [argument.name for argument in own]
+    bases = [cls.__doc__ for cls in problem.__mro__ if issubclass(cls, FieldProblem)]
 
     def function(*args: Any, **kwargs: Any) -> Path:
-        bound = signature.bind(*args, **kwargs)
+        bound = inspect.signature(function).bind(*args, **kwargs)
         bound.apply_defaults()
         options = {k: v for k, v in bound.arguments.items() if k not in physical}
         with usage_errors():
@@ -165,34 +179,13 @@ def generator(problem: type[FieldProblem]) -> Callable[..., Path]:
 
     function.__name__ = function.__qualname__ = f"generate_{problem.name}"
     function.__module__ = problem.__module__
-    function.__doc__ = _documentation(problem)
-    function.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
-    function.__annotations__["return"] = Path
-    vars(function)["__signature__"] = signature
+    names = [argument.name for argument in shared]
+    text = documentation(bases, physical, SetOptions.__doc__, names, _RESULT)
+    describe(function, own, shared, text, Path)
     return function
 
 
-def _arguments(cls: type, defaults: dict[str, Any]) -> list[inspect.Parameter]:
-    """Return the fields of a dataclass as keyword-only arguments."""
-    hints = get_type_hints(cls)
-    arguments = []
-    for item in fields(cls):
-        default = defaults.get(item.name, item.default)
-        if default is MISSING and item.default_factory is not MISSING:
-            default = item.default_factory()
-        arguments.append(
-            inspect.Parameter(
-                item.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if default is MISSING else default,
-                annotation=hints[item.name],
-            )
-        )
-    return arguments
-
-
 _RESULT = """
-
 Returns
 -------
 Path
@@ -208,12 +201,3 @@ ValueError
     When an argument is out of range, a solution is not finite, or the file, the unfinished file or
     a shard beside it holds something else.
 """
-
-
-def _documentation(problem: type[FieldProblem]) -> str:
-    """Put the documentation of a problem and of the shared options together."""
-    text = inspect.cleandoc(problem.__doc__ or "")
-    shared = inspect.cleandoc(SetOptions.__doc__ or "").partition("----------\n")[2]
-    found = re.search(r"\n\n(?=(?:Notes|References|Examples)\n-)", text)
-    head, tail = (text[: found.start()], text[found.end() :]) if found else (text, "")
-    return f"{head.rstrip()}\n{shared.rstrip()}{_RESULT}\n{tail}".rstrip() + "\n"

@@ -33,8 +33,6 @@ class ShallowWaterProblem(FieldProblem):
     ----------
     medium
         The depth H of the basin at rest, in sides of the box. It has a seed of its own.
-    n_dims
-        1 for the interval, 2 for the square.
     gravity
         Gravity g in sides of the box per unit of time squared.
     amplitude
@@ -51,10 +49,6 @@ class ShallowWaterProblem(FieldProblem):
         Smoothness of the initial surface, above half the number of axes for a continuous limit.
     tau
         Inverse length scale of the initial surface.
-    t_end
-        Last time.
-    n_times
-        Number of evenly spaced frames from 0 to the last time, both included.
 
     Notes
     -----

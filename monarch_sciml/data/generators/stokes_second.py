@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from monarch_sciml._checks import positive_int, positive_number
-from monarch_sciml.data.fields.source import FieldLayout
-from monarch_sciml.data.generators.options import (
-    box_layout,
-    finite_number,
-    frame_times,
-    interval,
-)
-from monarch_sciml.data.generators.problem import Batch, FieldProblem
+from monarch_sciml._checks import positive_number
+from monarch_sciml.data.generators.driven_end import DrivenEndProblem
+from monarch_sciml.data.generators.options import finite_number
 from monarch_sciml.solvers.stokes import stokes_second
 
 
 @dataclass(frozen=True, kw_only=True)
-class StokesSecondProblem(FieldProblem):
+class StokesSecondProblem(DrivenEndProblem):
     """Generate trajectories of the fluid above an oscillating wall, BOON's Dirichlet problem.
 
     U_t = ν U_yy on [0, 1], U(0, t) = U0 cos(ωt), the exact solution U0 exp(−ky) cos(ky − ωt),
@@ -29,20 +23,10 @@ class StokesSecondProblem(FieldProblem):
 
     Parameters
     ----------
-    resolution
-        Number of points of [0, 1], including the wall.
-    t_end
-        Last time.
-    n_times
-        Number of evenly spaced frames from 0 to the last time, both included.
     viscosity
         Viscosity ν. BOON's files also have smaller ones.
     amplitude
         Largest velocity U0 of the wall.
-    lowest
-        Smallest ω.
-    highest
-        Largest ω.
 
     Notes
     -----
@@ -59,6 +43,8 @@ class StokesSecondProblem(FieldProblem):
 
     name: ClassVar[str] = "stokes_second"
     equation: ClassVar[str] = "U_t = ν U_yy, U = U0 exp(−ky) cos(ky − ωt), k = √(ω / 2ν)"
+    field: ClassVar[str] = "velocity"
+    boundary: ClassVar[str] = "dirichlet"
 
     resolution: int = 500
     t_end: float = 1.2
@@ -68,35 +54,16 @@ class StokesSecondProblem(FieldProblem):
     lowest: float = 3.0
     highest: float = 4.0
 
-    def __post_init__(self) -> None:
-        self.layout(1)
-        self.parameters()
-
-    def layout(self, n_samples: int) -> FieldLayout:
-        """Return frames of the velocity, the plate included."""
-        times = frame_times(self.t_end, self.n_times)
-        shape = (positive_int("resolution", self.resolution, minimum=3),)
-        return box_layout("velocity", n_samples, shape, "dirichlet", times=times)
-
-    def parameters(self) -> dict[str, Any]:
-        """Return viscosity, amplitude and the range of ω."""
+    def constants(self) -> dict[str, float]:
+        """Return viscosity and amplitude."""
         return {
             "viscosity": positive_number("viscosity", self.viscosity),
             "amplitude": finite_number("amplitude", self.amplitude),
-            "frequency": list(interval(("lowest", "highest"), self.lowest, self.highest)),
-            "t_end": float(self.t_end),
         }
 
-    def solve(self, batch: Batch) -> Tensor:
+    def exact(self, frequency: Tensor, x: Tensor, times: Sequence[float]) -> Tensor:
         """Evaluate the exact solution."""
-        frequency = batch.uniform(self.lowest, self.highest)
-        y = torch.linspace(0.0, 1.0, self.resolution, dtype=torch.float64)
-        times = frame_times(self.t_end, self.n_times)
-        fields, _ = stokes_second(
-            frequency,
-            y,
-            viscosity=float(self.viscosity),
-            amplitude=float(self.amplitude),
-            record_times=times,
-        )
-        return fields[:, :, None]  # (n, T, Y) -> (n, T, 1, Y)
+        viscosity, amplitude = self.constants().values()
+        return stokes_second(
+            frequency, x, viscosity=viscosity, amplitude=amplitude, record_times=times
+        )[0]

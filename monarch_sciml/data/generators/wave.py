@@ -36,10 +36,6 @@ class WaveProblem(FieldProblem):
         Smoothness of the initial displacement, above 1 for a continuous limit.
     tau
         Inverse length scale of the initial displacement.
-    t_end
-        Last time.
-    n_times
-        Number of evenly spaced frames from 0 to the last time, both included.
     """
 
     name: ClassVar[str] = "wave"

@@ -39,8 +39,6 @@ class WaveInMediumProblem(FieldProblem):
     ----------
     medium
         The speed c of the waves, in sides of the box per unit of time. It has a seed of its own.
-    n_dims
-        1 for the interval, 2 for the square.
     sides
         "periodic", "dirichlet" (u = 0), or "absorbing" (waves leave; stored as "open").
     cubic
@@ -57,10 +55,6 @@ class WaveInMediumProblem(FieldProblem):
         Smoothness of u(0), above half the number of axes for a continuous limit.
     tau
         Inverse length scale of u(0).
-    t_end
-        Last time.
-    n_times
-        Number of evenly spaced frames from 0 to the last time, both included.
     dt
         Largest time step; by default 0.9 of the largest stable one.
 

@@ -33,7 +33,7 @@ _PROBE = 8
 
 
 @dataclass(frozen=True)
-class Reading:
+class ScanReading:
     """Hold the names of the axes of an array, and a note on how they were found.
 
     Attributes
@@ -51,7 +51,7 @@ class Reading:
     guessed: bool = False
 
 
-def named_axes(axes: str, shape: Sequence[int], path: Path, *, parts: bool = False) -> Reading:
+def named_axes(axes: str, shape: Sequence[int], path: Path, *, parts: bool = False) -> ScanReading:
     """Return the axes as a user names them, separated by commas.
 
     Parameters
@@ -81,10 +81,10 @@ def named_axes(axes: str, shape: Sequence[int], path: Path, *, parts: bool = Fal
         known = f"Use {', '.join(AXES)}, and 1 for an axis of length 1"
         remedy = f"{known}, for example {_example(shape)}."
         raise ValueError(message(rule, repr(axes), remedy))
-    return Reading(names)
+    return ScanReading(names)
 
 
-def found_axes(array: np.ndarray, path: Path, *, corner: bool = False) -> Reading:
+def found_axes(array: np.ndarray, path: Path, *, corner: bool = False) -> ScanReading:
     """Find the axes of complex k-space whose axes the user did not name.
 
     By default they are height,width or coil,height,width or slice,coil,height,width. k-space has
@@ -125,12 +125,12 @@ def found_axes(array: np.ndarray, path: Path, *, corner: bool = False) -> Readin
         rule = f"{path} must have at most {LARGEST_COIL_COUNT} coils along axis -3"
         remedy = f"Pass `axes`, for example {_example(array.shape)}."
         raise ValueError(message(rule, f"shape {array.shape}", remedy))
-    return Reading(tuple(names), guessed=True)
+    return ScanReading(tuple(names), guessed=True)
 
 
 def _by_the_middle(
     array: np.ndarray, kept: Sequence[int], central: Sequence[int], path: Path
-) -> Reading:
+) -> ScanReading:
     """Return the reading in which the two axes with the signal in their middle are H and W."""
     others = [i for i in range(len(kept)) if i not in central]
 
@@ -144,7 +144,7 @@ def _by_the_middle(
     if len(others) == 1:
         order = ",".join(names(["coil"]))
         note = f"the axes were read as {order}: the signal is in the middle of axes {where}"
-        return Reading(names(["coil"]), f"{note}; pass --axes to say otherwise", guessed=True)
+        return ScanReading(names(["coil"]), f"{note}; pass --axes to say otherwise", guessed=True)
     choices = [",".join(names(rest)) for rest in (("coil", "slice"), ("slice", "coil"))]
     rule = f"{path} must be (slice, coil, height, width) unless `axes` is given"
     got = f"shape {array.shape} with the signal in the middle of axes {where}"

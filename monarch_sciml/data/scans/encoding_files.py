@@ -16,8 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from monarch_sciml._checks import existing_file, finite, message
+from monarch_sciml._checks import finite, message
 from monarch_sciml._files import whole_file
+from monarch_sciml._reading import existing_file
 from monarch_sciml.physics.readout_encoding import ReadoutEncoding
 from monarch_sciml.transforms import CorrectedTransform, FourierTransform, GivenTransform
 from monarch_sciml.transforms.base import Transform

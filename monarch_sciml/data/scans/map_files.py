@@ -16,7 +16,7 @@ from monarch_sciml._checks import finite, message
 from monarch_sciml._files import whole_file
 from monarch_sciml.data.hdf5 import writable_hdf5
 from monarch_sciml.data.scans.fitting import NamedArray, Sizes, fitting_axes, in_order
-from monarch_sciml.data.scans.formats.bart import pair_of, read_cfl
+from monarch_sciml.data.scans.formats.bart import is_pair, read_cfl
 
 DATASETS = ("coil_maps", "maps", "sensitivities", "S", "sens", "csm")
 _BART_COIL, _BART_MAPS, _BART_SLICE = 3, 4, 13
@@ -99,7 +99,7 @@ def _load(
 ) -> tuple[tuple[int, ...], list[str] | None, np.ndarray | None]:
     """Return the shape of the array of a file, the letters of its axes, and some of its slices."""
     optional = ["s"] if sizes["M"] > 1 else ["M", "s"]
-    if path.suffix in (".cfl", ".hdr") or (not path.exists() and pair_of(path)[0].exists()):
+    if is_pair(path):
         array = _ordered_bart(read_cfl(path), path)  # (s, M, c, H, W)
         fits = all(a == 1 for a in array.shape[:1]) or array.shape[0] == sizes["s"]
         fits &= array.shape[1] >= sizes["M"]

@@ -15,7 +15,7 @@ import torch
 from monarch_sciml._checks import message
 from monarch_sciml._reading import file_kind
 from monarch_sciml.data.scans.fitting import NamedArray, fitting_axes, in_order
-from monarch_sciml.data.scans.formats.bart import pair_of, read_cfl
+from monarch_sciml.data.scans.formats.bart import is_pair, read_cfl
 from monarch_sciml.physics.sampling.base import SamplingMask
 
 NAMES = ("mask", "masks", "sampling_mask", "pattern")
@@ -156,7 +156,7 @@ def read_mask(
 
 def _open(path: Path, dataset: str | None = None, option: str = "") -> np.ndarray | NamedArray:
     """Return the array of a BART pair, or the array of another file, which is not read yet."""
-    if path.suffix in (".cfl", ".hdr") or (not path.exists() and pair_of(path)[0].exists()):
+    if is_pair(path):
         return read_cfl(path)
     if dataset is not None and file_kind(path) == "npy":  # its array has no name
         dataset = None

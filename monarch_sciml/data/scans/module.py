@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from monarch_sciml._checks import message, positive_int
+from monarch_sciml._signatures import parameters_of
 from monarch_sciml.data.scans.maps import CoilMaps
-from monarch_sciml.data.scans.samples import ScanDataset, ScanNormalization, volume_mask_seed
+from monarch_sciml.data.scans.samples import ScanDataset
+from monarch_sciml.data.scans.scale import ScanNormalization
 from monarch_sciml.data.scans.sizes import Resize, SizeRules
 from monarch_sciml.data.scans.source import ScanFile, open_scan, scan_files
 from monarch_sciml.data.spec import DataModule, ScanSpec
 from monarch_sciml.physics.sampling import SamplingMask, achieved_acceleration
 
 
+@parameters_of(ScanDataset)
 class ScanModule(DataModule):
     """Undersample the volumes of a folder and split them by subject.
 
@@ -42,19 +45,6 @@ class ScanModule(DataModule):
         Number of volumes for the reported figures.
     pattern
         Pattern of the names of files to use, such as `*.cfl`.
-    coil_maps
-        "stored" takes the maps in the files. "espirit" and "walsh" estimate them from the masked
-        k-space. A path is a file of maps for all scans, or a folder with a file of the name of each
-        scan.
-    n_maps
-        Number of map sets of a slice. Two are for a field of view that is smaller than the object.
-    maps_folder
-        Folder in which estimated maps are stored for later runs. None keeps them in memory.
-    normalization
-        Number by which k-space and target of a volume are divided: "p95", "max" or "std" of the
-        magnitude of its zero-filled SENSE images.
-    slices
-        First and one past the last slice used of each volume; all by default.
     matrix
         Size (H, W) to which every slice is cut or padded. None leaves slices as they are.
     resize
@@ -65,16 +55,8 @@ class ScanModule(DataModule):
     coils
         Number of virtual coils to which the coils of every slice are compressed. None leaves coils
         as they are.
-    group_sizes
-        Whether to accept volumes that still differ in size, by making batches of slices of one size
-        each.
     seed
         Seed of the split and of the masks. 0 draws fastMRI's masks.
-    in_memory
-        Whether to keep the finished samples in memory. Otherwise the files are read for every
-        sample.
-    reader
-        Options of `read_scan`, such as `{axes: "coil,height,width"}` for .npy files.
 
     Raises
     ------
@@ -137,16 +119,16 @@ class ScanModule(DataModule):
     def _spec(self) -> ScanSpec:
         shares = []
         for path in self.test_paths:
-            file = self._files[path]
-            shape = self.rules.shape(file)
-            rows, columns = encoded = self.rules.encoded(file)
-            draw = self.mask.of_volume(path)
-            mask = draw(shape, volume_mask_seed(path, self.seed), encoded=encoded)
+            facts = self._files[path].facts
+            shape = self.rules.shape(facts)
+            rows, columns = encoded = self.rules.encoded(facts)
+            mask = self.mask.for_volume(path, shape, self.seed, encoded=encoded)
             shares.append(1 / achieved_acceleration(mask[slice(*rows), slice(*columns)]))
         paths = self.train_paths or self.test_paths
-        shapes = Counter(self.rules.shape(self._files[path]) for path in paths)
+        shapes = Counter(self.rules.shape(self._files[path].facts) for path in paths)
         coils, height, width = max(shapes, key=lambda shape: (shapes[shape], shape))
-        levels = [level for p in self.test_paths if (level := self._files[p].noise) is not None]
+        found = [self._files[path].facts.noise for path in self.test_paths]
+        levels = [level for level in found if level is not None]
         noise = sum(levels) / len(levels) if levels else None
         rate, family = len(shares) / sum(shares), type(self.mask).__name__
         return ScanSpec((height, width), coils, rate, noise, family)
@@ -175,7 +157,7 @@ class ScanModule(DataModule):
         """Read a part at its first use, and keep it."""
         if part not in self._parts:
             self._parts[part] = ScanDataset(
-                paths,
+                [self._files[path] for path in paths],
                 self.mask,
                 coil_maps=self.coil_maps,
                 n_maps=self.n_maps,
@@ -186,7 +168,6 @@ class ScanModule(DataModule):
                 group_sizes=self.group_sizes,
                 seed=self.seed,
                 in_memory=self.in_memory,
-                reader=self.reader,
             )
         return self._parts[part]
 
@@ -204,7 +185,7 @@ def _split(files: Sequence[ScanFile], counts: Sequence[int], seed: int) -> list[
     """Return parts of the given sizes, without a subject that is in two of them."""
     subjects: dict[str, list[Path]] = {}
     for file in files:
-        subjects.setdefault(file.subject, []).append(file.path)
+        subjects.setdefault(file.facts.subject, []).append(file.path)
 
     def rank(subject: str) -> str:
         return hashlib.sha256(f"{seed} {subject}".encode()).hexdigest()

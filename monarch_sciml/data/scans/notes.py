@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 
 from monarch_sciml.data.scans.scan import Scan
@@ -89,3 +93,29 @@ def gaps(scan: Scan) -> str | None:
     return (
         f"{missing} of {len(columns)} lines were not acquired, {where}; it counts as fully sampled"
     )
+
+
+def choices(read: Scan, options: Mapping[str, Any]) -> list[str]:
+    """Return notes on the contrast, the repetition and calibration lines that are used."""
+    notes = []
+    if read.calibration_kspace is not None:
+        notes.append("separate calibration lines fill in for missing imaging lines")
+    for name in ("contrast", "repetition"):
+        count = read.header.get(f"{name}s", 1)
+        if count > 1 and name not in options:
+            # the files of a series are repetitions of which any may have been named
+            which = "one" if read.header["format"] == "M4Raw" else "the first"
+            notes.append(f"{which} of {count} {name}s was read: see --{name}")
+    return notes
+
+
+@contextmanager
+def notes_in_errors(notes: Sequence[str]) -> Iterator[None]:
+    """Add earlier notes on likely mistakes in the scan to a ValueError that they may explain."""
+    said = "; ".join(notes)
+    try:
+        yield
+    except ValueError as error:
+        if not said:
+            raise
+        raise ValueError(f"{error} Note: {said}.") from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch.utils.data import Dataset
@@ -18,27 +18,13 @@ from monarch_sciml._memory import check_memory
 from monarch_sciml.data.scans.estimate import same_calibration
 from monarch_sciml.data.scans.formats.bart import pair_of
 from monarch_sciml.data.scans.maps import CoilMaps, SliceMaps
-from monarch_sciml.data.scans.reference import coil_combined, reference_image
+from monarch_sciml.data.scans.scale import ScanNormalization, normalization_level
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.sizes import SizeRules
-from monarch_sciml.data.scans.source import open_scan
-from monarch_sciml.physics.map_support import unit_norm_maps
-from monarch_sciml.physics.sampling import SamplingMask, volume_seed
-
-ScanNormalization = Literal["p95", "max", "std"]
-LEAST_LEVEL = 1e-3
-"""Smallest scale of a volume, relative to its largest pixel."""
-
-
-def volume_mask_seed(path: str | Path, seed: int = 0) -> tuple[int, ...]:
-    """Return the seed of a volume's mask: fastMRI's, preceded by `seed` if that is not 0.
-
-    Examples
-    --------
-    >>> volume_mask_seed("folder/a.h5"), volume_mask_seed("a.h5", seed=3)
-    ((97, 46, 104, 53), (3, 97, 46, 104, 53))
-    """
-    return (*([seed] if seed else []), *volume_seed(Path(path).name))
+from monarch_sciml.data.scans.source import ScanFile, open_scan
+from monarch_sciml.physics.images import coil_combined
+from monarch_sciml.physics.map_support import reference_image, unit_norm_maps
+from monarch_sciml.physics.sampling import SamplingMask
 
 
 class ScanDataset(Dataset[dict[str, Any]]):
@@ -108,7 +94,7 @@ class ScanDataset(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        paths: Sequence[str | Path],
+        paths: Sequence[str | Path | ScanFile],
         mask: SamplingMask,
         *,
         coil_maps: CoilMaps | str = "stored",
@@ -124,11 +110,13 @@ class ScanDataset(Dataset[dict[str, Any]]):
     ) -> None:
         from tqdm import tqdm
 
-        self.paths = [Path(path) for path in paths]
+        self._files = [
+            path if isinstance(path, ScanFile) else open_scan(path, reader) for path in paths
+        ]
+        self.paths = [file.path for file in self._files]
         self.normalization = one_of("normalization", normalization, get_args(ScanNormalization))
         self.rules = rules or SizeRules()
-        self._files = [open_scan(path, reader) for path in self.paths]
-        self.shapes = [self.rules.shape(file) for file in self._files]
+        self.shapes = [self.rules.shape(file.facts) for file in self._files]
         self.group_sizes = group_sizes
         if not group_sizes:
             _check_alike(self.paths, self.shapes)
@@ -137,7 +125,7 @@ class ScanDataset(Dataset[dict[str, Any]]):
         self.index = [
             (volume, number)
             for volume, file in enumerate(self._files)
-            for number in range(*slice(*(slices or (None,))).indices(file.shape[0]))
+            for number in range(*slice(*(slices or (None,))).indices(file.facts.shape[0]))
         ]
         if not self.index:
             rule = "`slices` must leave at least one slice of a volume"
@@ -145,9 +133,11 @@ class ScanDataset(Dataset[dict[str, Any]]):
         if in_memory:
             self._check_memory()
         self._masks = [
-            mask.of_volume(path)(shape, volume_mask_seed(path, seed), encoded=encoded)
+            mask.for_volume(path, shape, seed, encoded=encoded)
             for path, shape, encoded in zip(
-                self.paths, self.shapes, map(self.rules.encoded, self._files)
+                self.paths,
+                self.shapes,
+                (self.rules.encoded(file.facts) for file in self._files),
             )
         ]
         self._scales: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -224,7 +214,7 @@ class ScanDataset(Dataset[dict[str, Any]]):
     def _read(self, volume: int, number: int) -> dict[str, torch.Tensor]:
         """Read and undersample a slice; not yet divided by the scale of its volume."""
         file = self._files[volume]
-        scan = file.read(number).recentred(file.peak)
+        scan = file.read_slice(number).recentred(file.facts.peak)
         empty = not bool(scan.kspace.any())
         given = self._maps.given(scan, range(number, number + 1))
         scan, maps = self.rules.apply(scan, None if given is None else given[0])
@@ -291,23 +281,6 @@ class ScanDataset(Dataset[dict[str, Any]]):
             "volume": torch.tensor(volume),
             "slice": torch.tensor(number),
         }
-
-
-def normalization_level(images: torch.Tensor, normalization: ScanNormalization) -> torch.Tensor:
-    """Return the number, shape (), by which a volume of magnitudes (s, H, W) is divided.
-
-    Empty slices do not count. The level is at least 1/1000 of the largest pixel, because in a
-    volume that is almost empty a percentile would be that of the noise, or zero.
-    """
-    filled = images[images.flatten(1).any(dim=1)]  # (s, H, W) without slices of zeros
-    if not len(filled):
-        return images.new_zeros(())
-    largest = filled.max()
-    if normalization == "p95":  # torch.quantile refuses more than 2^24 values
-        level = filled.flatten().kthvalue(max(1, round(0.95 * filled.numel()))).values
-    else:
-        level = largest if normalization == "max" else filled.std()
-    return torch.maximum(level, LEAST_LEVEL * largest)
 
 
 def _check_alike(paths: Sequence[Path], shapes: Sequence[tuple[int, ...]]) -> None:

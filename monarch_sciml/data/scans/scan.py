@@ -13,10 +13,15 @@ import torch
 
 from monarch_sciml._checks import finite, message
 from monarch_sciml.physics.calibration import peak_of_energy
+from monarch_sciml.physics.noise import noise_level
 from monarch_sciml.physics.sampling import achieved_acceleration, calibration_size
 
 FULLY_SAMPLED_UP_TO = 1.3
 """Acceleration below which a scan counts as fully sampled: an elliptical shutter gives 4/pi."""
+
+
+class EmptyScanError(ValueError):
+    """Error that k-space holds zeros only."""
 
 
 def acquired_samples(kspace: torch.Tensor) -> torch.Tensor:
@@ -154,6 +159,31 @@ class Scan:
             energy += kspace.abs().square().sum(dim=0)
         return peak_of_energy(energy)
 
+    @property
+    def noise(self) -> float | None:
+        """Noise relative to the brightness of the middle slice (`noise_level`), if it is known."""
+        return noise_level(self.kspace)
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Size (h, w) of the reference image of the file within the matrix, or the matrix."""
+        height, width = self.matrix
+        if self.target is None:
+            return height, width
+        return min(height, self.target.shape[-2]), min(width, self.target.shape[-1])
+
+    def with_shared_mask(self) -> Scan:
+        """Return the scan with one mask (H, W) if all slices that hold a signal share one.
+
+        Otherwise the scan is returned as it is. An empty slice at the end of a volume would make a
+        mask of its own, and the volume appear undersampled.
+        """
+        if self.mask.ndim == 2:
+            return self
+        filled = self.kspace.flatten(1).any(dim=1)  # (s, c, H, W) -> (s,)
+        masks = self.mask[filled]
+        return replace(self, mask=masks[0]) if bool((masks == masks[:1]).all()) else self
+
     def slice_mask(self, index: int) -> torch.Tensor:
         """Return the (H, W) mask of one slice."""
         return self.mask if self.mask.ndim == 2 else self.mask[index]
@@ -229,9 +259,11 @@ class Scan:
 
         Raises
         ------
+        EmptyScanError
+            When all samples are 0.
         ValueError
-            When a shape does not fit that of `kspace`, all samples are 0, or k-space, maps or
-            target have NaN or infinity.
+            When a shape does not fit that of `kspace`, or k-space, maps or target have NaN or
+            infinity.
         """
         if self.kspace.ndim != 4 or not self.kspace.numel() or not self.kspace.is_complex():
             got = f"{tuple(self.kspace.shape)} {self.kspace.dtype}"
@@ -240,7 +272,7 @@ class Scan:
         finite(f"k-space of {self.name}", self.kspace, remedy="Export the scan again.")
         if not bool(self.kspace.any()):
             rule = f"the k-space of {self.name} must hold a signal"
-            raise ValueError(message(rule, "zeros only", "Export the scan again."))
+            raise EmptyScanError(message(rule, "zeros only", "Export the scan again."))
         self._check_shapes()
         for name in ("coil_maps", "target", "calibration_kspace"):
             value = getattr(self, name)

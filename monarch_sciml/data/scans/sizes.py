@@ -11,7 +11,7 @@ import torch
 
 from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.data.scans.scan import Scan
-from monarch_sciml.data.scans.source import ScanFile
+from monarch_sciml.data.scans.source import ScanFacts
 from monarch_sciml.physics.coil_compression import coil_compression, compress_coils
 from monarch_sciml.physics.sampling.base import IndexRange
 
@@ -62,16 +62,16 @@ class SizeRules:
         if self.coils is not None:
             positive_int("coils", self.coils)
 
-    def shape(self, file: ScanFile) -> tuple[int, int, int]:
-        """Return (c, H, W) of the slices of a file after the rules."""
-        _, coils, height, width = file.shape
+    def shape(self, facts: ScanFacts) -> tuple[int, int, int]:
+        """Return (c, H, W) of the slices of a scan after the rules."""
+        _, coils, height, width = facts.shape
         height = height // 2 if self.remove_oversampling else height
         return (self.coils or coils, *(self.matrix or (height, width)))
 
-    def encoded(self, file: ScanFile) -> tuple[IndexRange, IndexRange]:
+    def encoded(self, facts: ScanFacts) -> tuple[IndexRange, IndexRange]:
         """Return the rows and columns of k-space that were encoded, after the rules."""
-        rows, columns = file.rows, file.columns
-        _, _, height, width = file.shape
+        rows, columns = facts.rows, facts.columns
+        _, _, height, width = facts.shape
         if self.remove_oversampling:
             rows, height = _window(rows, height, height // 2, "image"), height // 2
         if self.matrix is not None:

@@ -28,7 +28,7 @@ TOO_SMALL = "too small for"
 """Why a layer stays dense for which no structured layer has the share asked for, which follows."""
 
 Structure = Literal["monarch", "low_rank", "block_diagonal", "kronecker", "butterfly"]
-Blocks = int | tuple[int, int]
+BlockCounts = int | tuple[int, int]
 Choice = str | Sequence[str] | Callable[[str, nn.Module], bool]
 
 
@@ -73,7 +73,7 @@ class LinearConversion:
 
     structure: Structure = "monarch"
     parameters: float = 0.5
-    n_blocks: Blocks | Mapping[str, Blocks] | None = None
+    n_blocks: BlockCounts | Mapping[str, BlockCounts] | None = None
     rank: int | Mapping[str, int] | None = None
     order: Literal["strided", "contiguous"] = "strided"
     include: Choice | None = None

@@ -25,7 +25,7 @@ from monarch_sciml.models.operators.convolution_blocks import (
 )
 from monarch_sciml.models.operators.operator_grid import (
     DomainPadding,
-    Init,
+    StartName,
     check_modes,
     padded_grid,
     padding_fractions,
@@ -118,7 +118,7 @@ class FactorizedFNO(Network):
         hidden_channels: int = 32,
         n_layers: int = 4,
         transform: TransformName = "fourier",
-        init: Init = "dft",
+        init: StartName = "dft",
         per_channel: bool = False,
         transform_rank: int = 1,
         transform_order: int = 2,

@@ -15,7 +15,7 @@ from monarch_sciml.models.network import Network
 from monarch_sciml.models.operators.convolution_blocks import check_field
 from monarch_sciml.models.operators.operator_grid import (
     DomainPadding,
-    Init,
+    StartName,
     check_modes,
     padded_grid,
     padding_fractions,
@@ -101,7 +101,7 @@ class FNO(Network):
         hidden_channels: int = 32,
         n_layers: int = 4,
         transform: TransformName = "fourier",
-        init: Init = "dft",
+        init: StartName = "dft",
         per_channel: bool = False,
         transform_rank: int = 1,
         transform_order: int = 2,
@@ -121,16 +121,8 @@ class FNO(Network):
         fractions = padding_fractions(domain_padding, len(grid_shape))
         padded = padded_grid(grid_shape, fractions)
         check_modes(n_modes, padded)
-        if factorization not in (None, "tucker", "cp", "tt") or not rank > 0:
-            rule = "`factorization` must be 'tucker', 'cp', 'tt' or None, with a `rank` above 0"
-            got = f"{factorization!r} and {rank}"
-            raise ValueError(message(rule, got, "Use 'tucker' and 0.1 for TFNO."))
-        if not lifting_channel_ratio >= 0:
-            rule = "`lifting_channel_ratio` must be at least 0"
-            raise ValueError(message(rule, lifting_channel_ratio, "Raise it."))
-        if not projection_channel_ratio * hidden_channels >= 1:
-            rule = "`projection_channel_ratio` must leave the projection a channel"
-            raise ValueError(message(rule, projection_channel_ratio, "Raise it."))
+        _check_factorization(factorization, rank)
+        _check_ratios(lifting_channel_ratio, projection_channel_ratio, hidden_channels)
         from neuralop.models import FNO as NeuralopFNO
 
         from monarch_sciml.models.operators.neuralop_layer import (
@@ -226,3 +218,19 @@ class FNO(Network):
             positions = resized(self.positions, x.shape[2:])
             x = torch.cat([x, positions.expand(x.shape[0], *positions.shape)], dim=1)
         return self.network(x, **kwargs)
+
+
+def _check_factorization(factorization: str | None, rank: float) -> None:
+    if factorization not in (None, "tucker", "cp", "tt") or not rank > 0:
+        rule = "`factorization` must be 'tucker', 'cp', 'tt' or None, with a `rank` above 0"
+        got = f"{factorization!r} and {rank}"
+        raise ValueError(message(rule, got, "Use 'tucker' and 0.1 for TFNO."))
+
+
+def _check_ratios(lifting: float, projection: float, hidden_channels: int) -> None:
+    if not lifting >= 0:
+        rule = "`lifting_channel_ratio` must be at least 0"
+        raise ValueError(message(rule, lifting, "Raise it."))
+    if not projection * hidden_channels >= 1:
+        rule = "`projection_channel_ratio` must leave the projection a channel"
+        raise ValueError(message(rule, projection, "Raise it."))

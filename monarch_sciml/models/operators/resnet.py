@@ -10,6 +10,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
+from monarch_sciml._signatures import parameters_of
 from monarch_sciml.models.network import Network
 from monarch_sciml.models.operators.convolution_blocks import (
     Activation,
@@ -20,8 +21,10 @@ from monarch_sciml.models.operators.convolution_blocks import (
     layer,
     n_axes,
 )
+from monarch_sciml.models.operators.unet import UNet
 
 
+@parameters_of(UNet)
 class ResNet(Network):
     """Convolve on the full grid, block by block, each adding two convolutions to its input.
 
@@ -30,10 +33,6 @@ class ResNet(Network):
 
     Parameters
     ----------
-    grid_shape
-        Grid to train on; only its number of axes (1, 2 or 3) matters.
-    in_channels, out_channels
-        Channels of input and output.
     hidden_channels
         Channels of the first stage.
     n_blocks
@@ -43,10 +42,6 @@ class ResNet(Network):
         "batch", "instance", "group" or "none".
     activation
         "leaky_relu" (slope 0.1), "relu", "gelu", "silu" or "tanh".
-    dropout
-        Probability of dropping a whole channel, after each activation.
-    padding_mode
-        "zeros", or "circular" for periodic fields.
 
     References
     ----------

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
+from monarch_sciml._signatures import parameters_of
 from monarch_sciml.models.network import Network
 from monarch_sciml.models.operators.convolution_blocks import (
     Activation,
@@ -23,8 +24,10 @@ from monarch_sciml.models.operators.convolution_blocks import (
     layer,
     n_axes,
 )
+from monarch_sciml.models.operators.unet import UNet
 
 
+@parameters_of(UNet)
 class TFNet(Network):
     """Split the field by learned filters, encode every part by itself, decode the sum.
 
@@ -38,8 +41,6 @@ class TFNet(Network):
 
     Parameters
     ----------
-    grid_shape
-        Grid to train on; only its number of axes (1, 2 or 3) matters.
     in_channels
         Channels of the input, T C, steps-major.
     out_channels
@@ -49,16 +50,12 @@ class TFNet(Network):
         - w + 1 frames are therefore encoded.
     hidden_channels
         Channels of the finest encoder level; they double at each further one.
-    n_levels
-        Number of times the grid is halved.
     norm
         "batch", "instance", "group" or "none", in the encoders.
     activation
         "leaky_relu" (slope 0.1), "relu", "gelu", "silu" or "tanh".
     dropout
         Probability of dropping a whole channel, in the encoders.
-    padding_mode
-        "zeros", or "circular" for periodic fields.
 
     Attributes
     ----------

@@ -22,12 +22,12 @@ from monarch_sciml.transforms import (
     SeparableTransform,
     Transform,
 )
-from monarch_sciml.transforms.basis import Kind
+from monarch_sciml.transforms.basis import AxisSpec
 from monarch_sciml.transforms.named import (
     TRANSFORMS,
     ImageTransformName,
     TransformOptions,
-    axis_kind,
+    axis_spec,
 )
 
 Resampling = Literal["relative", "frequency"]
@@ -101,7 +101,7 @@ class RelativeTransform(ResampledTransform):
     def _make_constants(self) -> list[Tensor]:
         """Return the conjugate DFT on the old grid times n, the DFT on the new one, weights."""
         n, m = self.source.n, self.n
-        old, new = (_fourier(size, inverse=self.kind.synthesis) for size in (n, m))
+        old, new = (_fourier(size, inverse=self.spec.synthesis) for size in (n, m))
         return [n * old.conj().resolve_conj(), new, interpolation(n, m)]
 
     def matrix(self) -> Tensor:
@@ -204,8 +204,8 @@ def plane_transform(
     start = ("i" if inverse else "") + ("random" if init == "random" else "dft")
     over_grid = None if separable else TRANSFORMS[transform].over_grid
     if over_grid is not None:
-        kinds = [_kind(transform, start, n) for n in (height, width)]
-        return cast(CorrectedTransform, over_grid(kinds, options))
+        specs = [_spec(transform, start, n) for n in (height, width)]
+        return cast(CorrectedTransform, over_grid(specs, options))
     patches, blocks = (
         count if isinstance(count, tuple | list) else (count, count)
         for count in (options.grid_blocks, options.mode_blocks)
@@ -213,16 +213,16 @@ def plane_transform(
 
     def one(axis: int, copies: int) -> Transform:
         own = replace(options, n_copies=copies, grid_blocks=patches[axis], mode_blocks=blocks[axis])
-        kind = _kind(transform, start, (height, width)[axis])
-        return TRANSFORMS[transform].build(kind, own)
+        spec = _spec(transform, start, (height, width)[axis])
+        return TRANSFORMS[transform].build(spec, own)
 
     if separable or TRANSFORMS[transform].family is not None:
         return SeparableTransform([one(0, copies), one(1, copies)])
     return PlaneTransform(one(1, height), one(0, width))
 
 
-def _kind(transform: ImageTransformName, start: str, n: int) -> Kind:
-    return axis_kind(transform, start, n, None, centered=True)
+def _spec(transform: ImageTransformName, start: str, n: int) -> AxisSpec:
+    return axis_spec(transform, start, n, None, centered=True)
 
 
 def is_fourier(transform: nn.Module) -> bool:

@@ -24,7 +24,7 @@ from monarch_sciml.models.reconstruction.image_unet import ImageUNet
 from monarch_sciml.physics.sense_operator import SenseOperator, combine, combine_map_sets
 from monarch_sciml.transforms.named import ImageTransformName, TransformOptions
 
-Encoding = Literal["learned", "adjoint", "fourier"]
+EncodingName = Literal["learned", "adjoint", "fourier"]
 
 
 class VarNet(Network):
@@ -95,7 +95,7 @@ class VarNet(Network):
         grid_shape: tuple[int, ...],
         *,
         transform: ImageTransformName = "fourier",
-        encoding: Encoding = "learned",
+        encoding: EncodingName = "learned",
         per_cascade: bool = False,
         n_cascades: int = 12,
         hidden_channels: int = 18,

@@ -3,12 +3,11 @@
 from typing import Any
 
 from monarch_sciml._moved import moved
-from monarch_sciml.physics.sampling.base import SamplingMask
+from monarch_sciml.physics.sampling.base import SamplingMask, volume_seed
 from monarch_sciml.physics.sampling.fastmri import (
     EquispacedFractionMask,
     EquispacedMask,
     RandomMask,
-    volume_seed,
 )
 from monarch_sciml.physics.sampling.measures import achieved_acceleration, calibration_size
 from monarch_sciml.physics.sampling.poisson_disc import PoissonDiscMask

@@ -15,6 +15,17 @@ IndexRange = tuple[int, int]
 """First and one past the last row or column of k-space that a scan encodes."""
 
 
+def volume_seed(filename: str) -> tuple[int, ...]:
+    """Return the seed of a fastMRI volume: the code points of its file name.
+
+    Examples
+    --------
+    >>> volume_seed("a.h5")
+    (97, 46, 104, 53)
+    """
+    return tuple(map(ord, filename))
+
+
 class SamplingMask(ABC):
     """Draw a sampling mask for k-space of any size.
 
@@ -71,6 +82,34 @@ class SamplingMask(ABC):
         """
         del path
         return self
+
+    def for_volume(
+        self,
+        path: str | Path,
+        shape: Sequence[int],
+        seed: int = 0,
+        *,
+        encoded: tuple[IndexRange, IndexRange] | None = None,
+    ) -> torch.Tensor:
+        """Return the mask of one file of scans, whose seed is fastMRI's (`volume_seed`).
+
+        Parameters
+        ----------
+        path
+            File from which k-space is read.
+        shape
+            Shape (..., H, W), of which only the last two sizes matter.
+        seed
+            Precedes fastMRI's seed if it is not 0.
+        encoded
+            Rows and columns that the scan encodes, as in a call.
+
+        Returns
+        -------
+        (H, W), float32, 1 where k-space is sampled and 0 elsewhere.
+        """
+        seeds = (*([seed] if seed else []), *volume_seed(Path(path).name))
+        return self.of_volume(path)(shape, seeds, encoded=encoded)
 
     @abstractmethod
     def draw(self, height: int, width: int, seed: int | Sequence[int]) -> np.ndarray:

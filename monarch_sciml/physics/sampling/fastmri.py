@@ -12,17 +12,6 @@ from monarch_sciml._checks import message, usage_errors
 from monarch_sciml.physics.sampling.base import SamplingMask
 
 
-def volume_seed(filename: str) -> tuple[int, ...]:
-    """Return the seed of a fastMRI volume: the code points of its file name.
-
-    Examples
-    --------
-    >>> volume_seed("a.h5")
-    (97, 46, 104, 53)
-    """
-    return tuple(map(ord, filename))
-
-
 @dataclass(frozen=True)
 class _FastMRIMask(SamplingMask):
     """Draw columns as fastMRI does: a fully sampled centre and the columns of a subclass.

@@ -10,17 +10,11 @@ from torch import nn
 
 from monarch_sciml.commands.comparison.compare import compare_networks
 from monarch_sciml.commands.comparison.field_figures import field_figures
-from monarch_sciml.commands.comparison.publish import write_report_files
+from monarch_sciml.commands.comparison.outputs import write_report_files
 from monarch_sciml.commands.comparison.trained_run import Contender, LoopOptions, TrainedRun
 from monarch_sciml.data.spec import DataModule, FieldSpec, ScanSpec
-from monarch_sciml.training import (
-    Budget,
-    Optimisation,
-    Progress,
-    RolloutObjective,
-    RunBusy,
-    run_lock,
-)
+from monarch_sciml.training import Budget, Optimisation, Progress, RolloutObjective, RunBusy
+from monarch_sciml.training.lock import run_lock
 
 QUIET = LoopOptions(progress=False)
 AGAIN = LoopOptions(progress=False, resume=True)
@@ -86,11 +80,11 @@ def contender(rate=0.01, **options):
 def undrawn(monkeypatch):
     """Draw nothing: figures take most of the time of a tiny comparison."""
     monkeypatch.setattr(
-        "monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {}
+        "monarch_sciml.commands.comparison.outputs.draw_figures", lambda *_, **__: {}
     )
-    monkeypatch.setattr("monarch_sciml.commands.comparison.publish.cost_figure", lambda *_: None)
-    monkeypatch.setattr("monarch_sciml.commands.comparison.publish.metrics_figure", lambda *_: None)
-    monkeypatch.setattr("monarch_sciml.commands.comparison.publish.environment", dict)
+    monkeypatch.setattr("monarch_sciml.commands.comparison.outputs.cost_figure", lambda *_: None)
+    monkeypatch.setattr("monarch_sciml.commands.comparison.outputs.metrics_figure", lambda *_: None)
+    monkeypatch.setattr("monarch_sciml.commands.comparison.outputs.environment", dict)
     monkeypatch.setattr("monarch_sciml.commands.comparison.trained_run.environment", dict)
 
 
@@ -103,7 +97,7 @@ def unrendered(monkeypatch):
         path.write_bytes(b"\x89PNG\r\n\x1a\n")
         return path
 
-    monkeypatch.setattr("monarch_sciml.commands.comparison.publish.save", touched)
+    monkeypatch.setattr("monarch_sciml.commands.comparison.outputs.save", touched)
 
 
 NETWORKS = {"FNO": contender(), "Monarch-NO": contender(size=0.1)}

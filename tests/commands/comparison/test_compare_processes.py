@@ -24,7 +24,7 @@ def test_one_of_two_processes_writes_and_speaks_and_both_go_on_with_the_same_run
     folder, launch, capsys, monkeypatch
 ):
     monkeypatch.setattr(
-        "monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {}
+        "monarch_sciml.commands.comparison.outputs.draw_figures", lambda *_, **__: {}
     )
     words = ["compare", "--config", "compare.yaml", "--output", "out", "--seeds", "[0]"]
     assert main([*words, "--only", "FNO"]) == 0, capsys.readouterr().err

@@ -52,7 +52,7 @@ def write(path, n, *, boundary="periodic", fields=("u",), dt=0.5, n_samples=9):
 def undrawn():
     """Draw no figures of the runs: other tests do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {})
+        patch.setattr("monarch_sciml.commands.comparison.outputs.draw_figures", lambda *_, **__: {})
         yield
 
 

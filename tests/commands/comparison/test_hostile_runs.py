@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from monarch_sciml.cli import main
-from monarch_sciml.commands.comparison.config_errors import plain
+from monarch_sciml.commands.comparison.config_errors import plain_words
 from monarch_sciml.commands.comparison.evaluate import evaluate_run
 from monarch_sciml.commands.comparison.trained_run import check_folder_name
 from monarch_sciml.models import FNO
@@ -129,7 +129,7 @@ def test_a_hostile_configuration_is_one_line_and_runs_nothing(run, waves, tmp_pa
     configured(run, {place: value}, waves)
     with pytest.raises(ValueError) as error:
         evaluate_run(run, progress=False)
-    assert len(plain(str(error.value)).splitlines()) == 1
+    assert len(plain_words(str(error.value)).splitlines()) == 1
     assert not (tmp_path / MARK).exists()
     assert not {"evilmod", "monarch_sciml.evilmod"} & (set(sys.modules) - before)
 
@@ -265,7 +265,7 @@ def test_a_link_as_output_is_replaced_not_followed(waves, tmp_path, capsys, monk
     for name in [*names, ".lock", "report.html"]:
         (run / name).symlink_to(precious)
     monkeypatch.setattr(
-        "monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {}
+        "monarch_sciml.commands.comparison.outputs.draw_figures", lambda *_, **__: {}
     )
     (tmp_path / "train.yaml").write_text(yaml.safe_dump({**waves, "network": NETWORK}))
     main(["train", "--config", "train.yaml", "-o", str(run), "--options.resume", "true"])

@@ -11,7 +11,7 @@ from monarch_sciml.cli import main
 from monarch_sciml.commands.comparison.evaluate import evaluate_run
 from monarch_sciml.commands.comparison.loaded_run import load_run
 from monarch_sciml.commands.comparison.saved import saved_spec
-from monarch_sciml.commands.comparison.trained_run import build
+from monarch_sciml.commands.comparison.trained_run import build_network
 from monarch_sciml.data import PairModule, TrajectoryModule, pack
 from monarch_sciml.metrics import fourier_rmse
 from monarch_sciml.metrics.spectrum import band_sizes
@@ -61,7 +61,7 @@ def test_every_network_is_trained_in_double_precision(packed, name):
     def network(grid, **sizes):
         return kind(grid, **sizes, **options)
 
-    model = build(network, data, seed=0)
+    model = build_network(network, data, seed=0)
     kinds = {p.dtype for p in model.parameters()}
     assert kinds <= {torch.float64, torch.complex128}
     objective, batch = RolloutObjective(), batch_of(data)
@@ -218,7 +218,7 @@ def run(packed):
     }
     (folder / "train.yaml").write_text(yaml.safe_dump(configuration))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {})
+        patch.setattr("monarch_sciml.commands.comparison.outputs.draw_figures", lambda *_, **__: {})
         assert main(["train", "--config", str(folder / "train.yaml")]) == 0
     return folder / "run"
 

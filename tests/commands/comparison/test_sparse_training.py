@@ -10,7 +10,7 @@ from monarch_sciml import load_run
 from monarch_sciml.commands.comparison.compare import compare_networks
 from monarch_sciml.commands.comparison.evaluate import evaluate_run
 from monarch_sciml.commands.comparison.start import start_from_run
-from monarch_sciml.commands.comparison.trained_run import build
+from monarch_sciml.commands.comparison.trained_run import build_network
 from monarch_sciml.data import TextModule
 from monarch_sciml.layers import MonarchLinear
 from monarch_sciml.models import StructuredNetwork, TransformerOperator
@@ -132,4 +132,4 @@ def test_an_objective_of_another_kind_is_refused(text, tmp_path):
             tmp_path / "runs",
             seeds=[0],
         )
-    assert build(small, data, seed=0)(data.train[0]["input"][None]).shape == (1, 8, 256)
+    assert build_network(small, data, seed=0)(data.train[0]["input"][None]).shape == (1, 8, 256)

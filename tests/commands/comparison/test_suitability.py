@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from monarch_sciml.commands.comparison.trained_run import build
+from monarch_sciml.commands.comparison.trained_run import build_network
 from monarch_sciml.data.spec import FieldSpec, ScanSpec
 from monarch_sciml.models import FNO, FactorizedFNO, SpaceTimeFNO, UNet
 
@@ -19,7 +19,9 @@ def spec_of(*boundary):
 
 
 def build_for(spec, network, **options):
-    return build(partial(network, **options), SimpleNamespace(spec=spec, statistics=None), seed=0)
+    return build_network(
+        partial(network, **options), SimpleNamespace(spec=spec, statistics=None), seed=0
+    )
 
 
 @pytest.mark.parametrize("boundary", [("periodic", "periodic"), ("dirichlet", "periodic")])

@@ -25,9 +25,9 @@ def run(waves, tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     monkeypatch.setattr(
-        "monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {}
+        "monarch_sciml.commands.comparison.outputs.draw_figures", lambda *_, **__: {}
     )
-    monkeypatch.setattr("monarch_sciml.commands.comparison.publish.metrics_figure", lambda *_: None)
+    monkeypatch.setattr("monarch_sciml.commands.comparison.outputs.metrics_figure", lambda *_: None)
 
 
 def test_a_finished_run_gets_its_report_again_without_training(run, capsys, undrawn):
@@ -52,7 +52,7 @@ def test_a_report_that_fails_leaves_the_run_to_be_resumed(run, capsys, monkeypat
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("monarch_sciml.commands.comparison.publish.write_report", full)
+        patch.setattr("monarch_sciml.commands.comparison.outputs.write_report", full)
         assert main(TRAIN) == 1
     assert capsys.readouterr().err == "monarch-sciml: error: No space left on device\n"
     assert (run / "checkpoints/best/model.safetensors").is_file()

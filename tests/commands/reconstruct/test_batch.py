@@ -251,7 +251,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
     def work(*_, **__):
         raise AssertionError("the scan was read")
 
-    monkeypatch.setattr("monarch_sciml.commands.reconstruct.batch.reconstruct_scan", work)
+    monkeypatch.setattr("monarch_sciml.commands.reconstruct.command.reconstruct_scan", work)
     scan, output = (folder, "inside") if several else (folder / "a.h5", "inside/a.h5")
     with pytest.raises(OSError, match=r"files must be writable in .*inside.*, got '.*director"):
         reconstruct(scan, output=tmp_path / "file" / output, **OPTIONS)

@@ -1,6 +1,7 @@
 """Formats of the images, sources of the coil maps, compression, notes, memory."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -14,7 +15,8 @@ from monarch_sciml import _memory
 from monarch_sciml.commands import reconstruct as command
 from monarch_sciml.data.scans.formats.bart import read_cfl, write_bart
 from monarch_sciml.data.scans.formats.fastmri import read_fastmri, write_fastmri
-from monarch_sciml.data.scans.recognise import read_scan
+from monarch_sciml.data.scans.recognise import FORMATS
+from monarch_sciml.data.scans.source import ScanFile
 from monarch_sciml.physics import UniformMask, combine, fft2c, ifft2c, rss
 
 
@@ -258,9 +260,7 @@ def test_separate_calibration_lines_are_used(tmp_path, make_scan, monkeypatch):
     with pytest.raises(ValueError, match=r"got 1 x|got 0 x|must be at least 6 x 6") as caught:
         reconstruct(tmp_path / "a.npy", **options)
     assert str(caught.value).endswith("pass coil maps (`coil_maps`: a file).")
-    monkeypatch.setattr(
-        "monarch_sciml.commands.reconstruct.pipeline.read_scan", lambda *a, **k: imaging
-    )
+    monkeypatch.setattr(ScanFile, "read", lambda *a, **k: imaging)
     text = reconstruct(tmp_path / "a.npy", **options)
     assert "separate calibration lines fill in" in text and "fully sampled centre 40 x 17" in text
 
@@ -279,7 +279,7 @@ def test_running_out_of_memory_is_one_line(path, monkeypatch):
     def exhausted(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("monarch_sciml.commands.reconstruct.pipeline.read_scan", exhausted)
+    monkeypatch.setattr(ScanFile, "read", exhausted)
     with pytest.raises(ValueError, match=r"scan\.h5 must fit into the memory of the machine"):
         reconstruct(path, **OPTIONS)
 
@@ -287,13 +287,11 @@ def test_running_out_of_memory_is_one_line(path, monkeypatch):
 def test_reader_options_reach_the_reader(path, monkeypatch):
     seen = {}
 
-    def spy(file, **options):
+    def spy(file, *, slices, **options):
         seen.update(options)
-        return read_scan(file)
+        return read_fastmri(file, slices=slices)
 
-    monkeypatch.setattr("monarch_sciml.commands.reconstruct.pipeline.read_scan", spy)
-    monkeypatch.setattr(
-        "monarch_sciml.commands.reconstruct.pipeline._check_memory", lambda *_: None
-    )
+    form = replace(FORMATS["fastmri"], reader=spy, options=("contrast", "repetition", "prewhiten"))
+    monkeypatch.setitem(FORMATS, "fastmri", form)
     reconstruct(path, contrast=1, repetition="average", prewhiten=True, **OPTIONS)
-    assert seen == {"slices": None, "contrast": 1, "repetition": "average", "prewhiten": True}
+    assert seen == {"contrast": 1, "repetition": "average", "prewhiten": True}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from monarch_sciml.data.scans.recognise import describe_scan, read_scan
+from monarch_sciml.data.scans.read import describe_scan, read_scan
 from monarch_sciml.data.scans.source import open_scan
 from monarch_sciml.physics import fft2c, ifft2c, rss
 
@@ -93,9 +93,14 @@ def test_slices_of_one_coil_are_a_question_with_two_answers(tmp_path, kspace):
     with pytest.raises(ValueError, match="if they are slices, --axes coil,height,width"):
         describe_scan(path)
     axes = re.search(r"--axes (\S+) if they are slices", str(error.value)).group(1)
-    assert open_scan(path, {"axes": axes}).shape == (3, 1, 32, 28)
-    assert open_scan(path, {"axes": "coil,height,width"}).shape == (1, 3, 32, 28)
-    assert open_scan(saved(tmp_path, kspace[1])).shape == (1, 4, 32, 28)  # coils are no question
+    assert open_scan(path, {"axes": axes}).facts.shape == (3, 1, 32, 28)
+    assert open_scan(path, {"axes": "coil,height,width"}).facts.shape == (1, 3, 32, 28)
+    assert open_scan(saved(tmp_path, kspace[1])).facts.shape == (
+        1,
+        4,
+        32,
+        28,
+    )  # coils are no question
 
 
 def test_three_dimensions_are_refused_and_the_remedy_works(tmp_path, images):

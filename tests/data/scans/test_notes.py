@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from monarch_sciml.data.scans.notes import gaps, suspicions
-from monarch_sciml.data.scans.recognise import describe_scan, read_scan
+from monarch_sciml.data.scans.read import describe_scan, read_scan
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.physics.sense_operator import fft2c
 

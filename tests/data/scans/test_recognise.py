@@ -9,7 +9,8 @@ import torch
 
 from monarch_sciml.data.scans.formats.bart import write_bart
 from monarch_sciml.data.scans.formats.fastmri import write_fastmri
-from monarch_sciml.data.scans.recognise import describe_scan, read_scan, recognise
+from monarch_sciml.data.scans.read import describe_scan, read_scan
+from monarch_sciml.data.scans.recognise import recognise
 from monarch_sciml.data.scans.scan import Scan, acquired_samples
 from monarch_sciml.physics.sampling import PoissonDiscMask, UniformMask
 

@@ -13,7 +13,8 @@ from monarch_sciml.data.scans.formats.fastmri import write_fastmri
 from monarch_sciml.data.scans.map_files import read_coil_maps
 from monarch_sciml.data.scans.mask_files import StoredMask
 from monarch_sciml.data.scans.module import ScanModule
-from monarch_sciml.data.scans.samples import ScanDataset, normalization_level
+from monarch_sciml.data.scans.samples import ScanDataset
+from monarch_sciml.data.scans.scale import normalization_level
 from monarch_sciml.data.scans.sizes import SizeRules
 from monarch_sciml.physics import espirit
 from monarch_sciml.physics.sampling import FullMask, RandomMask, UniformMask

@@ -1,13 +1,11 @@
 """Sizes by rule: image and k-space cut and padded, oversampling off, what cannot be done."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.sizes import SizeRules, cut_or_pad
-from monarch_sciml.data.scans.source import ScanFile
+from monarch_sciml.data.scans.source import ScanFacts
 from monarch_sciml.physics import UniformMask, combine, fft2c, ifft2c
 
 
@@ -26,11 +24,11 @@ def scan_of(height, width, n_coils=2, **options):
     return Scan(kspace, coil_maps=maps[None], target=image[None], **options), maps[None]
 
 
-def file_of(scan, **windows):
+def facts_of(scan, **windows):
     shape = (scan.n_slices, scan.n_coils, *scan.matrix)
     rows, columns = (0, shape[2]), (0, shape[3])
     found = {"rows": rows, "columns": columns, **windows}
-    return ScanFile(Path("a.h5"), shape, found["rows"], found["columns"], "a")
+    return ScanFacts(shape, found["rows"], found["columns"], "a")
 
 
 @pytest.mark.parametrize("old", [(40, 36), (41, 35)])
@@ -39,7 +37,7 @@ def test_image_rule_keeps_the_pixels(old, new):
     scan, maps = scan_of(*old)
     rules = SizeRules(matrix=new)
     cut, cut_maps = rules.apply(scan, maps)
-    assert cut.matrix == new and rules.shape(file_of(scan)) == (2, *new)
+    assert cut.matrix == new and rules.shape(facts_of(scan)) == (2, *new)
     torch.testing.assert_close(cut.target[0], smooth(*new))
     images = combine(ifft2c(cut.kspace), cut_maps)
     # maps do not reach beyond the old field of view, the bump neither
@@ -77,7 +75,7 @@ def test_oversampling_is_dropped_along_the_rows():
     scan = Scan(fft2c(outer) * mask, mask)
     rules = SizeRules(remove_oversampling=True)
     found, _ = rules.apply(scan)
-    assert found.matrix == (20, 24) and rules.shape(file_of(scan)) == (2, 20, 24)
+    assert found.matrix == (20, 24) and rules.shape(facts_of(scan)) == (2, 20, 24)
     torch.testing.assert_close(found.kspace, inner.kspace * mask[:20])
     assert torch.equal(found.mask, mask[:20])
 
@@ -101,7 +99,7 @@ def test_padding_columns_are_followed(resize):
     padded = Scan(scan.kspace, header={"padding": (4, 36)})
     rules = SizeRules(matrix=(24, 30), resize=resize)
     cut, _ = rules.apply(padded)
-    encoded = rules.encoded(file_of(padded, columns=(4, 36)))
+    encoded = rules.encoded(facts_of(padded, columns=(4, 36)))
     assert encoded == ((0, 24), cut.header["padding"]) == cut.encoded
     share = (encoded[1][1] - encoded[1][0]) / 30
     assert share == pytest.approx(0.8 if resize == "image" else 1.0, abs=0.07)

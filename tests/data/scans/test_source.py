@@ -29,14 +29,15 @@ def written(kspace, path):
 @pytest.mark.parametrize("suffix", [".h5", ".cfl", ".npy"])
 def test_slices_of_every_format(kspace, tmp_path, suffix):
     file = open_scan(written(kspace, tmp_path / f"a{suffix}"))
-    assert file.shape == (3, 2, 8, 6) and (file.rows, file.columns) == ((0, 8), (0, 6))
-    assert file.subject == ("someone" if suffix == ".h5" else f"a{suffix}")
+    facts = file.facts
+    assert facts.shape == (3, 2, 8, 6) and (facts.rows, facts.columns) == ((0, 8), (0, 6))
+    assert facts.subject == ("someone" if suffix == ".h5" else f"a{suffix}")
     for i in (0, 2):
-        scan = file.read(i)
+        scan = file.read_slice(i)
         assert torch.equal(scan.kspace[0], kspace[i]) and scan.n_slices == 1
     for i in (3, -1):
         with pytest.raises(ValueError, match=rf"must lie in 0..2, got {i}"):
-            file.read(i)
+            file.read_slice(i)
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".cfl", ".npy"])
@@ -51,16 +52,16 @@ def test_an_empty_slice_is_read_and_a_damaged_one_is_not(kspace, tmp_path, suffi
     else:
         written(kspace, path)
     file = open_scan(path)
-    empty = file.read(2)
+    empty = file.read_slice(2)
     assert not empty.kspace.any() and bool(empty.mask.all()) and empty.mask.shape == (8, 6)
     with pytest.raises(ValueError, match=rf"a{suffix}.* must be finite, got 1 NaN"):
-        file.read(0)
+        file.read_slice(0)
 
 
 def test_options_go_to_the_reader(kspace, tmp_path):
     np.save(tmp_path / "a.npy", kspace.permute(0, 2, 3, 1).numpy())
     file = open_scan(tmp_path / "a.npy", {"axes": "slice,height,width,coil"})
-    assert file.shape == (3, 2, 8, 6) and torch.equal(file.read(1).kspace[0], kspace[1])
+    assert file.facts.shape == (3, 2, 8, 6) and torch.equal(file.read_slice(1).kspace[0], kspace[1])
 
 
 @pytest.mark.parametrize("name", ["axis", "slices"])
@@ -88,7 +89,7 @@ def test_maps_and_targets_with_nan_are_refused(kspace, tmp_path, name):
     with h5py.File(path, "r+") as file:
         file[name][1, ..., 2] = np.nan
     with pytest.raises(ValueError, match=rf"`{name} of a.h5` must be finite"):
-        open_scan(path).read(1)
+        open_scan(path).read_slice(1)
 
 
 def test_a_folder_of_scans(kspace, tmp_path):

@@ -8,7 +8,6 @@ import torch
 from matplotlib.image import imread
 
 from monarch_sciml.evaluation import (
-    detailed_square,
     error_over_time_figure,
     reconstruction_figure,
     rollout_figure,
@@ -16,6 +15,7 @@ from monarch_sciml.evaluation import (
     training_figure,
     transform_figure,
 )
+from monarch_sciml.evaluation.figures.reconstructions import detailed_square
 
 
 def rendered(figure):

@@ -3,12 +3,8 @@
 import pytest
 import torch
 
-from monarch_sciml.kernels import (
-    fused_monarch_blocks,
-    monarch_blocks,
-    reference_fused_monarch_blocks,
-    use_triton,
-)
+from monarch_sciml.kernels import fused_monarch_blocks, monarch_blocks, use_triton
+from monarch_sciml.kernels.gpu.blocks import reference_fused_monarch_blocks
 from monarch_sciml.physics.sense_operator import SenseOperator
 from monarch_sciml.transforms import MonarchTransform
 

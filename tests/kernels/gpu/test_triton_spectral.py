@@ -5,8 +5,9 @@ import itertools
 import pytest
 import torch
 
-from monarch_sciml.kernels import reference_spectral_convolution, spectral_convolution, use_triton
+from monarch_sciml.kernels import spectral_convolution, use_triton
 from monarch_sciml.kernels.gpu import launch
+from monarch_sciml.kernels.spectral import reference_spectral_convolution
 from monarch_sciml.layers import MonarchSpectralConv
 
 pytest.importorskip("triton", reason="needs the package triton")

@@ -19,7 +19,7 @@ from monarch_sciml._reading import reading
 from monarch_sciml.data.array_files import open_arrays, selected
 from monarch_sciml.data.fields.axes import (
     Axes,
-    Reading,
+    FieldReading,
     axis_sizes,
     complete,
     named,
@@ -37,7 +37,7 @@ from monarch_sciml.data.fields.pair_names import (
 from monarch_sciml.data.fields.source import GRID_AXES, FieldLayout, check_field_count
 from monarch_sciml.data.reading import ArrayFile, Reader
 
-Convention = Callable[[ArrayFile], Reading | None]
+Convention = Callable[[ArrayFile], FieldReading | None]
 
 _PARAMETERS = {"visc": "viscosity"}
 
@@ -117,7 +117,7 @@ class ArrayFields(TableFields):
         super().__init__(arrays.path, layout, about, table, flipped=falling)
         self._format = found.format or f"{arrays.container} arrays"
 
-    def _found(self, arrays: ArrayFile, axes: Axes | None) -> Reading:
+    def _found(self, arrays: ArrayFile, axes: Axes | None) -> FieldReading:
         """Return the reading that the user names, or that of the first matching convention."""
         if axes is not None:
             return named(arrays, axes)
@@ -143,13 +143,13 @@ class ArrayFields(TableFields):
         return {**super().describe(), "format": self._format}
 
 
-def _published(arrays: ArrayFile) -> Reading | None:
+def _published(arrays: ArrayFile) -> FieldReading | None:
     """Return the reading of the FNO paper's files, which MATLAB wrote."""
     ours = arrays.container.startswith("MATLAB")
     return (by_pair_names(arrays, FNO) or by_times(arrays)) if ours else None
 
 
-def _given(found: Reading) -> tuple[str, ...]:
+def _given(found: FieldReading) -> tuple[str, ...]:
     """Return the given arrays of a steady reading: by name or the first, and single numbers."""
     on_grid = [name for name, axes in found.axes.items() if _grid_of(axes)]
     numbers = tuple(name for name in found.axes if name not in on_grid)
@@ -175,7 +175,7 @@ def _points_of(arrays: ArrayFile, axis: str, name: str, axes: tuple[str, ...]) -
 
 
 def _layout(
-    arrays: ArrayFile, found: Reading, points: Mapping[str, np.ndarray]
+    arrays: ArrayFile, found: FieldReading, points: Mapping[str, np.ndarray]
 ) -> tuple[FieldLayout, dict[str, StoredField]]:
     """Return sizes and coordinates of the fields of a reading, and the place of each field."""
     sizes = axis_sizes(arrays, found.axes)
@@ -241,7 +241,7 @@ def _told(
     return replace(layout, boundary=boundary or layout.boundary, domain_extent=extent)
 
 
-def _about(arrays: ArrayFile, found: Reading) -> dict[str, Any]:
+def _about(arrays: ArrayFile, found: FieldReading) -> dict[str, Any]:
     """Return further information: the arrays, their reading, and single numbers as parameters."""
     numbers = {
         _PARAMETERS.get(name, name): float(np.real(arrays.window(name)).reshape(()))

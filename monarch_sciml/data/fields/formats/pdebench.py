@@ -28,7 +28,7 @@ _FLOW = ("density", "pressure", "Vx", "Vy", "Vz", "omega_x", "omega_y", "omega_z
 _NAMES = {(1, 1): ("u",), (2, 1): ("h",), (2, 2): ("u", "v")}  # (grid axes, components) -> names
 _SEED_BOUNDARY = {(1, 1): "wall", (2, 1): "open", (2, 2): "neumann"}
 
-Layout = Literal["arrays", "Darcy", "seeds", "incompressible"]
+FileLayout = Literal["arrays", "Darcy", "seeds", "incompressible"]
 
 
 class PDEBenchFile(TableFields):
@@ -118,7 +118,7 @@ class PDEBenchFile(TableFields):
         return np.empty((0, n_times, *self.grid_shape, *components), np.float32)
 
 
-def pdebench_layout(file: Mapping[str, Any]) -> Layout | None:
+def pdebench_layout(file: Mapping[str, Any]) -> FileLayout | None:
     """Return the name of the layout of an open HDF5 file; None when it is no PDEBench file."""
     names = set(file)
     if {"tensor", "nu"} <= names:

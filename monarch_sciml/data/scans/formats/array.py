@@ -13,10 +13,10 @@ import torch
 
 from monarch_sciml._checks import message
 from monarch_sciml._memory import check_array
-from monarch_sciml._reading import FileKind, file_kind, load_npy, start_of
+from monarch_sciml._reading import FileStart, file_start, load_npy
 from monarch_sciml.data.mat import open_mat
 from monarch_sciml.data.reading import ArrayFile, complex_values, is_complex_type
-from monarch_sciml.data.scans.axes import AXES, PART, Reading, found_axes, named_axes
+from monarch_sciml.data.scans.axes import AXES, PART, ScanReading, found_axes, named_axes
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.series import from_corner, picked
 from monarch_sciml.data.scans.slices import Slices, resolve
@@ -67,10 +67,11 @@ def read_array(
         array, or its order cannot be told.
     """
     path = Path(path)
-    kind = file_kind(path)
-    array, form = (
-        (load_npy(path), "NumPy") if kind == "npy" else (_load_mat(path, kind, variable), "MATLAB")
-    )
+    start = file_start(path)
+    if start.kind == "npy":
+        array, form = load_npy(path), "NumPy"
+    else:
+        array, form = _load_mat(path, start, variable), "MATLAB"
     dtype = str(array.dtype)
     array, reading = _complex(array, axes, path)
     if reading is None:
@@ -96,7 +97,9 @@ def read_array(
     return Scan(found, header=header, name=path.name, path=path)
 
 
-def _complex(array: np.ndarray, axes: str | None, path: Path) -> tuple[np.ndarray, Reading | None]:
+def _complex(
+    array: np.ndarray, axes: str | None, path: Path
+) -> tuple[np.ndarray, ScanReading | None]:
     """Return an array of complex numbers, and its axes if they are given."""
     if array.dtype.kind == "c":
         return array, named_axes(axes, array.shape, path) if axes else None
@@ -114,7 +117,7 @@ def _complex(array: np.ndarray, axes: str | None, path: Path) -> tuple[np.ndarra
     parts = np.moveaxis(array, place, -1)
     numbers = _pairs(parts, path)
     names = tuple(name for name in reading.names if name != PART) if reading else ()
-    return numbers, Reading(names) if names else None
+    return numbers, ScanReading(names) if names else None
 
 
 def _pairs(parts: np.ndarray, path: Path) -> np.ndarray:
@@ -135,10 +138,10 @@ def _ordered(array: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     return np.expand_dims(array.transpose(order), tuple(missing))
 
 
-def _load_mat(path: Path, kind: FileKind, variable: str | None) -> np.ndarray:
-    if not kind.startswith("matlab"):
+def _load_mat(path: Path, start: FileStart, variable: str | None) -> np.ndarray:
+    if not start.kind.startswith("matlab"):
         rule = f"{path} must be a .npy or .mat file"
-        raise ValueError(message(rule, start_of(path), "Convert it to .npy, .cfl or fastMRI."))
+        raise ValueError(message(rule, start.description, "Convert it to .npy, .cfl or fastMRI."))
     file = open_mat(path)
     name = _only_kspace(file) if variable is None else file.find(variable)
     return complex_values(file.window(name))

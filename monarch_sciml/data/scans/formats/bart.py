@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from monarch_sciml._checks import existing_file, message
+from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file
 from monarch_sciml._memory import check_array
+from monarch_sciml._reading import existing_file
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.series import from_corner, picked
 from monarch_sciml.data.scans.slices import Slices, resolve
@@ -35,6 +36,18 @@ def pair_of(path: str | Path) -> tuple[Path, Path]:
     path = Path(path)
     stem = path.with_suffix("") if path.suffix in (".cfl", ".hdr") else path
     return stem.with_name(stem.name + ".hdr"), stem.with_name(stem.name + ".cfl")
+
+
+def is_pair(path: Path) -> bool:
+    """Return whether a path names a pair: by one of its endings, or as the stem of a header."""
+    return path.suffix in (".cfl", ".hdr") or (not path.exists() and pair_of(path)[0].exists())
+
+
+def check_pair(path: Path) -> None:
+    """Raise FileNotFoundError when one of the two files of a pair is missing."""
+    named = [path] if path.suffix in (".cfl", ".hdr") else []
+    for part in (*named, *pair_of(path)):
+        existing_file(part)
 
 
 def read_dimensions(path: str | Path) -> tuple[int, ...]:

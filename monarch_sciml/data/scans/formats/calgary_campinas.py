@@ -63,7 +63,7 @@ def read_calgary_campinas(path: str | Path, *, slices: Slices = None) -> Scan:
     """
     path = Path(path)
     with open_hdf5(path) as file:
-        expect_format(file, path, "calgary-campinas")
+        expect_format(file, "calgary-campinas")
         data = file["kspace"]
         n_slices, height, width, channels = data.shape
         if channels % 2:

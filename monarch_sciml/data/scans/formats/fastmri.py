@@ -47,7 +47,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     with open_hdf5(path) as file:
-        expect_format(file, path, "fastmri")
+        expect_format(file, "fastmri")
         return _header_of(file, file["kspace"])
 
 
@@ -147,7 +147,7 @@ def read_fastmri(path: str | Path, *, slices: Slices = None) -> Scan:
     """
     path = Path(path)
     with open_hdf5(path) as file:
-        expect_format(file, path, "fastmri")
+        expect_format(file, "fastmri")
         dataset = file["kspace"]
         header = _header_of(file, dataset)
         pick = resolve(slices, len(dataset))

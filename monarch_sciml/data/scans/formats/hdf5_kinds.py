@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from monarch_sciml._checks import message
-from monarch_sciml._reading import open_hdf5
 
 Hdf5Format = Literal["fastmri", "ismrmrd", "skm-tea", "calgary-campinas"]
 
@@ -21,7 +19,7 @@ def acquisitions_of(file: Any) -> Any | None:
     return None
 
 
-def format_of(file: Any, path: Path) -> Hdf5Format:
+def format_of(file: Any) -> Hdf5Format:
     """Return the format of k-space that an open HDF5 file has, by its data sets.
 
     | format | how it is told |
@@ -43,7 +41,7 @@ def format_of(file: Any, path: Path) -> Hdf5Format:
     kspace = file.get("kspace")
     if not isinstance(kspace, h5py.Dataset):
         names = ", ".join(sorted(file)[:8]) or "nothing"
-        rule = f"{path} must hold the data set `kspace` of a fastMRI file"
+        rule = f"{file.filename} must hold the data set `kspace` of a fastMRI file"
         raise ValueError(message(rule, names, "Pass a file of k-space."))
     kinds: dict[tuple[str, int], Hdf5Format] = {
         ("c", 3): "fastmri",
@@ -53,21 +51,17 @@ def format_of(file: Any, path: Path) -> Hdf5Format:
     }
     form = kinds.get((kspace.dtype.kind, kspace.ndim))
     if form is None:
-        rule = f"`kspace` of {path} must be complex (slices, coils, H, W) or (slices, H, W)"
+        rule = (
+            f"`kspace` of {file.filename} must be complex (slices, coils, H, W) or (slices, H, W)"
+        )
         remedy = "Convert the file to fastMRI layout."
         raise ValueError(message(rule, f"{kspace.shape} {kspace.dtype}", remedy))
     return form
 
 
-def hdf5_format(path: str | Path) -> Hdf5Format:
-    """Return the format of k-space of an HDF5 file; errors as `open_hdf5` and `format_of`."""
-    with open_hdf5(path) as file:
-        return format_of(file, Path(path))
-
-
-def expect_format(file: Any, path: Path, expected: Hdf5Format) -> None:
+def expect_format(file: Any, expected: Hdf5Format) -> None:
     """Raise ValueError when an open file is of another format than the one a reader is for."""
-    form = format_of(file, path)
+    form = format_of(file)
     if form != expected:
         names = {
             "fastmri": "a fastMRI file",
@@ -75,5 +69,5 @@ def expect_format(file: Any, path: Path, expected: Hdf5Format) -> None:
             "skm-tea": "an SKM-TEA file",
             "calgary-campinas": "a Calgary-Campinas file",
         }
-        rule = f"{path} must be {names[expected]} for this reader"
+        rule = f"{file.filename} must be {names[expected]} for this reader"
         raise ValueError(message(rule, names[form], "Use `read_scan`, which tells them apart."))

@@ -55,7 +55,7 @@ def read_skm_tea(path: str | Path, *, slices: Slices = None, contrast: int = 0) 
     """
     path = Path(path)
     with open_hdf5(path) as file:
-        expect_format(file, path, "skm-tea")
+        expect_format(file, "skm-tea")
         data = file["kspace"]
         n_slices, height, width, n_echoes, n_coils = data.shape
         if not 0 <= contrast < n_echoes:
@@ -116,7 +116,7 @@ def read_skm_tea_mask(path: str | Path, acceleration: float) -> torch.Tensor:
     """
     path, name = Path(path), f"poisson_{float(acceleration)}x"
     with open_hdf5(path) as file:
-        expect_format(file, path, "skm-tea")
+        expect_format(file, "skm-tea")
         height, width = file["kspace"].shape[1:3]
     return StoredMask(path, f"masks/{name}", zero_pad=True)((height, width)) != 0
 

@@ -89,7 +89,7 @@ def read_ismrmrd(
     slices
         Slices to read, by default all. For a 3-D scan they are readout positions.
     contrast
-        Number of the contrast, the first by default.
+        Number of the contrast or echo, the first by default.
     repetition
         Number of the repetition, the first by default, or "average" for the complex mean of all.
     prewhiten
@@ -144,7 +144,7 @@ def read_ismrmrd(
 def _table(path: Path) -> Table:
     """Read the headers of a file."""
     with open_hdf5(path) as file:
-        expect_format(file, path, "ismrmrd")
+        expect_format(file, "ismrmrd")
         group: Any = acquisitions_of(file)
         xml = part(group["xml"]).reshape(-1)[:1]
         heads = _heads(group["data"], path)

@@ -189,7 +189,7 @@ def counts_readouts(rows: np.ndarray) -> bool:
     return np.array_equal(imaging["line"], np.arange(len(imaging))) and not others
 
 
-def fit_matrix(table: Table) -> None:
+def fill_matrix(table: Table) -> None:
     """Change the matrix to one that its imaging readouts fill, and note the change.
 
     If all readouts belong to one partition, the scan becomes 2-D although the header states more.

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from monarch_sciml._checks import existing_file, message, optional_package
-from monarch_sciml._reading import cause_of
+from monarch_sciml._checks import message, optional_package
+from monarch_sciml._reading import cause_of, existing_file
 
 
 @dataclass(frozen=True)

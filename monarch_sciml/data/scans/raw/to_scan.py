@@ -20,7 +20,7 @@ from monarch_sciml.data.scans.raw.readouts import (
     Repetition,
     Table,
     choose,
-    fit_matrix,
+    fill_matrix,
 )
 from monarch_sciml.data.scans.raw.sequence import read_sequence
 from monarch_sciml.data.scans.raw.slice_positions import orientation
@@ -125,7 +125,7 @@ def _set_places(table: Table, sequence: str | Path | None) -> None:
             "the order of the lines is not known (Pulseq without labels): they are taken as "
             "acquired one after the other; pass --sequence FILE.seq to place them"
         )
-    fit_matrix(table)
+    fill_matrix(table)
     table.header |= table.sizes(table)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from monarch_sciml._signatures import parameters_of
+from monarch_sciml.data.scans.raw.ismrmrd import read_ismrmrd
 from monarch_sciml.data.scans.raw.lines import place_on_ramps
 from monarch_sciml.data.scans.raw.readouts import (
     CALIBRATION,
@@ -50,6 +52,7 @@ RECEIVER_BANDWIDTH = 0.793
 """Noise bandwidth of a Siemens receiver over 1 / dwell time, as siemens_to_ismrmrd writes it."""
 
 
+@parameters_of(read_ismrmrd)
 def read_twix(
     path: str | Path,
     *,
@@ -75,18 +78,10 @@ def read_twix(
     slices
         Slices to read, by default all, in the order of their positions along the slice normal (feet
         to head, back to front or right to left). For a 3-D scan they are readout positions.
-    contrast
-        Number of the echo, the first by default.
-    repetition
-        Number of the repetition, the first by default, or "average" for the complex mean of all.
     prewhiten
         Whether to decorrelate the coils by the noise readouts of any measurement in the file.
-    sequence
-        The Pulseq file (.seq) that was measured, to place readouts by its trajectory.
     reference_scan
         A .dat file of the same sequence without phase encoding.
-    limit
-        Largest number of readouts whose samples are read, those nearest the centre of k-space.
 
     Returns
     -------

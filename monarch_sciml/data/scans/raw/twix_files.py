@@ -9,10 +9,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from monarch_sciml._checks import existing_file, message, optional_package
+from monarch_sciml._checks import message, optional_package
 from monarch_sciml._inspection import call_apart
 from monarch_sciml._memory import check_array
-from monarch_sciml._reading import cause_of
+from monarch_sciml._reading import cause_of, existing_file, looks_like_twix
 
 LONGEST_END = 16384
 """Bytes that the end mark of a measurement has at most, with what follows it up to the next one."""
@@ -27,21 +27,6 @@ ENDS, SYNCHRONISES = 1 << 0, 1 << 5
 """Flags of blocks that state their length, as others do not."""
 READOUT_BYTES = 4096
 """Memory that twixtools needs for each readout, at most."""
-
-
-def looks_like_twix(start: bytes) -> bool:
-    """Return whether a file that starts with these (at least 32) bytes is Siemens raw data.
-
-    VD and later: a number of measurements from 1 to 64 and a first one behind the table of
-    contents. VB: the length of a header that opens with the name of its first buffer.
-    """
-    if len(start) < 32:
-        return False
-    first, second = struct.unpack_from("<II", start)
-    (offset,) = struct.unpack_from("<Q", start, 16)
-    if first < 10000:
-        return 1 <= second <= 64 and FIRST_MEASUREMENT <= offset < 2**40
-    return second <= 64 and start[8:].startswith((b"Config\0", b"Dicom\0", b"Meas", b"Phoenix\0"))
 
 
 def measurements_of(path: Path) -> list[dict[str, Any]]:

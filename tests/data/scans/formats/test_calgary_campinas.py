@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from monarch_sciml.data.scans.formats.calgary_campinas import read_calgary_campinas
-from monarch_sciml.data.scans.recognise import describe_scan, read_scan, recognise
+from monarch_sciml.data.scans.read import describe_scan, read_scan
+from monarch_sciml.data.scans.recognise import recognise
 from monarch_sciml.physics.sense_operator import fft2c, ifft2c
 
 X, COILS = 5, 3

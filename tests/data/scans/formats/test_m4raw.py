@@ -5,7 +5,7 @@ import torch
 
 from monarch_sciml.data.scans.formats.fastmri import write_fastmri
 from monarch_sciml.data.scans.formats.m4raw import read_m4raw, repetition_files
-from monarch_sciml.data.scans.recognise import describe_scan, read_scan
+from monarch_sciml.data.scans.read import describe_scan, read_scan
 from monarch_sciml.data.scans.scan import Scan
 
 NAMES = [f"2022061003_T1{number:02}.h5" for number in (1, 2, 3)]

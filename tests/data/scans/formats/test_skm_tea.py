@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from monarch_sciml.data.scans.formats.skm_tea import read_skm_tea, read_skm_tea_mask
-from monarch_sciml.data.scans.recognise import describe_scan, read_scan, recognise
+from monarch_sciml.data.scans.read import describe_scan, read_scan
+from monarch_sciml.data.scans.recognise import recognise
 from monarch_sciml.data.scans.samples import ScanDataset
 from monarch_sciml.physics.sampling import PoissonDiscMask, achieved_acceleration
 from monarch_sciml.physics.sense_operator import combine, ifft2c

@@ -12,7 +12,8 @@ ismrmrd = pytest.importorskip("ismrmrd")
 from monarch_sciml.commands.info import info  # noqa: E402
 from monarch_sciml.data.scans.formats.fastmri import write_fastmri  # noqa: E402
 from monarch_sciml.data.scans.raw.ismrmrd import read_ismrmrd  # noqa: E402
-from monarch_sciml.data.scans.recognise import describe_scan, read_scan, recognise  # noqa: E402
+from monarch_sciml.data.scans.read import describe_scan, read_scan  # noqa: E402
+from monarch_sciml.data.scans.recognise import recognise  # noqa: E402
 from monarch_sciml.data.scans.scan import Scan  # noqa: E402
 from monarch_sciml.physics.sense_operator import ifft2c  # noqa: E402
 
@@ -344,7 +345,7 @@ def test_three_dimensions_become_slices_of_hybrid_space(tmp_path):
 
 def test_description_reads_few_readouts(tmp_path, images, monkeypatch):
     path = write(tmp_path / "a.h5", header(H, W), lines(fourier(images)))
-    monkeypatch.setattr("monarch_sciml.data.scans.recognise.PROBE", 4)
+    monkeypatch.setattr("monarch_sciml.data.scans.read.PROBE", 4)
     seen = []
     load = __import__("monarch_sciml.data.scans.raw.ismrmrd", fromlist=["_load"])._load
     monkeypatch.setattr(

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from tolerances import assert_close
 
 from monarch_sciml.data.images.write import write_image
-from monarch_sciml.data.scans.recognise import read_scan
+from monarch_sciml.data.scans.read import read_scan
 from monarch_sciml.physics import ifft2c, rss
 
 SCANS = Path(__file__).parents[4] / "../shared/kspace"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from monarch_sciml.data.scans.raw.twix_files import looks_like_twix
-from monarch_sciml.data.scans.recognise import describe_scan, read_scan, recognise
+from monarch_sciml._reading import looks_like_twix
+from monarch_sciml.data.scans.read import describe_scan, read_scan
+from monarch_sciml.data.scans.recognise import recognise
 from monarch_sciml.physics.sense_operator import ifft2c, rss
 
 twixtools = pytest.importorskip("twixtools")

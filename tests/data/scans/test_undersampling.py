@@ -5,16 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from monarch_sciml.commands.reconstruct.undersampling import (
-    MaskName,
-    apply_mask_file,
-    shared_mask,
-    undersample,
-    window,
-)
 from monarch_sciml.data.scans.formats.bart import write_cfl
 from monarch_sciml.data.scans.mask_files import StoredMask
 from monarch_sciml.data.scans.scan import Scan
+from monarch_sciml.data.scans.undersampling import (
+    MaskName,
+    apply_mask_file,
+    undersample,
+    window,
+)
 from monarch_sciml.physics.sampling import (
     EquispacedMask,
     RandomMask,
@@ -78,10 +77,10 @@ def test_an_empty_slice_does_not_make_a_mask_for_every_slice(scan):
     scan.kspace[1] = 0
     scan = Scan(scan.kspace * UniformMask(2, 8)(scan.matrix), name="a.h5")
     assert scan.mask.ndim == 3
-    assert torch.equal(shared_mask(scan).mask.float(), UniformMask(2, 8)(scan.matrix))
+    assert torch.equal(scan.with_shared_mask().mask.float(), UniformMask(2, 8)(scan.matrix))
     scan.kspace[1] = torch.ones(48) * UniformMask(3, 8)(scan.matrix)
     scan = Scan(scan.kspace)
-    assert shared_mask(scan) is scan  # two slices that were sampled in two ways
+    assert scan.with_shared_mask() is scan  # two slices that were sampled in two ways
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,15 @@
-"""Leave out samples of a scan as a user asks for it, in few words or in full."""
+"""Leave out samples of a scan, by a mask that is drawn or by one in a file."""
 
 # Letters: s slices, c coils, H readout axis (rows), W phase-encode axis (columns).
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.data.scans.mask_files import read_mask
-from monarch_sciml.data.scans.samples import volume_mask_seed
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.physics import (
     EquispacedFractionMask,
@@ -80,27 +78,15 @@ def named_mask(name: MaskName, acceleration: float, calibration: int, n_lines: i
     return masks[name](calibration / n_lines, acceleration)
 
 
-def shared_mask(scan: Scan) -> Scan:
-    """Return the scan with one mask (H, W) when all slices that hold a signal share one.
-
-    Otherwise the scan is returned as it is. An empty slice at the end of a volume would make a
-    mask of its own, and the volume appear undersampled.
-    """
-    if scan.mask.ndim == 2:
-        return scan
-    filled = scan.kspace.flatten(1).any(dim=1)  # (s, c, H, W) -> (s,)
-    masks = scan.mask[filled]
-    return replace(scan, mask=masks[0]) if bool((masks == masks[:1]).all()) else scan
-
-
 def undersample(
     scan: Scan,
-    mask: MaskName | SamplingMask | None,
+    mask: MaskName | SamplingMask | Path | None,
     *,
     acceleration: float | None = None,
     calibration: int = 24,
     axis: Literal["columns", "rows"] = "columns",
     seed: int = 0,
+    slices: tuple[int, int] | None = None,
 ) -> tuple[Scan, str]:
     """Return the scan without the samples that a mask leaves out, and the mask in words.
 
@@ -109,8 +95,8 @@ def undersample(
     scan
         Any scan; what it did not acquire stays out.
     mask
-        A short name or a mask. None: "uniform" when `acceleration` is given, else nothing is left
-        out.
+        A short name, a mask or a file of one. None: "uniform" when `acceleration` is given, else
+        nothing is left out.
     acceleration
         For short names, 4 by default; see `named_mask`.
     calibration
@@ -119,12 +105,17 @@ def undersample(
         Leave out columns (along W, fastMRI's phase encode) or rows (along H).
     seed
         The mask is drawn from the file name, as fastMRI does, preceded by `seed` if it is not 0.
+    slices
+        For a file: first and one past the last slice of the file that the scan holds; all by
+        default.
 
     Raises
     ------
     ValueError
         When the settings do not go together or cannot be met.
     """
+    if isinstance(mask, Path):
+        return apply_mask_file(scan, mask, slices)
     size = scan.matrix if axis == "columns" else scan.matrix[::-1]
     if isinstance(mask, SamplingMask):
         if acceleration is not None:
@@ -140,10 +131,9 @@ def undersample(
         mask = named_mask(name, rate, calibration, size[1])
         words = f"{name} {rate:g}, calibration {calibration}"
         words += "" if name == "poisson" else f", along {axis}"
-    mask = mask.of_volume(scan.path or scan.name)
     rows, columns = scan.encoded
     encoded = (rows, columns) if axis == "columns" else (columns, rows)
-    drawn = mask(size, volume_mask_seed(scan.name, seed), encoded=encoded)
+    drawn = mask.for_volume(scan.path or scan.name, size, seed, encoded=encoded)
     drawn = drawn if axis == "columns" else drawn.mT  # (W, H) -> (H, W)
     return scan.undersampled(drawn), f"{words}, seed {seed}"
 

@@ -14,17 +14,16 @@ from monarch_sciml.commands.comparison.figures import caption, draw_figures
 from monarch_sciml.commands.comparison.trained_run import TrainedRun, describe_run, metric_on
 from monarch_sciml.data.spec import DataModule, ScanSpec
 from monarch_sciml.evaluation import (
-    ELSEWHERE,
     ComparisonTable,
     cost_figure,
     metrics_figure,
-    sample_rows,
     samples_table,
     save,
     write_report,
     write_rows,
 )
 from monarch_sciml.evaluation.environment import environment
+from monarch_sciml.evaluation.samples import ELSEWHERE, sample_rows
 from monarch_sciml.training import Budget, Objective
 
 
@@ -76,14 +75,12 @@ def write_report_files(
     texts += [f"{name}:\n\n{tables[name].to_markdown()}" for name in others]
     texts += [f"{name}:\n\n{text}" for name, text in over_samples.items()] + [*notes]
     write_text(output / "table.md", "\n\n".join(texts) + "\n")
-    figures = draw_figures(
-        runs, data, objective, batch_size=budget.batch_size, evaluate_on=evaluate_on or {}
-    )
     overview = {"metrics": metrics_figure(first), "cost": cost_figure(first, objective.monitor)}
-    figures |= {name: figure for name, figure in overview.items() if figure is not None}
-    drawn = {
-        caption(name): save(figure, output / "figures" / f"{name}.png", overwrite=True)
-        for name, figure in figures.items()
+    figures = {
+        **draw_figures(
+            runs, data, objective, batch_size=budget.batch_size, evaluate_on=evaluate_on or {}
+        ),
+        **{name: figure for name, figure in overview.items() if figure is not None},
     }
     seeds = sorted({run.seed for run in runs})
     write_report(
@@ -91,7 +88,7 @@ def write_report_files(
         title=title,
         summary="\n\n".join([_summary(data, runs, seeds), *notes]),
         tables={**tables, **over_samples},
-        figures=drawn,
+        figures=_saved(figures, output / "figures"),
         environment=environment(),
         configuration=configuration,
         command=command,
@@ -103,6 +100,14 @@ def write_report_files(
     printed = [first.to_text()] + [f"{name}:\n\n{tables[name].to_text()}" for name in others]
     printed += ["\n".join(notes)] if notes else []
     return "\n\n".join([*printed, f"report: {output / 'report.html'}"])
+
+
+def _saved(figures: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    """Save figures as .png, and return the file of each by its caption."""
+    return {
+        caption(name): save(figure, folder / f"{name}.png", overwrite=True)
+        for name, figure in figures.items()
+    }
 
 
 def _tables(

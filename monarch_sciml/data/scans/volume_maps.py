@@ -1,17 +1,17 @@
-"""The coil maps of a reconstruction, and the image of the full scan by these maps."""
+"""The coil maps of a volume, and the reference image of its reconstructions."""
 
-# Letters: s slices, M map sets, c coils, H, W matrix of k-space.
+# Letters: s slices, M map sets, c coils, H, W matrix of k-space, h, w matrix of the images.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message
-from monarch_sciml.commands.reconstruct.settings import Settings
 from monarch_sciml.data.scans.estimate import (
     FOLDED_ABOVE,
     Estimator,
@@ -20,10 +20,14 @@ from monarch_sciml.data.scans.estimate import (
     same_calibration,
 )
 from monarch_sciml.data.scans.maps import SliceMaps
-from monarch_sciml.data.scans.reference import HOLES_ABOVE, reference_image, unsupported
 from monarch_sciml.data.scans.scan import Scan
-from monarch_sciml.physics import coil_compression, compress_coils
-from monarch_sciml.physics.map_support import object_mask, unit_norm_maps
+from monarch_sciml.physics import center_crop, coil_compression, compress_coils
+from monarch_sciml.physics.map_support import (
+    HOLES_ABOVE,
+    MapCount,
+    reference_image,
+    unit_norm_maps,
+)
 
 HOLES_AT_MOST = 0.25
 """Share of the object without a coil map above which a reconstruction would show too little."""
@@ -51,27 +55,36 @@ class Maps:
     notes: tuple[str, ...] = ()
 
 
-@dataclass
-class _Count:
-    """Numbers of pixels: of the object, of the object without a map, with a map, with two maps."""
-
-    object: int = 0
-    holes: int = 0
-    pixels: int = 0
-    seconds: int = 0
-    combined: list[Tensor] = field(default_factory=list)
-
-    def add(self, full: Tensor, maps: Tensor) -> None:
-        """Count the pixels of a slice, whose k-space (c, H, W) shows where the object is."""
-        if bool(full.any()):
-            self.object += int(object_mask(full).sum())
-            self.holes += int(unsupported(full, maps).sum())
-
-
-def with_maps(full: Scan, scan: Scan, settings: Settings) -> tuple[Scan, Scan, Maps, Tensor | None]:
+def with_maps(
+    full: Scan,
+    scan: Scan,
+    source: SliceMaps,
+    *,
+    first: int = 0,
+    n_coils: int | None = None,
+    device: str = "cpu",
+    numbers: Callable[[int], Iterable[int]] = range,
+) -> tuple[Scan, Scan, Maps, Tensor | None]:
     """Return a scan before and after undersampling, its coil maps, and the image of the full scan.
 
-    Coils are compressed on request; complex targets in the file are brought to maps of unit norm.
+    Complex targets in the file are brought to maps of unit norm.
+
+    Parameters
+    ----------
+    full
+        The scan before samples were left out.
+    scan
+        The undersampled scan.
+    source
+        Where the maps come from.
+    first
+        Number of the first slice in the file.
+    n_coils
+        Number of virtual coils to compress to; None leaves the coils as they are.
+    device
+        Device on which maps are estimated.
+    numbers
+        Called with the number of slices, it returns 0, 1, ..., and may show the progress.
 
     Returns
     -------
@@ -85,42 +98,44 @@ def with_maps(full: Scan, scan: Scan, settings: Settings) -> tuple[Scan, Scan, M
     ValueError
         When maps do not fit, cannot be estimated, or leave out more than a quarter of the object.
     """
-    source = SliceMaps(settings.coil_maps, settings.n_maps)
-    first = settings.slices[0] if settings.slices else 0
     given = source.given(scan, range(first, first + scan.n_slices))  # (s, M, c, H, W)
-    n_coils, notes = settings.compress_coils, []
+    notes = []
     if n_coils is not None and n_coils < scan.n_coils:
         notes = [f"{scan.n_coils} coils compressed to {n_coils}"]
         full, scan, given = _compressed(full, scan, given, n_coils)
     if given is None:
-        estimator = cast(Estimator, source.source)
-        values, count = _estimated(full, scan, estimator, settings)
+        values, count = _estimated(full, scan, source, device, numbers)
     else:
         values, count, norm = _given(full, given)
         if norm is not None:
             notes.append(_norm_note(norm))
             full = _in_unit_norm(full, norm)
-    notes += _notes(count, settings)
+    notes += _notes(count, source.n_maps)
     combined = torch.stack(count.combined) if count.combined else None
     origin = source.origin(scan)
-    if settings.n_maps > 1:
-        return full, scan, Maps(values, f"{origin}, {settings.n_maps} sets", tuple(notes)), combined
+    if source.n_maps > 1:
+        return full, scan, Maps(values, f"{origin}, {source.n_maps} sets", tuple(notes)), combined
     maps = Maps(values[:, 0], origin, tuple(notes))
     return full, replace(scan, coil_maps=maps.values), maps, combined
 
 
 def _estimated(
-    full: Scan, scan: Scan, estimator: Estimator, settings: Settings
-) -> tuple[Tensor, _Count]:
+    full: Scan,
+    scan: Scan,
+    source: SliceMaps,
+    device: str,
+    numbers: Callable[[int], Iterable[int]],
+) -> tuple[Tensor, MapCount]:
     """Return the maps (s, M, c, H, W) of undersampled slices, and counts with the full images."""
-    count, values = _Count(), []
-    for number in settings.slice_numbers("coil maps", scan.n_slices):
-        kspace, whole = (x.kspace[number].to(settings.device) for x in (scan, full))
+    estimator, n_maps = cast(Estimator, source.source), source.n_maps
+    count, values = MapCount(), []
+    for number in numbers(scan.n_slices):
+        kspace, whole = (x.kspace[number].to(device) for x in (scan, full))
         try:
-            found = estimate_maps(kspace, estimator, settings.n_maps)
+            found = estimate_maps(kspace, estimator, n_maps)
             own = found if same_calibration(kspace, whole) else None
             if own is None and full.fully_sampled:
-                own = estimate_maps(whole, estimator, settings.n_maps)
+                own = estimate_maps(whole, estimator, n_maps)
         except ValueError as error:
             raise ValueError(f"{scan.name}, slice {number}: {error}") from error
         _add(count, found, whole)
@@ -131,16 +146,16 @@ def _estimated(
     return torch.stack(values), count
 
 
-def _add(count: _Count, found: SliceEstimate, whole: Tensor) -> None:
+def _add(count: MapCount, found: SliceEstimate, whole: Tensor) -> None:
     count.add(whole, found.maps)
     count.pixels += found.pixels
     count.seconds += found.seconds
 
 
-def _given(full: Scan, maps: Tensor) -> tuple[Tensor, _Count, Tensor | None]:
+def _given(full: Scan, maps: Tensor) -> tuple[Tensor, MapCount, Tensor | None]:
     """Return maps (s, M, c, H, W) of unit norm, counts, and the norm (s, H, W) that they had."""
     maps, norm = unit_norm_maps(maps)
-    count = _Count()
+    count = MapCount()
     for kspace, sets in zip(full.kspace, maps):
         if full.fully_sampled:
             count.add(kspace, sets)
@@ -170,7 +185,7 @@ def _norm_note(norm: Tensor) -> str:
     )
 
 
-def _notes(count: _Count, settings: Settings) -> list[str]:
+def _notes(count: MapCount, n_maps: int) -> list[str]:
     """Return notes on pixels with no map or two; refuse maps that leave out too much."""
     notes = []
     share = count.holes / max(count.object, 1)
@@ -184,7 +199,7 @@ def _notes(count: _Count, settings: Settings) -> list[str]:
             "lines, or compare with --coil_maps walsh"
         )
     share = count.seconds / max(count.pixels, 1)
-    if settings.n_maps == 1 and FOLDED_ABOVE < share < NOISY_ABOVE:
+    if n_maps == 1 and FOLDED_ABOVE < share < NOISY_ABOVE:
         notes.append(
             f"{100 * share:.0f} % of the object has a second coil map: the field of view may be "
             "smaller than the head; compare with --n_maps 2"
@@ -215,3 +230,59 @@ def _compressed(
 
     new = of(scan)
     return (new if full is scan else of(full)), new, None if maps is None else fewer(maps)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Hold the reference image of reconstructions.
+
+    Attributes
+    ----------
+    image
+        (s, h, w), magnitude, unit of k-space.
+    origin
+        Origin of the image in words.
+    """
+
+    image: Tensor
+    origin: str
+
+
+def reference_of(
+    full: Scan, combined: Tensor | None, shape: tuple[int, int], *, stored: bool, estimated: bool
+) -> Reference | None:
+    """Return the magnitude image with which reconstructions are compared, or None without one.
+
+    Parameters
+    ----------
+    full
+        The scan as it is in its file, before samples were left out.
+    combined
+        (s, H, W), the images of the fully sampled scan by `reference_image`; None where it is not
+        fully sampled.
+    shape
+        (h, w), the central part of the image that counts.
+    stored
+        Whether the maps are those of the file, of unit norm; its complex `target` then comes first.
+    estimated
+        Whether the maps of `combined` were estimated, from the full scan itself.
+
+    Notes
+    -----
+    Only where the scan is not fully sampled is another reference image in the file used.
+    """
+    target = full.target
+    if stored and target is not None and target.is_complex():
+        return Reference(_magnitude(target, shape), "the coil-combined target in the file")
+    if combined is not None:
+        maps = "coil maps of its own" if estimated else "the same coil maps"
+        origin = f"the fully sampled scan, combined with {maps}"
+        return Reference(_magnitude(combined, shape), origin)
+    if target is not None:
+        name = full.header.get("reference") or "target"
+        return Reference(_magnitude(target, shape), f"{name} in the file")
+    return None
+
+
+def _magnitude(image: Tensor, shape: tuple[int, int]) -> Tensor:
+    return center_crop(image.abs(), shape)
