@@ -84,7 +84,7 @@ def run(tmp_path, monkeypatch, make_scan):
     }  # fmt: skip
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(configuration))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {})
+        patch.setattr("monarch_sciml.commands.comparison.outputs.draw_figures", lambda *_, **__: {})
         assert main(["train", "--config", "train.yaml"]) == 0
     return tmp_path / "run"
 
@@ -130,7 +130,7 @@ def test_compare_says_it_of_an_evaluation_set(run, capsys):
     values |= {"networks": {"mSENSE": network}, "evaluate_on": {"six": further}, "output": "both"}
     (run.parent / "compare.yaml").write_text(yaml.safe_dump({**values, "seeds": [0]}))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {})
+        patch.setattr("monarch_sciml.commands.comparison.outputs.draw_figures", lambda *_, **__: {})
         assert main(["compare", "--config", "compare.yaml"]) == 0
     line = "Evaluation set six: every network was trained with coils 4, here 6"
     assert line in capsys.readouterr().out

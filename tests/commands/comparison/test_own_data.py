@@ -185,7 +185,7 @@ def test_training_with_a_force_that_varies(forced, monkeypatch):
         }  # fmt: skip
         (forced.parent / f"{name}.yaml").write_text(yaml.safe_dump(configuration))
         monkeypatch.setattr(
-            "monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {}
+            "monarch_sciml.commands.comparison.outputs.draw_figures", lambda *_, **__: {}
         )
         assert main(["train", "--config", f"{name}.yaml"]) == 0
         again = evaluate_run(forced.parent / name, progress=False).splitlines()[2]
