@@ -63,7 +63,7 @@ def test_runs_of_equal_times_are_equal_byte_for_byte(made, command):
 
 
 def test_two_runs_differ_in_nothing_but_times(made, monkeypatch):
-    publish = "monarch_sciml.commands.comparison.publish"
+    publish = "monarch_sciml.commands.comparison.outputs"
     monkeypatch.setattr(f"{publish}.draw_figures", lambda *_, **__: {})  # compared above
     one, two = (made("train", folder) for folder in "ab")
     different = differing(one, two)
