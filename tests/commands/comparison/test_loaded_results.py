@@ -17,7 +17,7 @@ NETWORK = {"class_path": "monarch_sciml.models.FNO", "init_args": {"n_modes": [4
 def table(waves, tmp_path, monkeypatch):
     """A comparison of two networks, one with a name that looks like a number, and two seeds."""
     monkeypatch.setattr(
-        "monarch_sciml.commands.comparison.publish.draw_figures", lambda *_, **__: {}
+        "monarch_sciml.commands.comparison.outputs.draw_figures", lambda *_, **__: {}
     )
     networks = {"FNO": {"network": NETWORK}, "wide": {"network": NETWORK}}
     (tmp_path / "compare.yaml").write_text(yaml.safe_dump({**waves, "networks": networks}))
