@@ -28,7 +28,7 @@ def calibrate(
     n_bands: int | None = None,
     rank: int = 4,
     ridge: float = 0.01,
-    n_steps: int = 0,
+    n_steps: int = 30,
     n_slices: int | None = None,
     overwrite: bool = False,
 ) -> str:
@@ -57,7 +57,7 @@ def calibrate(
         Weight of the difference to the Fourier transform, in units of the mean power of the pixels.
         More noise and fewer slices need more of it.
     n_steps
-        Steps of L-BFGS after the closed form of a corrected transform.
+        Steps of L-BFGS after the closed form of a corrected transform, 0 for none.
     n_slices
         Number of slices to use, the first of the scans in order. All by default.
     overwrite
