@@ -87,7 +87,7 @@ def test_a_dead_coil_gets_a_map_of_zero(scene):
     kspace = fft2c(maps * image)
     kspace[1] = 0
     found, alive = walsh(kspace), [0, 2, 3, 4]
-    assert found[1].abs().max() < 1e-12
+    assert_close(found[1], 0.0, scale=1.0)
     torch.testing.assert_close(found[alive], walsh(kspace[alive]))
 
 

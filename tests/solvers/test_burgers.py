@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 from scipy.io import loadmat
+from tolerances import GROWTH, assert_close
 
 from monarch_sciml.solvers.burgers import BurgersNeumann, BurgersPeriodic
 from monarch_sciml.solvers.legendre import differentiation, gauss_lobatto, interpolation
@@ -196,7 +197,7 @@ class TestNeumann:
     def test_constants_and_other_intervals(self):
         solver = BurgersNeumann(16, viscosity=0.1, domain=(0.0, 3.0))
         u, _ = solver.solve(torch.full((2, 16), -1.5), dt=1e-2, t_end=0.5)
-        assert (u + 1.5).abs().max() < 1e-11
+        assert_close(u, -1.5, growth=50 * GROWTH)  # steps
         assert (solver.points[0], solver.points[-1]) == (0.0, 3.0)
 
 
@@ -207,7 +208,8 @@ class TestLegendre:
         assert (np.diff(nodes) > 0).all() and weights.sum() == pytest.approx(3.0, rel=1e-13)
         t, degree = (nodes - 2.5) / 1.5, n - 1
         slope = differentiation(nodes) @ t**degree
-        assert np.allclose(slope, degree * t ** (degree - 1) / 1.5, rtol=0, atol=1e-11 * n**3)
+        # the sums of absolute entries of a row grow as n²
+        assert_close(slope, degree * t ** (degree - 1) / 1.5, growth=GROWTH * n**2)
         even = 2 * ((2 * n - 3) // 2)
         assert weights @ t**even == pytest.approx(3.0 / (even + 1), rel=1e-12)
 
