@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from tolerances import assert_close
 
 from monarch_sciml.physics import ReadoutErrors, fft2c, ifft2c
 from monarch_sciml.physics.readout import readout_times
-from tests.tolerances import assert_close
 
 ALL = {"ramp": 0.125, "delay": 0.7, "nonlinearity": 4.0, "off_resonance": 3.0, "seed": 3}
 EACH = [{name: value, "seed": 3} for name, value in ALL.items() if name != "seed"]
