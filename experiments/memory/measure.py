@@ -1,6 +1,6 @@
 """Measure the peak memory of commands on data much larger than it; results.csv and table.md.
 
-    python experiments/memory/measure.py [--output FOLDER]
+    python experiments/memory/measure.py [--only WORDS]  # of one row, which replaces that of before
 
 The fields are constant and packed, so that 13 GB take some megabytes of the disk: HDF5 unpacks them
 as they are read. The scan is not: 1 GB. Takes about five minutes on one core.
@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -28,6 +27,9 @@ SLICES, COILS, H, W = 35, 15, 640, 368
 
 def constant_fields(path, n_samples, n_times, n):
     """A file in PDEBench's layout, every value 1."""
+    size = 4 * n_samples * n_times * n * n
+    if path.exists():
+        return size
     with h5py.File(path, "w") as file:
         shape, chunks = (n_samples, n_times, n, n), (1, 1, n, n)
         tensor = file.create_dataset("tensor", shape, "f4", chunks=chunks, compression="gzip")
@@ -35,9 +37,9 @@ def constant_fields(path, n_samples, n_times, n):
         for sample in range(n_samples):
             for time_ in range(n_times):
                 tensor.id.write_direct_chunk((sample, time_, 0, 0), frame)
-        file["x-coordinate"] = file["y-coordinate"] = np.linspace(0, 1, n)
-        file["t-coordinate"] = np.linspace(0, 1, n_times + 1)
-    return 4 * n_samples * n_times * n * n
+        file["x-coordinate"] = file["y-coordinate"] = np.arange(n) / n
+        file["t-coordinate"] = 0.05 * np.arange(n_times + 1)
+    return size
 
 
 def volume(path, n_slices=SLICES, n_coils=COILS, height=H, width=W):
@@ -45,24 +47,26 @@ def volume(path, n_slices=SLICES, n_coils=COILS, height=H, width=W):
     generator = np.random.default_rng(0)
     rows, columns = (abs(np.arange(n) - n // 2) for n in (height, width))
     decay = (1 / (1 + rows[:, None] + columns)).astype("f4")
+    size = 8 * n_slices * n_coils * height * width
+    if path.exists():
+        return size
     path.parent.mkdir(exist_ok=True)
     with h5py.File(path, "w") as file:
         kspace = file.create_dataset("kspace", (n_slices, n_coils, height, width), "c8")
         for number in range(n_slices):
             parts = generator.standard_normal((n_coils, height, width, 2), "f4")
             kspace[number] = (parts * decay[..., None]).view("c8")[..., 0]
-    return 8 * n_slices * n_coils * height * width
+    return size
 
 
 def peak_of(arguments, folder):
-    """Run a command; its peak resident memory in bytes with all its processes', and its time."""
-    start = time.perf_counter()
+    """Run a command; its peak resident memory in bytes."""
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     process = subprocess.Popen([*COMMAND, *arguments], cwd=folder, env=environ)
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{' '.join(arguments)}: status {os.waitstatus_to_exitcode(status)}")
-    return 1024 * used.ru_maxrss, time.perf_counter() - start
+    return 1024 * used.ru_maxrss
 
 
 def fields(path, **options):
@@ -78,9 +82,9 @@ def cases(folder):
     network += " --network.hidden_channels 4 --budget.epochs 1 --budget.batch_size 20"
     network += " --objective monarch_sciml.training.RolloutObjective --options.progress false"
     module = ["--data", "monarch_sciml.data.TrajectoryModule"]
-    sets = {"n_train": 2400, "n_validation": 50, "n_test": 50, "subsample": 8}
+    sets = {"n_train": 100, "n_validation": 10, "n_test": 10, "subsample": 8}
     train = ["train", "-o", "run", *module, *fields("large.hdf5", **sets), *network.split()]
-    yield "train, one epoch over all samples", size, train
+    yield "train, one epoch of 100 of 2,500 samples", size, train
     size = constant_fields(folder / "fine.hdf5", 20, 60, 512)
     fine = fields("fine.hdf5", n_steps_out=50, subsample=1, n_test=4)
     for batch_size in (1, 4):
@@ -98,14 +102,8 @@ def cases(folder):
     network += " --objective monarch_sciml.training.ReconstructionObjective --budget.epochs 1"
     network += " --budget.batch_size 1 --options.progress false"
     module = ["--data", "monarch_sciml.data.ScanModule", "--data.folder", "small"]
-    module += [
-        "--data.coil_maps",
-        "walsh",
-        "--data.mask",
-        "monarch_sciml.physics.UniformMask",
-        "--data.mask.acceleration",
-        "4",
-    ]
+    module += ["--data.coil_maps", "walsh", "--data.mask", "monarch_sciml.physics.PoissonDiscMask"]
+    module += ["--data.mask.acceleration", "4", "--data.mask.calibration", "16"]
     sets = ["--data.n_train", "1", "--data.n_validation", "1", "--data.n_test", "1"]
     train = ["train", "-o", "scans", *module, *sets, *network.split()]
     yield "train on small scans", 3 * small, train
@@ -116,18 +114,24 @@ def cases(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=HERE)
+    parser.add_argument("--only", default="")
     parser.add_argument("--scratch", type=Path, default=Path("runs/memory"))
     given = parser.parse_args()
     given.scratch.mkdir(parents=True, exist_ok=True)
-    rows = []
+    head = ["command", "data (GB)", "peak memory (GB)"]
+    results, rows = given.output / "results.csv", []
+    if results.exists():
+        with results.open(newline="") as stream:
+            rows = list(csv.reader(stream))[1:]
     for name, size, arguments in cases(given.scratch):
-        peak, seconds = peak_of(arguments, given.scratch)
-        rows.append([name, round(size / 1e9, 2), round(peak / 1e9, 2), round(seconds)])
-        print(*rows[-1], sep=" | ", flush=True)
-    head = ["command", "data (GB)", "peak memory (GB)", "time (s)"]
-    with (given.output / "results.csv").open("w", newline="") as stream:
+        if given.only in name:
+            peak = peak_of(arguments, given.scratch)
+            row = [name, f"{size / 1e9:.2f}", f"{peak / 1e9:.2f}"]
+            rows = [other for other in rows if other[0] != name] + [row]
+            print(*row, sep=" | ", flush=True)
+    with results.open("w", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows([head, *rows])
-    lines = [head, ["---"] * 4, *rows]
+    lines = [head, ["---"] * 3, *rows]
     table = "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
     about = json.dumps(environment(), indent=2, default=str)
     (given.output / "environment.json").write_text(about + "\n", encoding="utf-8")
