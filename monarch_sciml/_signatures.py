@@ -92,11 +92,13 @@ def parameters_of(*sources: Callable[..., Any]) -> Callable[[Target], Target]:
     """
 
     def decorate(target: Target) -> Target:
-        function: Any = target.__init__ if isinstance(target, type) else target
+        described: Any = target
+        function = described.__init__ if isinstance(described, type) else described
         names = [name for name in inspect.signature(function).parameters if name != "self"]
-        summary, rest = _without_parameters(target.__doc__)
-        listed = _listed(names, [target.__doc__, *(source.__doc__ for source in sources)])
-        target.__doc__ = "\n\n".join(part for part in (summary, listed, rest) if part) + "\n"
+        summary, rest = _without_parameters(described.__doc__)
+        listed = _listed(names, [described.__doc__, *(source.__doc__ for source in sources)])
+        parts = (summary, listed, rest)
+        described.__doc__ = "\n\n".join(part for part in parts if part) + "\n"
         return target
 
     return decorate
