@@ -1,17 +1,16 @@
 """A file on which its library crashes is one line of a summary; the other files are done."""
 
-import faulthandler
 import importlib.util
 import os
 import signal
 import struct
-import warnings
 from pathlib import Path
 
 import pytest
 import scipy.io
 import torch
 
+from monarch_sciml import _inspection
 from monarch_sciml.cli import main
 from monarch_sciml.data.scans.formats.fastmri import write_fastmri
 from monarch_sciml.data.scans.read import read_scan
@@ -45,33 +44,34 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
-def test_the_library_does_crash_on_the_file(folder):
-    """Otherwise the next test shows nothing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process = os.fork()
-    if process == 0:
-        faulthandler.disable()
-        for number in (signal.SIGSEGV, signal.SIGBUS):
-            signal.signal(number, signal.SIG_DFL)
-        scipy.io.loadmat(folder / "b.mat")
-        os._exit(0)
-    status = os.waitpid(process, 0)[1]
-    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGSEGV, signal.SIGBUS)
-
-
-def test_reconstruct_does_the_other_files_of_the_folder(folder, tmp_path, capsys):
+def reconstruct(folder, output, capsys):
+    """Reconstruct all scans of a folder; the status, what was said, and the scans that are done."""
     status = main(
         ["reconstruct", str(folder), "--method", "zero_filled", "--acceleration", "2",
-         "--calibration", "8", "--coil_maps", "stored", "--output", str(tmp_path / "out"),
+         "--calibration", "8", "--coil_maps", "stored", "--output", str(output),
          "--progress", "false"]
     )  # fmt: skip
     said = capsys.readouterr()
-    text = said.out + said.err
+    return status, said.out + said.err, {p.stem.partition(".")[0] for p in output.glob("*.h5")}
+
+
+def test_reconstruct_does_the_other_files_of_the_folder(folder, tmp_path, capsys):
+    """scipy reads outside of its memory here: it may die of it, or find a type that is none."""
+    status, text, done = reconstruct(folder, tmp_path / "out", capsys)
+    assert status == 1
+    assert "b.mat must be a" in text
+    assert "Traceback" not in text
+    assert done == {"a", "c"}
+
+
+def test_reconstruct_outlives_a_library_that_crashes(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(scipy.io, "loadmat", lambda *_, **__: os.kill(os.getpid(), signal.SIGSEGV))
+    monkeypatch.setattr(_inspection, "_helpers", [])  # a new process, which is forked from here
+    status, text, done = reconstruct(folder, tmp_path / "out", capsys)
     assert status == 1
     assert "b.mat must be a complete file, got one that crashes its library" in text
     assert "Traceback" not in text
-    assert {p.stem.partition(".")[0] for p in (tmp_path / "out").glob("*.h5")} == {"a", "c"}
+    assert done == {"a", "c"}
 
 
 @pytest.mark.parametrize(

@@ -482,27 +482,29 @@ def measured(folder, name):
         warnings.simplefilter("ignore", DeprecationWarning)
         process = os.fork()
     if process == 0:
-        from monarch_sciml import _inspection
-
-        _inspection._helpers.clear()
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 1), os.dup2(quiet, 2)
-        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        resource.setrlimit(resource.RLIMIT_CPU, (20, hard))
-        Path("/proc/self/clear_refs").write_text("5")
-        before = kilobytes("VmRSS")
         try:
-            valid.read(folder, name)
-            said = "read"
-        except (ValueError, OSError) as error:
-            said = str(error)
-        except BaseException as error:
-            said = f"{type(error).__name__}:\n{error}"
-        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF,)]
-        seconds = sum(entry.ru_utime + entry.ru_stime for entry in used)
-        taken = 1024 * (kilobytes("VmHWM") - before)
-        os.write(there, json.dumps([said[:2000], seconds, taken]).encode())
-        os._exit(0)
+            from monarch_sciml import _inspection
+
+            _inspection._helpers.clear()
+            quiet = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(quiet, 1), os.dup2(quiet, 2)
+            _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+            resource.setrlimit(resource.RLIMIT_CPU, (20, hard))
+            Path("/proc/self/clear_refs").write_text("5")
+            before = kilobytes("VmRSS")
+            try:
+                valid.read(folder, name)
+                said = "read"
+            except (ValueError, OSError) as error:
+                said = str(error)
+            except BaseException as error:
+                said = f"{type(error).__name__}:\n{error}"
+            used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF,)]
+            seconds = sum(entry.ru_utime + entry.ru_stime for entry in used)
+            taken = 1024 * (kilobytes("VmHWM") - before)
+            os.write(there, json.dumps([said[:2000], seconds, taken]).encode())
+        finally:
+            os._exit(0)
     os.close(there)
     with os.fdopen(here, "rb") as stream:
         answer = stream.read()
