@@ -22,7 +22,7 @@ def scratch(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     # figures take most of the time, and are written as every other file is
-    for name in ("publish.draw_figures", "publish.metrics_figure", "publish.cost_figure"):
+    for name in ("outputs.draw_figures", "outputs.metrics_figure", "outputs.cost_figure"):
         empty = dict if name.endswith("draw_figures") else type(None)
         module = "monarch_sciml.commands.comparison"
         monkeypatch.setattr(f"{module}.{name}", lambda *_, empty=empty, **__: empty())

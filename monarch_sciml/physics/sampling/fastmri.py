@@ -98,7 +98,7 @@ class RandomMask(_FastMRIMask):
 
     Examples
     --------
-    >>> from monarch_sciml.physics.sampling import achieved_acceleration
+    >>> from monarch_sciml.physics.sampling import achieved_acceleration, volume_seed
     >>> mask = RandomMask(0.08, 4)((640, 368), seed=volume_seed("file1000.h5"))
     >>> mask[0].sum().item(), round(achieved_acceleration(mask), 2)
     (88.0, 4.18)
