@@ -5,6 +5,8 @@ Letters: B batch; C coils; H, W image rows and columns; n samples of one axis of
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,37 @@ from monarch_sciml.physics.sense_operator import (
 )
 
 
-class Homodyne(nn.Module):
+class _PartialFourier(nn.Module, ABC):
+    """Reconstruct every sample of a batch by `_one`."""
+
+    def __init__(self, grid_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.grid_shape = tuple(grid_shape)
+
+    @torch.no_grad()
+    def forward(self, masked_kspace: Tensor, mask: Tensor, coil_maps: Tensor) -> Tensor:
+        """Return the image (B, H, W) of k-space (B, C, H, W) with masks (B, H, W) and maps.
+
+        The shape of the maps is (B, C, H, W), or (B, M, C, H, W) for several sets.
+
+        Raises
+        ------
+        ValueError
+            When k-space is complete, undersampled, or has less than half of its lines.
+        """
+        _, maps = check_sample(masked_kspace, mask, coil_maps)  # (B, M, C, H, W)
+        images = [
+            self._one(kspace, pattern, sets)
+            for kspace, pattern, sets in zip(masked_kspace, mask, maps)
+        ]
+        return torch.stack(images)
+
+    @abstractmethod
+    def _one(self, kspace: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
+        """Return the image (H, W) of k-space (C, H, W) with maps (M, C, H, W)."""
+
+
+class Homodyne(_PartialFourier):
     r"""Use the symmetry of k-space to fill the side that a partial Fourier scan left out.
 
     .. math:: x = e^{i \phi} \, \mathrm{Re}\left(e^{-i \phi} \sum_c S_c^* F^{-1} w \, y_c\right),
@@ -55,31 +87,7 @@ class Homodyne(nn.Module):
     torch.Size([1, 8, 16])
     """
 
-    def __init__(self, grid_shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.grid_shape = tuple(grid_shape)
-
-    @torch.no_grad()
-    def forward(self, masked_kspace: Tensor, mask: Tensor, coil_maps: Tensor) -> Tensor:
-        """Return the image (B, H, W) of k-space (B, C, H, W) with masks (B, H, W) and maps.
-
-        The shape of the maps is (B, C, H, W), or (B, M, C, H, W) for several sets.
-
-        Raises
-        ------
-        ValueError
-            When k-space is complete, undersampled, or has less than half of its lines.
-        """
-        _, maps = check_sample(masked_kspace, mask, coil_maps)  # (B, M, C, H, W)
-        images = [
-            self._one(kspace, pattern, sets)
-            for kspace, pattern, sets in zip(masked_kspace, mask, maps)
-        ]
-        return torch.stack(images)
-
-    @staticmethod
-    def _one(kspace: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
-        """Return the image (H, W) of k-space (C, H, W) with maps (M, C, H, W)."""
+    def _one(self, kspace: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
         weight, window = _weights(mask, "homodyne", kspace)
         full, low = (
             combine(ifft2c(w * kspace).unsqueeze(0), maps) for w in (weight, window)
@@ -88,7 +96,7 @@ class Homodyne(nn.Module):
         return combine_map_sets((full * phase.conj()).real * phase)
 
 
-class POCS(nn.Module):
+class POCS(_PartialFourier):
     r"""Fill the side that a partial Fourier scan left out by projection onto convex sets (POCS).
 
     For each coil, with y its samples and A the places that were acquired, it repeats
@@ -128,27 +136,12 @@ class POCS(nn.Module):
     """
 
     def __init__(self, grid_shape: tuple[int, ...], *, n_iterations: int = 20) -> None:
-        super().__init__()
-        self.grid_shape = tuple(grid_shape)
+        super().__init__(grid_shape)
         self.n_iterations = positive_int("n_iterations", n_iterations)
 
-    @torch.no_grad()
-    def forward(self, masked_kspace: Tensor, mask: Tensor, coil_maps: Tensor) -> Tensor:
-        """Return the image (B, H, W) of k-space (B, C, H, W) with masks (B, H, W) and maps.
-
-        The shape of the maps is (B, C, H, W), or (B, M, C, H, W) for several sets.
-
-        Raises
-        ------
-        ValueError
-            When k-space is complete, undersampled, or has less than half of its lines.
-        """
-        _, maps = check_sample(masked_kspace, mask, coil_maps)  # (B, M, C, H, W)
-        images = [
-            combine_map_sets(combine(self._filled(kspace, pattern).unsqueeze(0), sets))
-            for kspace, pattern, sets in zip(masked_kspace, mask, maps)
-        ]
-        return torch.stack(images)
+    def _one(self, kspace: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
+        filled = self._filled(kspace, mask).unsqueeze(0)
+        return combine_map_sets(combine(filled, maps))
 
     def _filled(self, kspace: Tensor, mask: Tensor) -> Tensor:
         """Return the coil images (C, H, W) of k-space (C, H, W) with its missing side filled."""
