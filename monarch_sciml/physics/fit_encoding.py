@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import finite, message, positive_int, positive_number
+from monarch_sciml.physics.images import ifft1c
 from monarch_sciml.physics.readout_encoding import (
     ReadoutEncoding,
     band_weights,
-    phase_decoded,
 )
 from monarch_sciml.transforms import CorrectedTransform, FourierTransform, GivenTransform
 from monarch_sciml.transforms.fit import ridge_matrix, set_change
@@ -76,7 +76,7 @@ class CalibrationSums:
         height, width = self.grid_shape
         images, readouts = (  # (..., c, H, W) -> (W, H, s c)
             x.to(torch.complex128).reshape(-1, height, width).permute(2, 1, 0)
-            for x in (coil_images, phase_decoded(kspace))
+            for x in (coil_images, ifft1c(kspace))
         )
         self.gram += images @ images.mH
         self.cross += readouts @ images.mH

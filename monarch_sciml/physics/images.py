@@ -55,6 +55,18 @@ def ifft2c(x: torch.Tensor) -> torch.Tensor:
     return torch.fft.fftshift(torch.fft.ifft2(shifted, norm="ortho"), dim=_AXES)
 
 
+def fft1c(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
+    """Return the centred orthonormal Fourier transform along one axis, as `fft2c` along two."""
+    spectrum = torch.fft.fft(torch.fft.ifftshift(x, dim=axis), dim=axis, norm="ortho")
+    return torch.fft.fftshift(spectrum, dim=axis)
+
+
+def ifft1c(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
+    """Return the inverse, which is also the adjoint, of `fft1c` along one axis."""
+    image = torch.fft.ifft(torch.fft.ifftshift(x, dim=axis), dim=axis, norm="ortho")
+    return torch.fft.fftshift(image, dim=axis)
+
+
 def combine(coil_images: torch.Tensor, coil_maps: torch.Tensor) -> torch.Tensor:
     """Return sum_c conj(S_c) x_c, the coil images combined with the maps.
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, positive_int, positive_number
+from monarch_sciml.physics.images import fft1c
 
 _POWERS = (
     *((p, q, 1.0 if p % 2 else 0.3) for p in range(6) for q in range(6) if p + q in (3, 5)),
@@ -185,8 +186,7 @@ class ReadoutErrors:
             # (columns, H, I) @ (columns, I, B) -> (B, H, columns)
             hybrid[..., part] = (matrices @ flat[..., part].permute(2, 1, 0)).permute(2, 1, 0)
         start = s * width // 2 - width // 2  # the central W of the J phase-encode steps
-        spectrum = torch.fft.fft(torch.fft.ifftshift(hybrid, dim=-1), norm="ortho")
-        kspace = torch.fft.fftshift(spectrum, dim=-1)[..., start : start + width] / s**0.5
+        kspace = fft1c(hybrid)[..., start : start + width] / s**0.5
         return kspace.reshape(*image.shape[:-2], height, width)
 
 

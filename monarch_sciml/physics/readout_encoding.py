@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message, positive_int
+from monarch_sciml.physics.images import fft1c, ifft1c
 from monarch_sciml.transforms import FourierTransform, GivenTransform
 from monarch_sciml.transforms.base import Transform
 
@@ -97,12 +98,12 @@ class ReadoutEncoding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the k-space of images x (..., H, W), complex."""
         self._check(x)
-        return _fft(_by_column(x, self._matrices_for(x)))
+        return fft1c(_by_column(x, self._matrices_for(x)))
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Return T^H y of k-space y (..., H, W), complex images."""
         self._check(y)
-        return _by_column(phase_decoded(y), self._matrices_for(y).mH)
+        return _by_column(ifft1c(y), self._matrices_for(y).mH)
 
     def pseudo_inverse(self, y: Tensor, ridge: float = 1e-3) -> Tensor:
         r"""Return the images (..., H, W) that explain k-space without coils and mask best.
@@ -121,7 +122,7 @@ class ReadoutEncoding(nn.Module):
         gram = matrices.mH @ matrices
         weight = ridge * gram.diagonal(dim1=-2, dim2=-1).real.mean(-1)  # (W,)
         gram = gram + weight[:, None, None] * torch.eye(gram.shape[-1], device=gram.device)
-        return _by_column(phase_decoded(y), torch.linalg.solve(gram, matrices.mH))
+        return _by_column(ifft1c(y), torch.linalg.solve(gram, matrices.mH))
 
     def _matrices_for(self, x: Tensor) -> Tensor:
         """Return E_y in the dtype and on the device of a complex tensor."""
@@ -189,15 +190,3 @@ def _by_column(x: Tensor, matrices: Tensor) -> Tensor:
         return matrices[0] @ x
     flat = x.reshape(-1, *x.shape[-2:]).permute(2, 1, 0)  # (..., H, W) -> (W, H, B)
     return (matrices @ flat).permute(2, 1, 0).reshape(x.shape)
-
-
-def _fft(x: Tensor) -> Tensor:
-    """Return the centred orthonormal DFT along the last axis."""
-    spectrum = torch.fft.fft(torch.fft.ifftshift(x, dim=-1), norm="ortho")
-    return torch.fft.fftshift(spectrum, dim=-1)
-
-
-def phase_decoded(y: Tensor) -> Tensor:
-    """Return F_W^H y of k-space (..., H, W): samples of the readout by columns of the image."""
-    image = torch.fft.ifft(torch.fft.ifftshift(y, dim=-1), norm="ortho")
-    return torch.fft.fftshift(image, dim=-1)

@@ -13,6 +13,7 @@ from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.source import ScanFacts
 from monarch_sciml.physics.coil_compression import coil_compression, compress_coils
+from monarch_sciml.physics.images import fft1c, ifft1c
 from monarch_sciml.physics.sampling.base import IndexRange
 
 Resize = Literal["image", "kspace"]
@@ -174,14 +175,14 @@ def _resized(
             got = f"acceleration {scan.acceleration:.2f}"
             raise ValueError(message(rule, got, 'Use resize="kspace".'))
         nearest = _positions(old, n).round().long().clamp(0, old - 1)
-        kspace = _fft(cut_or_pad(_fft(kspace, axis, inverse=True), n, axis), axis)
+        kspace = fft1c(cut_or_pad(ifft1c(kspace, axis), n, axis), axis)
         mask = mask.index_select(mask.dim() + axis, nearest)
         target = None if target is None else cut_or_pad(target, n, axis)
         maps = None if maps is None else cut_or_pad(maps, n, axis)
     else:
         kspace, mask = cut_or_pad(kspace, n, axis), cut_or_pad(mask, n, axis)
         if target is not None:
-            target = _fft(cut_or_pad(_fft(target, axis), n, axis), axis, inverse=True)
+            target = ifft1c(cut_or_pad(fft1c(target, axis), n, axis), axis)
         maps = None if maps is None else _interpolated(maps, n, axis)
     name = "padding" if axis == _COLUMNS else "row_padding"
     window = _window(scan.header.get(name) or (0, old), old, n, resize)
@@ -203,13 +204,6 @@ def _window(window: IndexRange, old: int, n: int, resize: Resize) -> IndexRange:
 def _positions(old: int, n: int) -> torch.Tensor:
     """Return the positions (n,) of n points among `old` ones of the same extent and centre."""
     return old // 2 + (torch.arange(n) - n // 2) * (old / n)
-
-
-def _fft(x: torch.Tensor, axis: int, *, inverse: bool = False) -> torch.Tensor:
-    """Return the centred orthonormal transform along one axis."""
-    transform = torch.fft.ifft if inverse else torch.fft.fft
-    shifted = torch.fft.ifftshift(x, dim=axis)
-    return torch.fft.fftshift(transform(shifted, dim=axis, norm="ortho"), dim=axis)
 
 
 def _interpolated(maps: torch.Tensor, n: int, axis: int) -> torch.Tensor:
