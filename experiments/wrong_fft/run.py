@@ -1,16 +1,18 @@
 """Reconstruct scans of scanners whose readout is no Fourier transform.
 
-python experiments/wrong_fft/run.py [conventional | networks] [SEED ...]
+python experiments/wrong_fft/run.py [--afresh] [conventional | networks] [SEED ...]
 
 Settings are tuned first, on scanner 0, then every scanner has its turn: conventional methods, then
 networks. Rows are written as they are found, and those that are there are left out, so that it can
-be interrupted and repeated. Results come into this folder, data and weights into data/wrong_fft.
+be interrupted and repeated. Results, data and weights come into data/wrong_fft. It begins with the
+rows that lie beside it, with --afresh with none.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -44,10 +46,10 @@ SLICES_AT_TUNING = 4
 
 
 class Table:
-    """Rows of a CSV file, found again by their keys."""
+    """Rows of a CSV file of results, found again by their keys."""
 
     def __init__(self, name: str, keys: tuple[str, ...]) -> None:
-        self.path, self.keys = HERE / name, keys
+        self.path, self.keys = FOLDER / name, keys
         self.rows: list[dict[str, str]] = []
         if self.path.exists():
             with self.path.open(newline="") as stream:
@@ -285,11 +287,14 @@ def networks(seed: int) -> None:
 def main(*words: str) -> None:
     torch.set_num_threads(1)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    (HERE / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+    for path in () if "--afresh" in words else HERE.glob("*.csv"):
+        if not (FOLDER / path.name).exists():
+            shutil.copy(path, FOLDER)
+    (FOLDER / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
     parts = {"conventional": conventional, "networks": networks}
     asked = [word for word in words if word in parts] or list(parts)
     tune()
-    for seed in map(int, [word for word in words if word not in parts] or (0, 1, 2)):
+    for seed in map(int, [word for word in words if word.isdigit()] or (0, 1, 2)):
         for part in asked:
             parts[part](seed)
 

@@ -11,12 +11,12 @@ import random
 import shutil
 import signal
 import time
-import warnings
 from pathlib import Path
 
 import h5py
 import torch
 import yaml
+from forking import fork
 from safetensors.torch import load_file
 
 from monarch_sciml import cli
@@ -90,9 +90,7 @@ def run_apart(arguments, *, at=None, after=None, count_in=None):
     `at`: the number of the call to the file system before which it kills itself; `after`: seconds
     until it is killed from outside; `count_in`: a file for the number of its calls.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process = os.fork()
+    process = fork()
     if process == 0:
         status = 3
         try:

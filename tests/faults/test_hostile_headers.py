@@ -11,7 +11,6 @@ import pickle
 import resource
 import shutil
 import struct
-import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from forking import fork
 
 spec = importlib.util.spec_from_file_location("valid", Path(__file__).with_name("valid_files.py"))
 valid = importlib.util.module_from_spec(spec)
@@ -478,14 +478,9 @@ def whole(tmp_path_factory):
 def measured(folder, name):
     """Read a file in a process of its own: what it says, the seconds and the bytes it takes."""
     here, there = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process = os.fork()
+    process = fork()
     if process == 0:
         try:
-            from monarch_sciml import _inspection
-
-            _inspection._helpers.clear()
             quiet = os.open(os.devnull, os.O_WRONLY)
             os.dup2(quiet, 1), os.dup2(quiet, 2)
             _, hard = resource.getrlimit(resource.RLIMIT_CPU)

@@ -4,12 +4,12 @@ The files are sparse: they take a few kilobytes of the disk.
 """
 
 import os
-import warnings
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from forking import fork
 
 from monarch_sciml.commands.info import info
 
@@ -122,9 +122,7 @@ WRITERS = {
 def measured(path, **options):
     """Describe a file in a process of its own; the bytes it reads, and those it keeps."""
     here, there = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process = os.fork()
+    process = fork()
     if process == 0:
         try:
             Path("/proc/self/clear_refs").write_text("5")
