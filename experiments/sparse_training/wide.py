@@ -1,8 +1,10 @@
 """Train a wide language model dense and sparse-to-dense: quality against steps and processor time.
 
-python experiments/sparse_training/wide.py tune    # rates, seed 10, into wide/tuning.csv
-python experiments/sparse_training/wide.py train   # three seeds, into wide/results.csv
-python experiments/sparse_training/wide.py figure  # wide/training.png, and the table
+python experiments/sparse_training/wide.py tune    # rates, seed 10: tuning.csv
+python experiments/sparse_training/wide.py train   # three seeds: results.csv
+python experiments/sparse_training/wide.py figure  # training.png, and the table
+
+Files come into runs/sparse_training/wide.
 
 GPT-2's shape, one block of width 1024, 100 steps of 256 tokens that are seen once. A call that was
 stopped goes on at the next run. `cpu_seconds` is the processor time of the training steps (data,
@@ -27,8 +29,7 @@ from monarch_sciml.evaluation.environment import environment
 from monarch_sciml.models import GPT2, monarchize
 from monarch_sciml.training import Budget, NextTokenObjective, Optimisation, evaluate_model, train
 
-FOLDER = Path(__file__).parent / "wide"
-RUNS = Path("runs/sparse_training/wide")
+FOLDER = Path("runs/sparse_training/wide")
 RATES = {"dense": (0.0005, 0.001), "sparse-to-dense": (0.001, 0.002)}
 CHOSEN = {"dense": 0.001, "sparse-to-dense": 0.002}
 COLUMNS = ["network", "rate", "seed", "step", "training_bits", "cpu_seconds"]
@@ -62,7 +63,7 @@ def run(name, rate, seed):
         network = monarchize(network, spectral=False, linear=True, start="random")
         options["densify_at"] = 0.9
     timed = TimedObjective()
-    output = RUNS / f"{name} {rate} {seed}"
+    output = FOLDER / f"{name} {rate} {seed}"
     shutil.rmtree(output, ignore_errors=True)  # a run that was stopped starts afresh
     result = train(
         network, timed, data, optimisation=Optimisation(**options), output=output, seed=seed,
@@ -130,7 +131,7 @@ def figure():
 
 def main(what):
     torch.set_num_threads(1)
-    FOLDER.mkdir(exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     if what == "figure":
         figure()
         return
