@@ -70,7 +70,11 @@ def positive_int(name: str, value: Any, *, minimum: int = 1) -> int:
 
 
 def positive_number(name: str, value: float, *, or_zero: bool = False) -> float:
-    """Return `value` as float; ValueError unless it is finite and positive (or zero)."""
+    """Return `value` as float; TypeError when it is no number, ValueError unless it is finite and
+    positive (or zero).
+    """
+    if not hasattr(value, "__float__"):
+        raise TypeError(message(f"`{name}` must be a number", repr(value), "Pass a number."))
     if not (0 < value < math.inf or (or_zero and value == 0)):
         rule = f"`{name}` must be {'zero or ' if or_zero else ''}positive and finite"
         raise ValueError(message(rule, value, f"Change `{name}`."))

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import UsageError, message, positive_int
 from monarch_sciml.data.scans.encoding_files import EncodingFile, write_encoding
 from monarch_sciml.data.scans.read import read_scan
 from monarch_sciml.data.scans.scan import Scan
@@ -26,9 +26,9 @@ def calibrate(
     output: Path,
     structure: Literal["corrected", "dense"] = "corrected",
     n_bands: int | None = None,
-    rank: int = 4,
+    rank: int | None = None,
     ridge: float = 0.01,
-    n_steps: int = 30,
+    n_steps: int | None = None,
     n_slices: int | None = None,
     overwrite: bool = False,
 ) -> str:
@@ -52,12 +52,12 @@ def calibrate(
         Bands of columns between which the matrix varies smoothly: 1 for one matrix for all columns,
         as many as columns for a matrix of its own for each. By default a tenth of the columns.
     rank
-        Rank of the slices of a corrected transform.
+        Rank of the slices of a corrected transform, 4 by default.
     ridge
         Weight of the difference to the Fourier transform, in units of the mean power of the pixels.
         More noise and fewer slices need more of it.
     n_steps
-        Steps of L-BFGS after the closed form of a corrected transform, 0 for none.
+        Steps of L-BFGS after the closed form of a corrected transform, 0 for none; 30 by default.
     n_slices
         Number of slices to use, the first of the scans in order. All by default.
     overwrite
@@ -79,19 +79,25 @@ def calibrate(
     if output.exists() and not overwrite:
         rule = "the output file must not exist yet"
         raise FileExistsError(message(rule, str(output), "Pass --overwrite true, or another name."))
+    corrected = structure == "corrected"
+    for name, value in (("rank", rank), ("n_steps", n_steps)):
+        if value is not None and not corrected:
+            rule = f"`{name}` is an option of structure 'corrected'"
+            raise UsageError(message(rule, f"structure {structure!r}", f"Leave `{name}` out."))
+    steps = (30 if n_steps is None else n_steps) if corrected else 0
     sums = _sums(path, n_slices)
     encoding = fit_encoding(
         sums,
         n_bands=n_bands,
-        rank=rank if structure == "corrected" else None,
+        rank=(4 if rank is None else rank) if corrected else None,
         ridge=ridge,
-        n_steps=n_steps if structure == "corrected" else 0,
+        n_steps=steps,
     )
     left = {
         name: float(sums.residual(one.matrices().to(torch.complex128)))
         for name, one in (("before", fourier_encoding(sums.grid_shape)), ("after", encoding))
     }
-    learned = {"slices": sums.n_slices, "ridge": ridge, "n_steps": n_steps, "unexplained": left}
+    learned = {"slices": sums.n_slices, "ridge": ridge, "n_steps": steps, "unexplained": left}
     write_encoding(encoding, output, learned=learned, overwrite=overwrite)
     missing, needed = missing_equations(sums, encoding.n_bands)
     facts = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from monarch_sciml._checks import message
 from monarch_sciml.layers.computed_weight import ComputedWeight
 from monarch_sciml.layers.linear import MonarchLinear
 
@@ -40,11 +41,27 @@ class MonarchEmbedding(nn.Module):
         self.max_norm, self.sparse, self.scale_grad_by_freq = None, False, False
 
     def forward(self, words: Tensor) -> Tensor:
-        """Return the rows of these words, shape (*words.shape, E)."""
+        """Return the rows of these words, shape (*words.shape, E).
+
+        Raises
+        ------
+        IndexError
+            When a word is negative or not in the table. On a GPU only words beyond the padded table
+            are noticed.
+        """
+        if words.device.type == "cpu" and not torch.compiler.is_compiling():
+            self._check(words)
         rows = self._rows(words.reshape(-1)).unflatten(0, words.shape)
         if self.padding_idx is not None:
             rows = torch.where((words == self.padding_idx)[..., None], rows.detach(), rows)
         return rows
+
+    def _check(self, words: Tensor) -> None:
+        """Refuse words that nn.Embedding refuses; the factors are padded to whole blocks."""
+        outside = words[(words < 0) | (words >= self.num_embeddings)]
+        if outside.numel():
+            rule = f"every word must be a number from 0 to {self.num_embeddings - 1}"
+            raise IndexError(message(rule, int(outside[0]), "Check the tokens."))
 
     def _rows(self, words: Tensor) -> Tensor:
         n_left, n_s, _ = self.left.shape

@@ -141,8 +141,8 @@ class MonarchLinear(StructuredLinear):
         n_p, n_s = -(-in_features // n_right), -(-out_features // n_left)
         # one rank holds l·n_in + k·n_out = k·l·(p + s) numbers
         rank = int(share * in_features * out_features / (n_right * n_left * (n_p + n_s)))
-        rank = given.get("rank") or min(rank, n_p, n_s)
-        return None if rank < 1 else {**given, "n_blocks": n_blocks, "rank": min(rank, n_p, n_s)}
+        rank = min(given.get("rank") or rank, n_p, n_s)
+        return None if rank < 1 else {**given, "n_blocks": n_blocks, "rank": rank}
 
     def options(self) -> dict[str, Any]:
         """Return `n_blocks`, `rank` and `order`."""

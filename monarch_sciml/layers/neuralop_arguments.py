@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import message, positive_int, positive_number
 
 _CALLERS = 8  # from the layer to the network: FNOBlocks, a list of layers, FNO, a partial class
 
@@ -39,15 +39,23 @@ def sizes(name: str, value: int | Sequence[int]) -> list[int]:
 
 
 def scaling_factors(value: float | Sequence[Any] | None, order: int) -> list[float] | None:
-    """Accept one number, one per axis, or neuralop's nested list for one layer."""
+    """Accept one number, one per axis, or neuralop's nested list for one layer.
+
+    Raises
+    ------
+    ValueError
+        When there are as many numbers as neither, or one is not positive and finite.
+    """
     if value is None:
         return None
-    if isinstance(value, (int, float)):
-        return [float(value)] * order
-    flat = list(value)
+    flat = [value] if isinstance(value, (int, float)) else list(value)
     if len(flat) == 1 and isinstance(flat[0], (list, tuple)):
         flat = list(flat[0])
-    return [float(factor) for factor in (flat * order if len(flat) == 1 else flat)]
+    if len(flat) not in (1, order):
+        rule = f"`resolution_scaling_factor` must be one number, or {order} of them"
+        raise ValueError(message(rule, value, "Give one number per axis."))
+    factors = [positive_number("resolution_scaling_factor", factor) for factor in flat]
+    return factors * order if len(factors) == 1 else factors
 
 
 def refuse(name: str, value: Any, allowed: tuple[Any, ...]) -> None:

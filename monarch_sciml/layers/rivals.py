@@ -185,7 +185,7 @@ class KroneckerLinear(StructuredLinear):
         n_k, n_l = block_counts(n_blocks)
         n_p, n_s = -(-in_features // n_k), -(-out_features // n_l)
         rank = int(share * in_features * out_features / (n_k * n_l + n_p * n_s))
-        rank = given.get("rank") or min(rank, n_k * n_l, n_p * n_s)
+        rank = min(given.get("rank") or rank, n_k * n_l, n_p * n_s)
         return None if rank < 1 else {**given, "n_blocks": n_blocks, "rank": rank}
 
     def options(self) -> dict[str, Any]:

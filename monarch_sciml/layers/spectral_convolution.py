@@ -6,6 +6,7 @@ Letters: B batch, I and O channels in and out, d axes, n_i grid sizes, K_i kept 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Self, get_args
 
 import torch
@@ -37,6 +38,7 @@ from monarch_sciml.transforms.named import (
     TransformName,
     TransformOptions,
     axis_spec,
+    check_options,
 )
 
 
@@ -80,6 +82,7 @@ class MonarchSpectralConv(nn.Module):
         `CorrectedTransform`, one for all axes or one per axis.
     per_axis
         Whether to correct the transform of each axis separately rather than that of the whole grid.
+        An option that `transform` does not have is refused.
     complex_data
         Whether the field is complex, so that frequencies of both signs are kept on every axis.
     resolution_scaling_factor
@@ -89,9 +92,10 @@ class MonarchSpectralConv(nn.Module):
     factorization, rank, fixed_rank_modes, decomposition_kwargs
         Factorisation of the weights into small tensors with `rank` times the dense parameters, as
         in neuralop: "tucker" (TFNO), "cp" or "tt". None is for dense weights.
-    separable, fno_block_precision, implementation
+    separable, fno_block_precision, implementation, enforce_hermitian_symmetry
         Options that neuralop passes. `separable=True` and a precision other than "full" are
-        refused. `implementation`, which selects how neuralop multiplies, is ignored.
+        refused. `implementation`, which selects how neuralop multiplies, is ignored, and so is
+        `enforce_hermitian_symmetry`: the result is the real part in either case.
 
     Attributes
     ----------
@@ -177,15 +181,12 @@ class MonarchSpectralConv(nn.Module):
         grid = home_grid(limits, grid_shape)
         named = TRANSFORMS[transform]
         self._over_grid = named.over_grid is not None and not per_axis
+        copies = 2 if per_channel else 1  # as many as there are channels
+        shared = TransformOptions(copies, transform_rank, transform_order, grid_blocks, mode_blocks)
+        check_options(transform, shared, init=init, per_axis=per_axis)
 
-        def build(name: str, n_copies: int) -> nn.ModuleList:
-            options = TransformOptions(
-                n_copies if per_channel else 1,
-                transform_rank,
-                transform_order,
-                grid_blocks,
-                mode_blocks,
-            )
+        def build(name: str, n_channels: int) -> nn.ModuleList:
+            options = replace(shared, n_copies=n_channels if per_channel else 1)
             specs = [
                 axis_spec(
                     transform,
@@ -199,7 +200,8 @@ class MonarchSpectralConv(nn.Module):
             ]
             if self._over_grid and named.over_grid is not None:
                 return nn.ModuleList([named.over_grid(specs, options)])
-            return nn.ModuleList(named.build(spec, options) for spec in specs)
+            parts = options.of_axes(self.order)
+            return nn.ModuleList(named.build(spec, part) for spec, part in zip(specs, parts))
 
         self.analysis = build(start, in_channels)
         self.synthesis = build("i" + start, out_channels)
@@ -266,15 +268,15 @@ class MonarchSpectralConv(nn.Module):
             on_grid.follow(next(self.parameters()))
         return on_grid
 
-    def _joint(self, which: str, grid: Sequence[int]) -> CorrectedTransform:
-        """Transform of the whole grid."""
+    def _joint(self, which: str, grid: Sequence[int], modes: Sequence[int]) -> CorrectedTransform:
+        """Transform of the whole grid, with at most so many modes along each axis."""
         transform: CorrectedTransform = getattr(self, which)[0]
-        grid = tuple(grid)
-        if transform.patches.sizes == grid:
+        if (transform.patches.sizes, transform.mode_blocks.sizes) == (tuple(grid), tuple(modes)):
             return transform
-        if (which, *grid) not in self._resampled:
-            self._resampled[(which, *grid)] = transform.resampled(grid, keep_modes=True)
-        return self._resampled[(which, *grid)]  # type: ignore
+        key = (which, *grid, *modes)
+        if key not in self._resampled:
+            self._resampled[key] = transform.resampled(grid, n_modes=modes)
+        return self._resampled[key]  # type: ignore
 
     def _in_pod_basis(self, x: Tensor, target: Sequence[int], bias: Tensor | None) -> Tensor:
         """Convolve in the POD basis of the whole grid."""
@@ -284,10 +286,14 @@ class MonarchSpectralConv(nn.Module):
         y = spectral_convolution(x.flatten(2), weight, [rows], [columns], bias)
         return y.unflatten(-1, tuple(target))
 
-    def _padded_weight(self) -> Tensor:
-        """Weights (K_1, ..., K_d, I, O) of all modes, zero for those not in use."""
-        kept = self._kept_weight()
-        most = [self._rows(axis, limit) for axis, limit in enumerate(self.max_n_modes)]
+    def _most_rows(self, *grids: Sequence[int]) -> list[int]:
+        """Rows of the transforms for all modes that fit on every one of some grids."""
+        fitting = [min(sizes) for sizes in zip(self.max_n_modes, *grids)]
+        return [self._rows(axis, limit) for axis, limit in enumerate(fitting)]
+
+    def _padded_weight(self, most: Sequence[int] | None = None) -> Tensor:
+        """Weights (K_1, ..., K_d, I, O) of so many rows, or all, zero for those not in use."""
+        kept, most = self._kept_weight(), self._most_rows() if most is None else most
         pads: list[int] = [0, 0, 0, 0]  # of the channels; torch counts from the last axis
         for axis in reversed(range(self.order)):
             before = most[axis] // 2 - kept.shape[axis] // 2 if self._signed(axis) else 0
@@ -334,6 +340,9 @@ class MonarchSpectralConv(nn.Module):
 
     def _output_grid(self, grid: Sequence[int], output_shape: Sequence[int] | None) -> list[int]:
         if output_shape is not None:
+            if len(output_shape) != self.order:
+                rule = f"`output_shape` must have {self.order} sizes, one per axis"
+                raise ValueError(message(rule, tuple(output_shape), "Give one size per axis."))
             return list(output_shape)
         if self.resolution_scaling_factor is None:
             return list(grid)
@@ -357,11 +366,20 @@ class MonarchSpectralConv(nn.Module):
         ValueError
             When the number of axes or channels differs from the layer's, or an axis has fewer
             points than modes.
+        TypeError
+            When x is complex and the layer keeps half of the spectrum, as it does for real data.
         """
         grid = x.shape[2:]
         if len(grid) != self.order or x.shape[1] != self.in_channels:
             rule = f"the input must be (batch, {self.in_channels}, {self.order} grid axes)"
             raise ValueError(message(rule, tuple(x.shape), "Check `in_channels` and `n_modes`."))
+        if x.is_complex() and self._half:
+            rule = "a layer with complex_data=False needs a real field"
+            raise TypeError(
+                message(rule, x.dtype, "Set `complex_data=True`, or pass two channels.")
+            )
+        if self.complex_data and not (x.is_complex() or self._real_basis):
+            x = x.to(torch.promote_types(x.dtype, torch.complex64))
         target = self._output_grid(grid, output_shape)
         check_modes(self._n_modes, grid)
         check_modes(self._n_modes, target)
@@ -376,9 +394,11 @@ class MonarchSpectralConv(nn.Module):
         if isinstance(self.analysis[0], PODTransform):
             return self._in_pod_basis(x, target, bias)
         if self._over_grid:
-            transforms = self._joint("analysis", grid), self._joint("synthesis", target)
-            placed = self.placement == "neuralop"
-            return corrected_convolution(x, self._padded_weight(), *transforms, bias, placed=placed)
+            modes = self._most_rows(grid, target)
+            analysis = self._joint("analysis", grid, modes)
+            synthesis = self._joint("synthesis", target, modes)
+            weight, placed = self._padded_weight(modes), self.placement == "neuralop"
+            return corrected_convolution(x, weight, analysis, synthesis, bias, placed=placed)
         # neuralop misplaces frequencies on odd or resized axes only, and for real data never on
         # the last
         even = all(n == m and n % 2 == 0 for n, m in zip(grid[:-1], target[:-1]))
@@ -387,11 +407,11 @@ class MonarchSpectralConv(nn.Module):
             rows = [self._planes("analysis", axis, n) for axis, n in enumerate(grid)]
             columns = [self._planes("synthesis", axis, n) for axis, n in enumerate(target)]
             return real_spectral_convolution(x, self._kept_weight(), rows, columns, bias)
-        analysis = [self._matrix("analysis", axis, n) for axis, n in enumerate(grid)]
-        synthesis = [self._matrix("synthesis", axis, n) for axis, n in enumerate(target)]
+        matrices = [self._matrix("analysis", axis, n) for axis, n in enumerate(grid)]
+        columns = [self._matrix("synthesis", axis, n) for axis, n in enumerate(target)]
         if self.placement == "neuralop":
-            analysis, synthesis = place_as_neuralop(analysis, synthesis, real=self._half)
-        return spectral_convolution(x, self._kept_weight(), analysis, synthesis, bias)
+            matrices, columns = place_as_neuralop(matrices, columns, real=self._half)
+        return spectral_convolution(x, self._kept_weight(), matrices, columns, bias)
 
     def extra_repr(self) -> str:
         """Show the sizes."""

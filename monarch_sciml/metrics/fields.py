@@ -67,7 +67,7 @@ def relative_l2_over_time(prediction: Tensor, target: Tensor, *, check: bool = T
     prediction, target
         Fields (B, T, F, *grid), same unit.
     check
-        Refuse tensors that are not finite, or whose shapes differ, as `relative_l2` does.
+        Whether to check for zero targets, as in `relative_l2`.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def nrmse(prediction: Tensor, target: Tensor, *, check: bool = True) -> Tensor:
     prediction, target
         Fields (B, T, F, *grid), same unit.
     check
-        Refuse tensors that are not finite, or whose shapes differ, as `relative_l2` does.
+        Whether to check for zero targets, as in `relative_l2`.
 
     Returns
     -------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -161,20 +162,14 @@ def monarchize(
     >>> sum(p.numel() for p in layer.parameters()), 256 * 256 + 256
     (33024, 65792)
     """
-    conversion = None
-    if linear:
-        conversion = LinearConversion(
-            structure=structure, parameters=parameters, n_blocks=n_blocks, rank=rank, order=order,
-            include=include, exclude=exclude, min_features=min_features, start=start,
-            faster_at=faster_at,
-        )  # fmt: skip
-    elif include is not None or exclude:
-        rule = "`include` and `exclude` choose linear layers and need linear=True"
-        raise ValueError(message(rule, "linear=False", "Set `linear=True`."))
     if not (spectral or linear):
         rule = "`spectral` or `linear` must be True"
         raise ValueError(message(rule, "False for both", "Set what to convert."))
-    given, model = model, _own(model, inplace, optimizer)
+    conversion = LinearConversion(
+        structure=structure, parameters=parameters, n_blocks=n_blocks, rank=rank, order=order,
+        include=include, exclude=exclude, min_features=min_features, start=start,
+        faster_at=faster_at,
+    )  # fmt: skip
     options: dict[str, Any] = {
         "grid_shape": grid_shape,
         "per_channel": per_channel,
@@ -182,6 +177,11 @@ def monarchize(
         "transform_order": transform_order,
         "transform": transform,
     }
+    if not linear:
+        _refuse_given({**vars(conversion), "calibration": calibration}, "linear layers", "linear")
+    if not spectral:
+        _refuse_given(options, "spectral convolutions and transforms", "spectral")
+    given, model = model, _own(model, inplace, optimizer)
 
     def replacement(module: nn.Module) -> nn.Module | None:
         if isinstance(module, MonarchSpectralConv):
@@ -196,7 +196,7 @@ def monarchize(
 
     pairs = _spectral_pairs(model, replacement) if spectral else {}
     plan: list[PlannedLayer] = []
-    if conversion is not None:
+    if linear:
         linear_pairs, plan = structured_pairs(model, conversion, calibration)
         if pairs and plan and not linear_pairs:
             got, remedy = all_dense(plan)
@@ -280,6 +280,16 @@ def densify(
     return _put(given, model, pairs, optimizer, inplace=inplace)
 
 
+def _refuse_given(values: Mapping[str, Any], kind: str, flag: str) -> None:
+    """Raise ValueError when an option is given of layers that are not converted."""
+    parameters = inspect.signature(monarchize).parameters
+    for name, value in values.items():
+        default = parameters[name].default
+        if value is not None if default is None else value not in (default, []):
+            rule = f"`{name}` is an option of {kind} and needs {flag}=True"
+            raise ValueError(message(rule, f"{flag}=False", f"Set `{flag}=True`, or leave it out."))
+
+
 def _own(model: nn.Module, inplace: bool, optimizer: Optimizer | None) -> nn.Module:
     """Return the model to change: a copy, or the model itself."""
     if not isinstance(model, nn.Module):
@@ -334,6 +344,10 @@ def _put(
     for old, new in pairs.items():
         hand_on(old, new)
     if model in pairs:
+        if optimizer is not None:
+            rule = "an optimiser can be carried over only for layers inside of a model"
+            remedy = "Put the layer into an nn.Sequential, or make the optimiser afterwards."
+            raise ValueError(message(rule, f"the layer {type(model).__name__}", remedy))
         if model is given:  # it keeps its bias for itself
             return copy.deepcopy(pairs[model])
         return pairs[model]

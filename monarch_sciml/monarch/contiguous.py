@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import finite, message, positive_int
 
 FactorLayout = Literal["strided", "contiguous"]
 LAYOUTS = get_args(FactorLayout)
@@ -53,8 +53,9 @@ class Blocks:
             When the number of counts is not d, or an axis has fewer points than blocks.
         """
         sizes = tuple(sizes)
-        given = [counts] * len(sizes) if isinstance(counts, int) else list(counts)
-        given = [positive_int(name, count) for count in given]
+        several = isinstance(counts, Sequence) and not isinstance(counts, str)
+        values: Any = counts if several else [counts] * len(sizes)
+        given = [positive_int(name, count) for count in values]
         if len(given) != len(sizes):
             rule = f"`{name}` must be one number of blocks, or {len(sizes)} of them"
             raise ValueError(message(rule, counts, "Give one number of blocks per axis."))
@@ -179,15 +180,16 @@ def multiply_contiguous(
     consists of plain operations of torch, so gradients of any order, vmap and torch.compile work.
     """
     check_contiguous(left, right, columns, rows)
-    if x.ndim and x.shape[-1] == math.prod(columns.sizes) and len(columns.sizes) > 1:
+    dims = len(columns.sizes)
+    if x.shape[-dims:] != columns.sizes and x.shape[-1:] == (math.prod(columns.sizes),):
         x = x.unflatten(-1, columns.sizes)
-    if x.shape[x.ndim - len(columns.sizes) :] != columns.sizes:
+    if x.shape[-dims:] != columns.sizes:
         rule = f"`x` must have {columns.sizes} entries along its last axes"
         raise ValueError(message(rule, f"shape {tuple(x.shape)}", "Pad or crop `x`."))
     dtype = torch.promote_types(x.dtype, right.dtype)
     left, right = left.to(dtype), right.to(dtype)
     n_patches, n_blocks, rank, _ = right.shape
-    lead = x.shape[: x.ndim - len(columns.sizes)]
+    lead = x.shape[:-dims]
     patches = columns.split(x.to(dtype)).reshape(-1, n_patches, columns.block_size)
     # (P, B, s) (P, s, F r) -> (P, B, F, r)
     inner = patches.transpose(0, 1) @ right.flatten(1, 2).mT
@@ -238,10 +240,12 @@ def project_contiguous(
     Raises
     ------
     ValueError
-        When the sizes do not fit, or the rank exceeds that of the largest slice.
+        When the sizes do not fit, the matrix holds NaN, infinity or integers, or the rank exceeds
+        that of the largest slice.
     """
+    check_matrix(dense)
     n_rows, n_columns = math.prod(rows.sizes), math.prod(columns.sizes)
-    if dense.ndim < 2 or dense.shape[-2:] != (n_rows, n_columns):
+    if dense.shape[-2:] != (n_rows, n_columns):
         rule = f"`dense` must be ({n_rows}, {n_columns}) to be cut that way"
         raise ValueError(message(rule, tuple(dense.shape), "Change the sizes of the blocks."))
     rank = positive_int("rank", rank)
@@ -251,9 +255,13 @@ def project_contiguous(
         raise ValueError(message(rule, rank, "Lower `rank` or use fewer blocks."))
     weighted = dense
     if weights is not None:
-        if weights.shape != (n_columns,) or not bool((weights > 0).all()):
-            rule = f"`weights` must be {n_columns} positive numbers, one per column"
+        if weights.shape != (n_columns,):
+            rule = f"`weights` must be {n_columns} numbers, one per column"
             raise ValueError(message(rule, tuple(weights.shape), "Give one weight per column."))
+        good = (weights > 0) & weights.isfinite()
+        if not bool(good.all()):
+            rule, got = "every entry of `weights` must be positive", float(weights[~good][0])
+            raise ValueError(message(rule, got, "Leave such columns out, or raise their weight."))
         weighted = dense * weights
     padded = torch.nn.functional.pad(weighted, (0, 1, 0, 1))
     i, j = rows.index.to(dense.device), columns.index.to(dense.device)
@@ -273,12 +281,24 @@ def cut(
 ) -> tuple[Blocks, Blocks]:
     """Return the blocks of columns and rows of a matrix from the arguments of `project`."""
     if sizes is None:
-        if len(shape) < 2:
-            rule = "`dense` must have at least two axes"
-            raise ValueError(message(rule, f"shape {tuple(shape)}", "Pass a matrix."))
         sizes = (shape[-1:], shape[-2:-1])
-    k, l = (n_blocks, n_blocks) if isinstance(n_blocks, int) else n_blocks  # noqa: E741
+    pair = n_blocks if isinstance(n_blocks, tuple | list) else (n_blocks, n_blocks)
+    if len(pair) != 2:
+        rule, remedy = "`n_blocks` must be one int or two", "Pass (blocks of columns, of rows)."
+        raise ValueError(message(rule, n_blocks, remedy))
+    k, l = pair  # noqa: E741
     return Blocks.create("n_blocks[0]", sizes[0], k), Blocks.create("n_blocks[1]", sizes[1], l)
+
+
+def check_matrix(dense: Tensor) -> None:
+    """Raise ValueError unless `dense` is a finite matrix of real or complex numbers, or several."""
+    if dense.ndim < 2:
+        rule = "`dense` must have at least two axes"
+        raise ValueError(message(rule, f"shape {tuple(dense.shape)}", "Pass a matrix."))
+    if not (dense.is_floating_point() or dense.is_complex()):
+        rule = "`dense` must hold floating-point or complex numbers"
+        raise ValueError(message(rule, dense.dtype, "Convert it by `.float()`."))
+    finite("dense", dense, remedy="Look for damaged or diverged weights.")
 
 
 def equal_blocks(left: Tensor, right: Tensor) -> tuple[Blocks, Blocks]:

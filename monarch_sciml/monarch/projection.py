@@ -13,7 +13,13 @@ from torch import Tensor
 
 from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.monarch.block_sizes import block_counts
-from monarch_sciml.monarch.contiguous import LAYOUTS, FactorLayout, cut, project_contiguous
+from monarch_sciml.monarch.contiguous import (
+    LAYOUTS,
+    FactorLayout,
+    check_matrix,
+    cut,
+    project_contiguous,
+)
 
 
 def project(
@@ -65,8 +71,8 @@ def project(
     Raises
     ------
     ValueError
-        When `dense` has fewer than two axes, a block count does not divide its size, or `rank`
-        is above the largest possible.
+        When `dense` has fewer than two axes or holds NaN, infinity or integers, a block count does
+        not divide its size, or `rank` is above the largest possible.
 
     Notes
     -----
@@ -87,6 +93,7 @@ def project(
     >>> left.shape, right.shape, to_dense(left, right).shape
     (torch.Size([3, 5, 4]), torch.Size([4, 3, 3]), torch.Size([15, 12]))
     """
+    check_matrix(dense)
     if one_of("layout", layout, LAYOUTS) == "contiguous":
         columns, rows = cut(dense.shape, n_blocks, sizes)
         return project_contiguous(dense, columns, rows, rank, weights)
@@ -112,9 +119,6 @@ def project(
 
 def _slice_shape(dense: Tensor, n_right: int, n_left: int) -> tuple[int, int]:
     """Return (s, p), the shape of one slice; ValueError when the blocks do not fit."""
-    if dense.ndim < 2:
-        rule = "`dense` must have at least two axes"
-        raise ValueError(message(rule, f"shape {tuple(dense.shape)}", "Pass a matrix."))
     n_out, n_in = dense.shape[-2:]
     if n_in % n_right:
         rule = f"`n_blocks` of `right` must divide the {n_in} columns"

@@ -14,6 +14,7 @@ from monarch_sciml._checks import message, positive_int
 from monarch_sciml.physics.images import fft1c, ifft1c
 from monarch_sciml.transforms import FourierTransform, GivenTransform
 from monarch_sciml.transforms.base import Transform
+from monarch_sciml.transforms.constants import versions
 
 
 class ReadoutEncoding(nn.Module):
@@ -128,10 +129,10 @@ class ReadoutEncoding(nn.Module):
         """Return E_y in the dtype and on the device of a complex tensor."""
         if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
             return self.matrices().to(x)
-        versions = (*(t._version for t in (*self.parameters(), *self.buffers())), x.dtype, x.device)
-        if self._kept is None or self._kept[0] != versions:
+        state = (versions(*self.parameters(), *self.buffers()), x.dtype, x.device)
+        if self._kept is None or self._kept[0] != state:
             with torch.no_grad():
-                self._kept = (versions, self.matrices().to(x))
+                self._kept = (state, self.matrices().to(x))
         return self._kept[1]
 
     def _check(self, x: Tensor) -> None:

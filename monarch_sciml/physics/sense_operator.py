@@ -14,7 +14,7 @@ from torch import nn
 
 from monarch_sciml._checks import message
 from monarch_sciml.physics.images import center_crop, combine, combine_map_sets, fft2c, ifft2c, rss
-from monarch_sciml.transforms.constants import outside_of_traces
+from monarch_sciml.transforms.constants import outside_of_traces, versions
 
 __all__ = [
     "LinearTransform",
@@ -98,9 +98,9 @@ class SenseOperator(nn.Module):
     along which the mask is constant, for example the readout.
 
     Mask and maps move with the module. Each is a parameter where an `nn.Parameter` is given, and
-    otherwise data that the state dict leaves out. The folded ramps are kept for later calls, unless
-    the mask or the maps are learned. The norm of the maps is not checked; A^H A has norm at most 1
-    when sum_c |S_c|^2 <= 1 everywhere and M is 0 or 1.
+    otherwise data that the state dict leaves out. The folded ramps are kept for later calls while
+    mask and maps do not change, unless one of them is learned. The norm of the maps is not checked;
+    A^H A has norm at most 1 when sum_c |S_c|^2 <= 1 everywhere and M is 0 or 1.
 
     References
     ----------
@@ -237,16 +237,17 @@ class SenseOperator(nn.Module):
         return self
 
     def _keep(self, name: str, make: Callable[[], Any]) -> Any:
-        """Return a tensor that depends on mask and maps only, cached unless one of them is
-        learned.
+        """Return a tensor that depends on mask and maps only, cached while they are not changed and
+        not learned.
         """
         learned = self.weights.requires_grad or self.coil_maps.requires_grad
         if learned or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return make()
-        if name not in self._kept:
+        state = versions(self.weights, self.coil_maps)
+        if name not in self._kept or self._kept[name][0] != state:
             with outside_of_traces():
-                self._kept[name] = make()
-        return self._kept[name]
+                self._kept[name] = state, make()
+        return self._kept[name][1]
 
     @property
     def _ramped(self) -> tuple[torch.Tensor, torch.Tensor]:

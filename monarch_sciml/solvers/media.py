@@ -148,8 +148,9 @@ class Medium:
         try:
             values = np.asarray(np.load(path, allow_pickle=False))
         except (ValueError, EOFError) as error:
-            rule, cause = f"{path} must be an array in a .npy file", str(error).splitlines()[0]
-            raise ValueError(message(rule, cause, "Write it with numpy.save.")) from error
+            rule = f"{path} must be an array in a .npy file"
+            remedy = "Write it with numpy.save."
+            raise ValueError(message(rule, "another or a damaged file", remedy)) from error
         if values.shape != shape or values.dtype.kind not in "fiu":
             rule = f"the medium in {path} must be real numbers of shape {shape}, as the stored grid"
             got = f"{values.dtype} of shape {values.shape}"

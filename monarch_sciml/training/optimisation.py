@@ -98,9 +98,10 @@ class Optimisation:
         positive_int("step_size", self.step_size)
         for name in ("weight_decay", "transform_learning_rate_factor", "transform_decay"):
             positive_number(name, getattr(self, name), or_zero=True)
-        for name in ("learning_rate", "gamma", "gradient_clip"):
-            if getattr(self, name) is not None:
-                positive_number(name, getattr(self, name))
+        positive_number("learning_rate", self.learning_rate)
+        positive_number("gamma", self.gamma)
+        if self.gradient_clip is not None:
+            positive_number("gradient_clip", self.gradient_clip)
         one_of("factor_learning_rates", self.factor_learning_rates, (None, "fan_in"))
         for name in ("densify_at", "guided_until"):
             share = getattr(self, name)

@@ -230,7 +230,8 @@ def run_settings(
     """Return the settings that must not change when a run is resumed."""
     settings = {f"optimisation.{name}": value for name, value in asdict(optimisation).items()}
     settings |= {**objective.settings(), "budget.batch_size": budget.batch_size}
-    if optimisation.scheduler == "cosine":
+    shares = optimisation.densify_at, optimisation.guided_until
+    if optimisation.scheduler == "cosine" or shares != (None, None):  # shares of the whole budget
         settings["budget.epochs"] = budget.epochs
     return settings
 

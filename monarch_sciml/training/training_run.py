@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
-from monarch_sciml._checks import message
+from monarch_sciml._checks import UsageError, message
 from monarch_sciml._signals import check_stopped, deferred
 from monarch_sciml.layers import StructuredLinear
 from monarch_sciml.models import densify
@@ -80,10 +80,10 @@ class TrainingRun:
             if getattr(optimisation, name) is not None and not structured:
                 rule = f"`{name}` needs a network with structured linear layers"
                 remedy = f"Use StructuredNetwork or monarchize, or leave `{name}` out."
-                raise ValueError(message(rule, f"{type(model).__name__} without any", remedy))
+                raise UsageError(message(rule, f"{type(model).__name__} without any", remedy))
             if getattr(optimisation, name) is not None and options.shard_optimizer:
                 rule = f"`{name}` needs the whole state of the optimiser in every process"
-                raise ValueError(message(rule, "`shard_optimizer`", "Leave one of them out."))
+                raise UsageError(message(rule, "`shard_optimizer`", "Leave one of them out."))
         if optimisation.guided_until is not None:
             add_guides(model)
         n_samples = n_samples_of(data.train)
@@ -131,11 +131,12 @@ class TrainingRun:
         """Change the structured layers as the schedule requires at this step.
 
         The share of guides falls with every step, and guides are removed at `guided_until`. At
-        `densify_at` the layers are multiplied out together with the moments of the optimiser.
+        `densify_at` the layers are multiplied out together with the moments of the optimiser. Both
+        happen before the last step at the latest, however short the training is.
         """
-        total = self._length["steps_per_epoch"] * self.budget.epochs
+        last = self._length["steps_per_epoch"] * self.budget.epochs - 1
         guided, dense = (
-            None if share is None else round(share * total)
+            None if share is None else min(round(share * (last + 1)), last)
             for share in (self.optimisation.guided_until, self.optimisation.densify_at)
         )
         step, network = self.progress.step, self.network

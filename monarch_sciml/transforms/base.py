@@ -169,6 +169,8 @@ def apply_matrix(matrix: Tensor, x: Tensor) -> Tensor:
         dtype = torch.promote_types(x.dtype, columns.dtype)
         product = x.to(dtype) @ columns.to(dtype)
         return torch.view_as_complex(product.unflatten(-1, (-1, 2)))
+    if not (x.is_floating_point() or x.is_complex()):
+        x = x.to(matrix.dtype)
     return x @ matrix.mT.to(x.dtype)
 
 

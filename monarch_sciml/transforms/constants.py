@@ -31,6 +31,12 @@ def _outside() -> Iterator[None]:
         torch._C._set_tracing_state(tracing)  # type: ignore[attr-defined]
 
 
+def versions(*tensors: Tensor) -> tuple[tuple[int, int], ...]:
+    """Return numbers that change when one of the tensors is exchanged, or changed in place."""
+    # tensors of torch.inference_mode do not count their changes
+    return tuple((id(t), 0 if t.is_inference() else t._version) for t in tensors)
+
+
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the real dtype of constants: single precision at least, as complex numbers need it."""
     return torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32

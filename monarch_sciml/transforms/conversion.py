@@ -17,6 +17,7 @@ from monarch_sciml.transforms.named import (
     TRANSFORMS,
     TransformName,
     TransformOptions,
+    check_options,
     fixed_transform,
 )
 
@@ -24,10 +25,12 @@ from monarch_sciml.transforms.named import (
 def learnable_transform(
     transform: FixedTransform, name: TransformName = "monarch", *, rank: int, order: int
 ) -> Transform:
-    """Return the learnable transform `name` that starts as a given fixed one. It has the dtype and
-    the device of the fixed transform.
+    """Return the learnable transform `name` that starts as a given fixed one, in its dtype and on
+    its device; ValueError when it does not have an option that is given.
     """
-    new = TRANSFORMS[name].build(transform.spec, TransformOptions(rank=rank, order=order))
+    options = TransformOptions(rank=rank, order=order)
+    check_options(name, options)
+    new = TRANSFORMS[name].build(transform.spec, options)
     like = transform.matrix().real
     return new.to(like.device, like.dtype).train(transform.training)
 

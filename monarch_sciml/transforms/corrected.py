@@ -71,7 +71,10 @@ class CorrectedTransform(LearnableTransform):
     Raises
     ------
     ValueError
-        When the blocks do not fit the sizes, or the rank exceeds the smaller side of a slice.
+        When the blocks do not fit the sizes, the rank exceeds the smaller side of a slice, or some
+        axes go from the grid to modes and others back.
+    TypeError
+        When `start` is no fixed transform.
 
     Notes
     -----
@@ -105,26 +108,26 @@ class CorrectedTransform(LearnableTransform):
     ) -> None:
         super().__init__()
         self.rank = positive_int("rank", rank)
-        axes = axes_of(start)
+        axes = _checked_axes(start)
         sizes, modes = [t.n for t in axes], [t.n_modes for t in axes]
         default = [default_grid_blocks(n) for n in sizes]
-        patches = Blocks.create("grid_blocks", sizes, grid_blocks or default)
+        counts = default if grid_blocks is None else grid_blocks
+        patches = Blocks.create("grid_blocks", sizes, counts)
         default = [default_mode_blocks(k, p) for k, p in zip(modes, patches.counts)]
-        blocks = Blocks.create("mode_blocks", modes, mode_blocks or default)
+        counts = default if mode_blocks is None else mode_blocks
+        blocks = Blocks.create("mode_blocks", modes, counts)
         largest = min(patches.block_size, blocks.block_size)
         if rank > largest:
             rule = f"`rank` must be at most {largest}, the smaller side of a slice"
             remedy = "Lower `rank`, or use fewer `grid_blocks` or `mode_blocks`."
             raise ValueError(message(rule, rank, remedy))
         with outside_of_traces():
-            rows = self._set_start(start, patches, blocks)
-            initial = initial_rows(rows, patches, blocks, rank)  # (P, F, r, s)
-            stored = torch.view_as_real(initial) if initial.is_complex() else initial
-            self._initial = Constants([stored])
-        pair = (2,) if initial.is_complex() else ()
+            self._set_start(start, patches, blocks)
+            shape = self._set_initial()  # (P, F, r, s), and 2 for complex numbers
         left = (blocks.n_blocks, patches.n_blocks, blocks.block_size, rank)
-        self.left = nn.Parameter(torch.zeros(*left, *pair))
-        self.right = nn.Parameter(torch.zeros(stored.shape))
+        self.left = nn.Parameter(torch.zeros(*left, *shape[4:]))
+        self.right = nn.Parameter(torch.zeros(shape))
+        self.register_load_state_dict_post_hook(_follow_loaded_rows)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -133,20 +136,29 @@ class CorrectedTransform(LearnableTransform):
 
     def _set_start(
         self, start: Transform | SeparableTransform, patches: Blocks, mode_blocks: Blocks
-    ) -> list[Tensor]:
-        """Set T_0, constants that follow from it, and the blocks; return its rows along every
-        axis.
-        """
+    ) -> None:
+        """Set T_0, the blocks, and constants that follow from them."""
         self.start, self.patches, self.mode_blocks = start, patches, mode_blocks
-        rows = [ascending_rows(axis) for axis in axes_of(start)]
+        for cut in (patches, mode_blocks):  # their cached indices are made here, ahead of any trace
+            _ = cut.sizes, cut.counts, cut.widths, cut.is_regular, cut.index, cut.position
+        self._set_rows()
+
+    def _set_rows(self) -> None:
+        """Set the constants that follow from the rows of T_0."""
+        rows = [ascending_rows(axis) for axis in self.axes]
         self._scale = math.prod(float(matrix.abs().square().mean().sqrt()) for matrix in rows)
         self._planes = Constants(
             [torch.stack([m.real, m.imag]) if m.is_complex() else m[None] for m in rows]
         )
         self._fixed_rows = Constants(self._make_fixed_rows)
-        for cut in (patches, mode_blocks):  # their cached indices are made here, ahead of any trace
-            _ = cut.sizes, cut.counts, cut.widths, cut.is_regular, cut.index, cut.position
-        return rows
+
+    def _set_initial(self) -> torch.Size:
+        """Set the initial R from the rows of T_0; return its shape."""
+        rows = [ascending_rows(axis) for axis in self.axes]
+        initial = initial_rows(rows, self.patches, self.mode_blocks, self.rank)
+        stored = torch.view_as_real(initial) if initial.is_complex() else initial
+        self._initial = Constants([stored])
+        return stored.shape
 
     def _make_fixed_rows(self) -> list[Tensor]:
         fixed = torch.ones(1, 1, dtype=torch.float64)
@@ -278,7 +290,7 @@ class CorrectedTransform(LearnableTransform):
         sizes = self.mode_blocks.sizes if self.spec.synthesis else self.patches.sizes
         return x.unflatten(-1, sizes)
 
-    def resampled(self, n: Any, *, keep_modes: bool = False) -> CorrectedTransform:
+    def resampled(self, n: Any, *, n_modes: Sequence[int] | None = None) -> CorrectedTransform:
         """Return the transform on another grid of the same domain, with the same parameters.
 
         `ResampledCorrection` says how the correction is carried over.
@@ -287,9 +299,9 @@ class CorrectedTransform(LearnableTransform):
         ----------
         n
             Number of points of the new grid along each axis, or one int for a single axis.
-        keep_modes
-            Whether a transform with all modes of its grid keeps only these modes on a finer grid,
-            which has more.
+        n_modes
+            Largest number of modes to keep along each axis. Without it a transform with all modes
+            of its grid keeps all modes of the other grid.
         """
         from monarch_sciml.transforms.corrected_resampled import ResampledCorrection
 
@@ -297,13 +309,12 @@ class CorrectedTransform(LearnableTransform):
         if len(sizes) != self.n_axes:
             rule = f"`n` must have {self.n_axes} sizes, one per axis"
             raise ValueError(message(rule, sizes, "Give the grid shape."))
-        if sizes == self.patches.sizes:
-            return self
         axes = [axis.resampled(m) for axis, m in zip(self.axes, sizes)]
-        if keep_modes:
-            axes = [
-                _with_modes(new, min(new.n_modes, old.n_modes)) for new, old in zip(axes, self.axes)
-            ]
+        if n_modes is not None:
+            axes = [_with_modes(new, min(new.n_modes, most)) for new, most in zip(axes, n_modes)]
+        modes = tuple(axis.n_modes for axis in axes)
+        if (sizes, modes) == (self.patches.sizes, self.mode_blocks.sizes):
+            return self
         joint = isinstance(self.start, SeparableTransform)
         start = SeparableTransform(axes) if joint else axes[0]
         return ResampledCorrection(self, start.to(self.left))
@@ -350,6 +361,29 @@ def axes_of(start: Transform | SeparableTransform) -> list[Transform]:
     if isinstance(start, SeparableTransform):
         return [start[axis] for axis in range(len(start))]
     return [start]
+
+
+def _follow_loaded_rows(transform: CorrectedTransform, _: object) -> None:
+    """Take the rows of T_0 from a state that was loaded: those of a GivenTransform are in it."""
+    if any(isinstance(axis, GivenTransform) for axis in transform.axes):
+        transform._set_rows()
+        transform._set_initial()
+        transform._prepare()
+
+
+def _checked_axes(start: Transform | SeparableTransform) -> list[Transform]:
+    """Return the transform of each axis, once they are known to be fixed and of one direction."""
+    axes = axes_of(start)
+    for axis in axes:
+        if not isinstance(axis, FixedTransform | GivenTransform):
+            rule = "`start` must be a fixed transform, or a SeparableTransform of fixed ones"
+            remedy = "Use FourierTransform, CosineTransform, SineTransform or GivenTransform."
+            raise TypeError(message(rule, type(axis).__name__, remedy))
+    if len({axis.spec.synthesis for axis in axes}) > 1:
+        rule = "all axes must go from the grid to modes, or all from modes to the grid"
+        got = ", ".join(axis.spec.init for axis in axes)
+        raise ValueError(message(rule, got, "Use `inverse` on every axis or on none."))
+    return axes
 
 
 def _with_modes(transform: Transform, n_modes: int) -> Transform:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -97,9 +98,9 @@ class ResampledCorrection(CorrectedTransform):
         shape = (self.patches.n_blocks, blocks.n_blocks, self.rank, self.patches.block_size)
         return left, right.reshape(shape)
 
-    def resampled(self, n: Any, *, keep_modes: bool = False) -> CorrectedTransform:
+    def resampled(self, n: Any, *, n_modes: Sequence[int] | None = None) -> CorrectedTransform:
         """Return the source's transform on yet another grid."""
-        return self.source.resampled(n, keep_modes=keep_modes)
+        return self.source.resampled(n, n_modes=n_modes)
 
 
 def _first_mode(spec: AxisSpec) -> int:

@@ -42,8 +42,8 @@ def fit_matrix(
     Raises
     ------
     ValueError
-        When sizes or numbers of samples differ, a value is not finite, or `ridge` is zero and there
-        are fewer samples than unknowns per row.
+        When sizes or numbers of samples differ, a value is not finite, all inputs are zero, or
+        `ridge` is zero and there are fewer samples than unknowns per row.
     """
     ridge = positive_number("ridge", ridge, or_zero=True)
     matrix = start.matrix().detach()
@@ -51,17 +51,21 @@ def fit_matrix(
     pairs = []
     for name, values, size in (("x", x, matrix.shape[1]), ("y", y, matrix.shape[0])):
         finite(name, values, remedy="Leave these samples out.")
-        flat = values.flatten(1)
-        if flat.shape[1] != size or len(values) != len(x):
+        flat = values.flatten(1) if values.ndim > 1 else values[None]
+        if values.ndim < 2 or flat.shape[1] != size or len(values) != len(x):
             rule = f"`{name}` must be ({len(x)} samples, {size} entries) for this transform"
             raise ValueError(message(rule, tuple(values.shape), "Check the sizes."))
         pairs.append(flat.to(torch.complex128 if flat.is_complex() else torch.float64))
     inputs, outputs = pairs
+    if not bool(inputs.any()):
+        rule = "`x` must hold fields that are not zero"
+        raise ValueError(message(rule, f"{len(inputs)} of zeros", "Check the data."))
     spec = axes_of(start)[-1].spec
     n_modes = matrix.shape[1]
     as_real = spec.real_input and spec.synthesis  # y = Re(T x) is linear in the parts of x only
     if as_real:
-        inputs = torch.cat([inputs.real, -inputs.imag], dim=1)
+        parts = inputs.to(torch.complex128)
+        inputs = torch.cat([parts.real, -parts.imag], dim=1)
         matrix = torch.cat([matrix.real, matrix.imag], dim=1)
     dtype = torch.promote_types(torch.promote_types(inputs.dtype, outputs.dtype), matrix.dtype)
     inputs, outputs, matrix = inputs.to(dtype), outputs.to(dtype), matrix.to(dtype)

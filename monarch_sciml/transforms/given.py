@@ -30,7 +30,7 @@ class GivenTransform(Transform):
     Raises
     ------
     ValueError
-        When `rows` is not a matrix, or a number in it is not finite.
+        When `rows` is not a matrix, holds integers, or a number in it is not finite.
 
     Notes
     -----
@@ -44,6 +44,9 @@ class GivenTransform(Transform):
         if rows.ndim != 2:
             rule = "`rows` must be a matrix (modes, points)"
             raise ValueError(message(rule, f"shape {tuple(rows.shape)}", "Pass one row a mode."))
+        if not (rows.is_floating_point() or rows.is_complex()):
+            rule = "`rows` must hold floating-point or complex numbers"
+            raise ValueError(message(rule, rows.dtype, "Convert them by `.float()`."))
         finite("rows", rows, remedy="Leave out the modes that hold them.")
         n_modes, n = rows.shape
         self.spec = AxisSpec("given", inverse, n, n_modes, False, False, "forward")
@@ -116,7 +119,10 @@ class PODTransform(GivenTransform):
         return bool(self.values.any())
 
     def fit(self, basis: Tensor) -> None:
-        """Take a basis (K, n) of `pod_basis`."""
+        """Take a basis (K, n) of `pod_basis`; ValueError when it has another size."""
+        if basis.shape != self.values.shape:
+            rule = f"the basis must have {self.n_modes} modes of {self.n} points"
+            raise ValueError(message(rule, tuple(basis.shape), "Make it by `pod_basis`."))
         rows = basis if self.spec.synthesis else basis / self.n
         self.values.copy_(rows)
 
@@ -149,8 +155,13 @@ def pod_basis(fields: Tensor, n_modes: int) -> Tensor:
     Raises
     ------
     ValueError
-        When there are fewer independent fields than modes, or one is not finite.
+        When there are fewer independent fields than modes, or the fields are complex or not finite.
     """
+    positive_int("n_modes", n_modes)
+    if fields.is_complex() or not fields.numel():
+        rule = "a POD basis needs real fields, one at least"
+        got = f"{fields.dtype} {tuple(fields.shape)}"
+        raise ValueError(message(rule, got, "Pass training fields, real and imaginary part apart."))
     finite("fields", fields, remedy="Look for damaged samples.")
     matrix = fields.flatten(1).double()  # (S, n)
     _, sigma, vh = torch.linalg.svd(matrix, full_matrices=False)

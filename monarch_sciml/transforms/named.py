@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from monarch_sciml._checks import message, one_of
@@ -52,6 +52,26 @@ class TransformOptions:
     grid_blocks: int | Sequence[int] | None = None
     mode_blocks: int | Sequence[int] | None = None
 
+    def of_axes(self, n_axes: int) -> list[TransformOptions]:
+        """Return the options of each of d axes, whose numbers of blocks may differ.
+
+        Raises
+        ------
+        ValueError
+            When there are other numbers of blocks than one or d.
+        """
+        counts = {}
+        for name in ("grid_blocks", "mode_blocks"):
+            value = getattr(self, name)
+            several = list(value) if isinstance(value, tuple | list) else [value] * n_axes
+            if len(several) != n_axes:
+                rule = f"`{name}` must be one number of blocks, or {n_axes} of them"
+                remedy = "Give one number of blocks per axis."
+                raise ValueError(message(rule, tuple(several), remedy))
+            counts[name] = several
+        pairs = zip(*counts.values())
+        return [replace(self, grid_blocks=grid, mode_blocks=modes) for grid, modes in pairs]
+
 
 @dataclass(frozen=True)
 class NamedTransform:
@@ -69,12 +89,51 @@ class NamedTransform:
         transform.
     real
         Whether the matrix is real whatever `init` is.
+    options
+        Names of the attributes of `TransformOptions` that the transform has. None for a transform
+        that is not learned.
     """
 
     build: Callable[[AxisSpec, TransformOptions], Transform]
     family: str | None = None
     over_grid: Callable[[Sequence[AxisSpec], TransformOptions], Transform] | None = None
     real: bool = False
+    options: tuple[str, ...] = ()
+
+
+def check_options(
+    name: TransformName,
+    options: TransformOptions,
+    *,
+    init: str = "dft",
+    per_axis: bool = False,
+    copies: str = "per_channel",
+) -> None:
+    """Raise ValueError when an option is given that the transform of this name does not have.
+
+    Parameters
+    ----------
+    name
+        One of `TRANSFORMS`.
+    options, init, per_axis
+        The arguments of a layer or network. Those that keep their default are not given.
+    copies
+        Name that the layer or network has for `n_copies`.
+    """
+    words = {"n_copies": copies, "rank": "transform_rank", "order": "transform_order"}
+    given = [f.name for f in fields(options) if getattr(options, f.name) != f.default]
+    refused = [
+        (words.get(option, option), [n for n, t in TRANSFORMS.items() if option in t.options])
+        for option in given
+        if option not in TRANSFORMS[name].options
+    ]
+    if init not in ("dft", TRANSFORMS[name].family) and not TRANSFORMS[name].options:
+        refused.append(("init", [n for n, named in TRANSFORMS.items() if named.options]))
+    if per_axis and "grid_blocks" not in TRANSFORMS[name].options:
+        refused.append(("per_axis", ["corrected"]))
+    for option, names in refused:
+        rule = f"`{option}` is an option of transform={' or '.join(map(repr, names))}"
+        raise ValueError(message(rule, f"transform={name!r}", f"Leave `{option}` out."))
 
 
 def fixed_transform(spec: AxisSpec) -> Transform:
@@ -160,16 +219,8 @@ def _dense(spec: AxisSpec, options: TransformOptions) -> Transform:
     )
 
 
-def _check_shared(options: TransformOptions) -> None:
-    if options.n_copies > 1:
-        rule = "a corrected transform must be one for all channels"
-        got = f"{options.n_copies} copies"
-        raise ValueError(message(rule, got, "Use transform='monarch', or share it."))
-
-
 @_words_of_layers()
 def _corrected(spec: AxisSpec, options: TransformOptions) -> CorrectedTransform:
-    _check_shared(options)
     blocks = options.grid_blocks, options.mode_blocks
     return CorrectedTransform(fixed_transform(spec), options.rank, *blocks)
 
@@ -187,7 +238,6 @@ def _corrected_over_grid(
 ) -> CorrectedTransform:
     if len(specs) == 1:
         return _corrected(specs[0], options)
-    _check_shared(options)
     start = SeparableTransform([fixed_transform(spec) for spec in specs])
     return CorrectedTransform(start, options.rank, options.grid_blocks, options.mode_blocks)
 
@@ -196,9 +246,13 @@ TRANSFORMS: dict[TransformName, NamedTransform] = {
     "fourier": NamedTransform(_fixed(FourierTransform), "dft"),
     "cosine": NamedTransform(_fixed(CosineTransform), "dct"),
     "sine": NamedTransform(_fixed(SineTransform), "dst"),
-    "monarch": NamedTransform(_monarch),
-    "dense": NamedTransform(_dense),
-    "corrected": NamedTransform(_corrected, over_grid=_corrected_over_grid),
+    "monarch": NamedTransform(_monarch, options=("n_copies", "rank", "order")),
+    "dense": NamedTransform(_dense, options=("n_copies",)),
+    "corrected": NamedTransform(
+        _corrected,
+        over_grid=_corrected_over_grid,
+        options=("rank", "grid_blocks", "mode_blocks"),
+    ),
     "pod": NamedTransform(lambda spec, options: _pod([spec], options), over_grid=_pod, real=True),
 }
 FIXED_NAMES: dict[str, TransformName] = {

@@ -113,6 +113,10 @@ def test_dense_matrices_and_few_slices(here, call):
 
 
 def test_what_cannot_be_calibrated_is_refused(here, refused):
+    for option in ("rank", "n_steps"):
+        words = ["calibrate", "phantom", "--structure", "dense", f"--{option}", 2]
+        text = refused(*words, "--output", "d.safetensors")
+        assert f"`{option}` is an option of structure 'corrected', got structure 'dense'" in text
     scan = read_fastmri(next(Path("phantom").iterdir()))
     torch.manual_seed(0)
 

@@ -167,5 +167,30 @@ def test_one_transform_an_axis_on_request():
         2, 2, (6, 6), transform="corrected", grid_shape=(16, 16), per_axis=True
     )
     assert [t.n for t in layer.analysis] == [16, 16]
-    with pytest.raises(ValueError, match="a corrected transform must be one for all channels"):
+    with pytest.raises(
+        ValueError, match="`per_channel` is an option of transform='monarch' or 'dense'"
+    ):
         MonarchSpectralConv(2, 2, (6, 6), transform="corrected", per_channel=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"init": "dct"}, {"complex_data": True}])
+@pytest.mark.parametrize("target", [(16, 16), (12, 14), (20, 12)])
+def test_fewer_modes_on_a_grid_without_room_for_all(options, target):
+    sizes = {"max_n_modes": (16, 16), "grid_shape": (16, 16)}
+    layer = MonarchSpectralConv(2, 3, (6, 5), transform="corrected", **sizes, **options)
+    name = "cosine" if "init" in options else "fourier"
+    plain = MonarchSpectralConv(2, 3, (6, 5), transform=name, **sizes, **options)
+    plain.weight, plain.bias = layer.weight, layer.bias
+    x = torch.randn(2, 2, 12, 14)
+    torch.testing.assert_close(layer(x, target), plain(x, target), rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_of_every_axis():
+    layer = MonarchSpectralConv(
+        2, 2, (6, 6), transform="corrected", grid_shape=(16, 16), per_axis=True, grid_blocks=(2, 4)
+    )
+    assert [t.patches.counts for t in layer.analysis] == [(2,), (4,)]
+    with pytest.raises(ValueError, match="`grid_blocks` must be one number of blocks, or 2 of"):
+        MonarchSpectralConv(
+            2, 2, (6, 6), transform="corrected", per_axis=True, grid_blocks=(2, 4, 8)
+        )

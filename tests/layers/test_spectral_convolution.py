@@ -8,6 +8,7 @@ from neuralop.layers.spectral_convolution import SpectralConv
 from neuralop.models import FNO
 from tolerances import assert_close
 
+from monarch_sciml import models
 from monarch_sciml.layers import MonarchSpectralConv
 
 
@@ -38,8 +39,10 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("per_channel", [False, True])
-@pytest.mark.parametrize("transform", ["fourier", "monarch", "dense"])
+@pytest.mark.parametrize(
+    ("transform", "per_channel"),
+    [("fourier", False), ("monarch", False), ("monarch", True), ("dense", False), ("dense", True)],
+)
 @pytest.mark.parametrize(("n_modes", "grid"), CASES)
 @pytest.mark.filterwarnings("ignore:.*factor.*:UserWarning")
 def test_equals_neuralop_for_equal_weights(n_modes, grid, transform, per_channel):
@@ -249,6 +252,15 @@ def test_all_transform_parameters_receive_gradients():
             lambda: setattr(MonarchSpectralConv(2, 1, (4, 4)), "n_modes", (6, 4)),
             "at most max_n_modes",
         ),
+        (
+            lambda: MonarchSpectralConv(1, 1, (4, 4, 4), [1.0, 2.0]),
+            r"`resolution_scaling_factor` must be one number, or 3 of them, got \[1\.0, 2\.0\]",
+        ),
+        (lambda: MonarchSpectralConv(1, 1, (4, 4), 0), "must be positive and finite, got 0"),
+        (
+            lambda: MonarchSpectralConv(1, 1, (4, 4))(torch.zeros(1, 1, 16, 16), (8,)),
+            r"`output_shape` must have 2 sizes, one per axis, got \(8,\)",
+        ),
     ],
 )
 def test_bad_input_is_named(call, text):
@@ -270,3 +282,40 @@ def test_half_precision_and_autocast(transform):
         assert (half - exact).norm() < 0.03 * exact.norm()
         half.float().square().sum().backward()
         assert all(p.grad.dtype == torch.bfloat16 for p in layer.parameters())
+
+
+@pytest.mark.parametrize(
+    ("transform", "options", "owners"),
+    [
+        ("fourier", {"per_channel": True}, "'monarch' or 'dense'"),
+        ("fourier", {"transform_rank": 2}, "'monarch' or 'corrected'"),
+        ("dense", {"transform_rank": 2}, "'monarch' or 'corrected'"),
+        ("corrected", {"transform_order": 3}, "'monarch'"),
+        ("monarch", {"grid_blocks": 4}, "'corrected'"),
+        ("monarch", {"per_axis": True}, "'corrected'"),
+        ("pod", {"per_axis": True}, "'corrected'"),
+        ("cosine", {"init": "dst"}, "'monarch' or 'dense' or 'corrected'"),
+    ],
+)
+def test_an_option_that_a_transform_does_not_have_is_refused(transform, options, owners):
+    (name,) = options
+    text = f"`{name}` is an option of transform={owners}, got transform='{transform}'"
+    with pytest.raises(ValueError, match=text):
+        MonarchSpectralConv(2, 2, (4, 4), transform=transform, grid_shape=(8, 8), **options)
+    if transform in ("fourier", "dense"):
+        with pytest.raises(ValueError, match=text):
+            models.FNO((8, 8), n_modes=(4, 4), hidden_channels=4, transform=transform, **options)
+
+
+@pytest.mark.parametrize("transform", ["monarch", "corrected", "fourier"])
+def test_complex_fields_need_complex_data(transform):
+    real = MonarchSpectralConv(1, 1, (4, 4), transform=transform, grid_shape=(8, 8))
+    x = torch.randn(1, 1, 8, 8)
+    with pytest.raises(
+        TypeError, match=r"complex_data=False needs a real field, got torch\.complex"
+    ):
+        real(x + 0j)
+    layer = MonarchSpectralConv(
+        1, 1, (4, 4), transform=transform, grid_shape=(8, 8), complex_data=True
+    )
+    torch.testing.assert_close(layer(x), layer(x + 0j))  # as neuralop's layer has it

@@ -1,10 +1,13 @@
 """PODNO: a network in the POD basis of its training fields; learned position channels."""
 
 import pytest
+import scipy.signal
 import torch
+from tolerances import assert_close
 
-from monarch_sciml.models import FNO, fit_bases
+from monarch_sciml.models import FNO, FactorizedFNO, fit_bases
 from monarch_sciml.models.fit_bases import needs_bases
+from monarch_sciml.models.operators.operator_grid import resized
 from monarch_sciml.training.loading import training_fields
 from monarch_sciml.transforms import (
     CorrectedTransform,
@@ -136,3 +139,25 @@ def test_learned_positions_are_inputs_on_every_grid():
     y_1 = (torch.arange(12) / 12)[:, None].expand(12, 10)
     channels = torch.stack([torch.cos(6.283185307 * y_1), torch.ones(12, 10)])[None]
     torch.testing.assert_close(network(finer), plain(torch.cat([finer, channels], 1)))
+
+
+@pytest.mark.parametrize(("n", "m"), [(8, 16), (8, 13), (9, 16), (16, 8), (16, 9), (9, 5)])
+def test_positions_are_interpolated_as_by_scipy(n, m):
+    positions = torch.randn(2, n, 7, dtype=torch.float64)
+    expected = scipy.signal.resample(positions.numpy(), m, axis=1)
+    assert_close(resized(positions, (m, 7)), expected)
+    if m % n == 0:  # also the highest mode of an even number of points
+        assert_close(resized(positions, (m, 7))[:, :: m // n], positions)
+
+
+def test_bases_of_other_fields_are_refused():
+    with pytest.raises(ValueError, match=r"needs real fields, one at least, got torch.complex64"):
+        pod_basis(torch.randn(5, 8) + 0j, 2)
+    with pytest.raises(ValueError, match="`n_modes` must be at least 1, got 0"):
+        pod_basis(torch.randn(5, 8), 0)
+    with pytest.raises(ValueError, match=r"must have 2 modes of 8 points, got \(3, 8\)"):
+        PODTransform((8,), 2).fit(torch.randn(3, 8))
+    with pytest.raises(ValueError, match=r"`rows` must hold floating-point.*got torch.int64"):
+        GivenTransform(torch.eye(4, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"`transform` must be one of 'fourier', .* got 'pod'"):
+        FactorizedFNO((8, 8), n_modes=(4, 4), transform="pod")

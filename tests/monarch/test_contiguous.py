@@ -146,5 +146,21 @@ def test_bad_arguments_are_refused_in_one_line():
         project_contiguous(torch.randn(8, 11), columns, rows)
     with pytest.raises(ValueError, match="`rank` must be at most 4"):
         project_contiguous(torch.randn(8, 12), columns, rows, 5)
-    with pytest.raises(ValueError, match="`weights` must be 12 positive numbers"):
+    with pytest.raises(ValueError, match=r"`weights` must be 12 numbers.*got \(11,\)"):
+        project_contiguous(torch.randn(8, 12), columns, rows, 1, torch.ones(11))
+    with pytest.raises(ValueError, match=r"every entry of `weights` must be positive, got 0.0"):
         project_contiguous(torch.randn(8, 12), columns, rows, 1, torch.zeros(12))
+    with pytest.raises(ValueError, match=r"`n_blocks` must be one int or two, got \(2, 2, 2\)"):
+        project(torch.randn(8, 8), (2, 2, 2), layout="contiguous")
+    with pytest.raises(TypeError, match=r"`n_blocks\[0\]` must be an int, got 2\.5"):
+        project(torch.randn(8, 8), 2.5, layout="contiguous")
+
+
+def test_an_axis_of_one_point_is_no_flattened_field():
+    columns, rows = Blocks.create("P", (1, 8), 1), Blocks.create("F", (6,), 2)
+    left, right = random_factors(columns, rows, 2)
+    x = torch.randn(3, 1, 8, dtype=right.dtype)
+    y = multiply_contiguous(x, left, right, columns, rows)
+    assert y.shape == (3, 6)
+    torch.testing.assert_close(y, x[:, 0] @ dense_contiguous(left, right, columns, rows).mT)
+    torch.testing.assert_close(multiply_contiguous(x[:, 0], left, right, columns, rows), y)

@@ -136,3 +136,13 @@ def test_dct_and_dst_are_rank_two_in_makhoul_order(transform, n):
 def test_bad_arguments_are_refused(shape, n_blocks, rank, text):
     with pytest.raises(ValueError, match=text):
         project(torch.zeros(shape), n_blocks, rank)
+
+
+@pytest.mark.parametrize("layout", ["strided", "contiguous"])
+def test_a_matrix_without_a_projection_is_refused(layout):
+    diverged = torch.eye(8)
+    diverged[3, 4] = torch.nan
+    with pytest.raises(ValueError, match="`dense` must be finite, got 1 NaN"):
+        project(diverged, 2, layout=layout)
+    with pytest.raises(ValueError, match=r"must hold floating-point or complex.*got torch.int64"):
+        project(torch.eye(8, dtype=torch.int64), 2, layout=layout)

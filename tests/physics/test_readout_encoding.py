@@ -194,3 +194,14 @@ def test_dependent_equations_and_empty_objects_are_refused():
         y = images(1, 1, *GRID)
         y[0, 0, 0, 0] = torch.nan
         sums.add(images(1, 1, *GRID), y)
+
+
+def test_kept_matrices_are_those_of_the_state_loaded_last():
+    first, second = (dense_encoding(torch.randn(1, 8, 8) + 0j, 6) for _ in range(2))
+    image = torch.randn(8, 6) + 0j
+    first(image)
+    first.load_state_dict(second.state_dict(), assign=True)
+    assert_close(first(image), second(image))
+    with torch.inference_mode():  # whose tensors do not count their changes
+        encoding = dense_encoding(torch.randn(1, 8, 8) + 0j, 6)
+        assert encoding(image).shape == (8, 6)

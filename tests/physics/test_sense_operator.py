@@ -212,3 +212,16 @@ def test_images_of_map_sets_become_one():
     assert dark.grad.isfinite().all()
     lit = torch.randn(2, 3, 3, dtype=torch.complex128, requires_grad=True)
     assert torch.autograd.gradcheck(combine_map_sets, lit)
+
+
+def test_a_mask_that_is_loaded_or_changed_is_the_one_used():
+    maps, image = torch.ones(2, 8, 6) + 0j, torch.randn(8, 6) + 0j
+    masks = [torch.nn.Parameter(torch.rand(8, 6), requires_grad=False) for _ in range(2)]
+    physics, other = (SenseOperator(mask, maps) for mask in masks)
+    physics(image), physics.normal(image)
+    physics.load_state_dict(other.state_dict())
+    assert_close(physics(image), other(image))
+    assert_close(physics.normal(image), other.normal(image))
+    with torch.no_grad():
+        physics.weights.zero_()
+    assert not physics(image).any()

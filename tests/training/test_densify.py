@@ -181,3 +181,23 @@ def test_a_dense_network_cannot_be_multiplied_out(tmp_path):
         Optimisation(densify_at=1.5)
     with pytest.raises(ValueError, match="`guided_until` must not be after `densify_at`, got 0"):
         Optimisation(densify_at=0.5, guided_until=0.6)
+
+
+@pytest.mark.parametrize("name", ["densify_at", "guided_until"])
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_short_training_ends_with_the_structure_asked_for(tmp_path, name, epochs):
+    model = Channels()
+    budget = Budget(epochs=epochs, batch_size=12)  # one step an epoch: 0.9 of them rounds to all
+    run(model, tmp_path, Optimisation(**{name: 0.9}), budget=budget)
+    if name == "densify_at":
+        assert type(model.first) is nn.Linear
+    else:
+        assert model.first.guide is None and model.first.guide_share == 0
+
+
+def test_shares_of_the_training_need_its_length(tmp_path):
+    optimisation = replace(OPTIMISATION, scheduler="constant")
+    run(Channels(), tmp_path, optimisation)
+    with pytest.raises(ValueError, match=r"settings it was started with, got budget\.epochs 12"):
+        longer = Budget(epochs=12, batch_size=4)
+        run(Channels(), tmp_path, optimisation, budget=longer, resume=True)

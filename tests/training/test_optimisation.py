@@ -136,6 +136,15 @@ def test_bad_values_are_named(field, value):
         Optimisation(**{field: value})
 
 
+@pytest.mark.parametrize("field", ["learning_rate", "gamma", "weight_decay", "gradient_clip"])
+def test_what_is_no_number_is_named(field):
+    with pytest.raises(TypeError, match=f"`{field}` must be a number, got '0.1'"):
+        Optimisation(**{field: "0.1"})
+    if field != "gradient_clip":
+        with pytest.raises(TypeError, match=f"`{field}` must be a number, got None"):
+            Optimisation(**{field: None})
+
+
 def test_only_the_transform_learns():
     model = Network()
     Optimisation().freeze(model)

@@ -261,3 +261,10 @@ def test_a_real_transform_refuses_complex_numbers_on_its_grid():
     for transform in (FourierTransform(8, real_input=True), MonarchTransform(8, real_input=True)):
         with pytest.raises(TypeError, match=r"real_input=True needs real .*complex64\. Pass"):
             transform(torch.zeros(8, dtype=torch.complex64))
+
+
+@pytest.mark.parametrize("name", ["cosine", "sine"])
+def test_integers_are_transformed_as_numbers(name):
+    transform = TRANSFORMS[name].build(axis_spec(name, "dft", 8, 5), TransformOptions())
+    counts = torch.arange(8)
+    torch.testing.assert_close(transform(counts), transform(counts.float()))

@@ -11,6 +11,8 @@ from monarch_sciml.transforms import (
     CorrectedTransform,
     CosineTransform,
     FourierTransform,
+    GivenTransform,
+    MonarchTransform,
     SeparableTransform,
     SineTransform,
 )
@@ -142,7 +144,7 @@ def test_an_untrained_transform_is_exact_on_another_grid():
     full = CorrectedTransform(FourierTransform(12), 2)
     for n in (7, 20):  # it keeps every mode there too
         assert torch.equal(full.resampled(n).matrix(), FourierTransform(n).matrix())
-    assert full.resampled(20, keep_modes=True).n_modes == 12
+    assert full.resampled(20, n_modes=[12]).n_modes == 12
 
 
 def test_gradients_reach_the_parameters_through_another_grid():
@@ -167,3 +169,39 @@ def test_bad_arguments_are_refused_in_one_line():
         CorrectedTransform(plane(), 1)(torch.randn(10, 12))
     with pytest.raises(ValueError, match="`n` must have 2 sizes"):
         CorrectedTransform(plane(), 1).resampled(12)
+    for option in ({"grid_blocks": 0}, {"mode_blocks": 0}):  # not the default
+        with pytest.raises(ValueError, match="_blocks` must be at least 1, got 0"):
+            CorrectedTransform(start, 1, **option)
+    with pytest.raises(TypeError, match=r"`grid_blocks` must be an int, got 2\.5"):
+        CorrectedTransform(start, 1, 2.5)
+    with pytest.raises(TypeError, match=r"`start` must be a fixed transform.*got MonarchTransform"):
+        CorrectedTransform(MonarchTransform(16))
+    back = FourierTransform(16, inverse=True)
+    with pytest.raises(ValueError, match="all from modes to the grid, got dft, idft"):
+        CorrectedTransform(SeparableTransform([FourierTransform(16), back]))
+
+
+def test_an_axis_of_one_point():
+    start = SeparableTransform([FourierTransform(1), FourierTransform(16)])
+    x = torch.randn(3, 1, 16)
+    expected = torch.fft.fft2(x, norm="ortho")
+    torch.testing.assert_close(CorrectedTransform(start, 1)(x), expected)
+
+
+def test_a_loaded_state_brings_the_rows_of_its_start():
+    a, b = (CorrectedTransform(GivenTransform(torch.randn(6, 16)), 1, 2) for _ in range(2))
+    with torch.no_grad():
+        for parameter in a.parameters():
+            parameter.normal_()
+    b.load_state_dict(a.state_dict())
+    x = torch.randn(2, 16)
+    torch.testing.assert_close(b(x), a(x), rtol=0, atol=0)
+    torch.testing.assert_close(b.rows(), a.rows(), rtol=0, atol=0)
+    torch.testing.assert_close(b.planes(), a.planes(), rtol=0, atol=0)
+
+
+def test_fewer_modes_of_the_same_grid():
+    transform = learned(CorrectedTransform(plane(sizes=(16, 12), modes=(8, 5)), 2))
+    fewer = transform.resampled((16, 12), n_modes=(6, 3))
+    kept = transform.matrix().unflatten(0, (8, 5))[[0, 1, 2, -3, -2, -1], :3].flatten(0, 1)
+    torch.testing.assert_close(fewer.matrix(), kept)

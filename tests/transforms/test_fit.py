@@ -96,3 +96,14 @@ def test_bad_arguments_are_refused_in_one_line():
         fit_matrix(x / 0, x, start)
     with pytest.raises(ValueError, match="`ridge` must be zero or positive"):
         fit_matrix(x, x, start, -1)
+    with pytest.raises(ValueError, match="`x` must hold fields that are not zero, got 5 of zeros"):
+        fit_matrix(0 * x, x, start)
+    with pytest.raises(ValueError, match=r"`x` must be .* for this transform, got \(8,\)"):
+        fit_matrix(x[0], x[0], start)
+
+
+def test_real_spectra_can_be_fitted_too():
+    back = FourierTransform(8, real_input=True, inverse=True)
+    x = torch.randn(40, 5)
+    fitted = fit_matrix(x, back(x + 0j), back, 1e-6)
+    torch.testing.assert_close(fitted.real.float(), back.matrix().real, rtol=0, atol=1e-4)

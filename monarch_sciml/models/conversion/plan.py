@@ -28,6 +28,14 @@ TOO_SMALL = "too small for"
 """Why a layer stays dense for which no structured layer has the share asked for, which follows."""
 
 Structure = Literal["monarch", "low_rank", "block_diagonal", "kronecker", "butterfly"]
+OPTIONS: dict[Structure, tuple[str, ...]] = {
+    "monarch": ("n_blocks", "rank", "order"),
+    "low_rank": ("rank",),
+    "block_diagonal": ("n_blocks",),
+    "kronecker": ("n_blocks", "rank"),
+    "butterfly": (),
+}
+"""Options of the layers of each structure, beside the share of the parameters."""
 BlockCounts = int | tuple[int, int]
 Choice = str | Sequence[str] | Callable[[str, nn.Module], bool]
 
@@ -44,15 +52,16 @@ class LinearConversion:
         Largest number of parameters of a structured matrix divided by that of the dense one. The
         largest layer below it is taken; a layer that is too small for that stays dense.
     n_blocks
-        Number of blocks of every layer, or a mapping from name patterns to numbers of blocks, of
-        which the first matching pattern decides. None takes the default of the structure (4 for
-        Monarch).
+        Number of blocks of every layer (Monarch, block-diagonal, Kronecker), or a mapping from name
+        patterns to numbers of blocks, of which the first matching pattern decides. None takes the
+        default of the structure (4 for Monarch).
     rank
         Rank of the slices (Monarch), rank (low rank) or number of terms (Kronecker), or a mapping
         from name patterns to such numbers. It is lowered for layers that are too small for it. None
         derives it from `parameters`.
     order
-        Order of the outputs of Monarch layers, "strided" or "contiguous", as in `MonarchLinear`.
+        Order of the outputs of Monarch layers, "strided" or "contiguous", as in `MonarchLinear`. An
+        option that the layers of a structure do not have is refused.
     include
         The layers to convert: a pattern of names such as "*.mlp.*", several patterns, or a function
         of name and module. None takes all but heads and tied layers, which are converted only on
@@ -91,9 +100,17 @@ class LinearConversion:
         if self.faster_at is not None:
             positive_int("faster_at", self.faster_at)
         for blocks in _values(self.n_blocks):
+            if self.structure == "block_diagonal":
+                positive_int("n_blocks", blocks)
             block_counts(blocks)
         for rank in _values(self.rank):
             positive_int("rank", rank)
+        for option, default in (("n_blocks", None), ("rank", None), ("order", "strided")):
+            names = [name for name, options in OPTIONS.items() if option in options]
+            if getattr(self, option) != default and self.structure not in names:
+                rule = f"`{option}` is an option of structure={' or '.join(map(repr, names))}"
+                remedy = f"Leave `{option}` out."
+                raise ValueError(message(rule, f"structure={self.structure!r}", remedy))
 
     def options(self, name: str, n_in: int, n_out: int) -> dict[str, Any] | None:
         """Return the arguments of the structured layer of this name and size; None if it is too
@@ -104,7 +121,7 @@ class LinearConversion:
             given["n_blocks"] = blocks
         if (rank := _for_layer(self.rank, name)) is not None:
             given["rank"] = rank
-        if self.order != "strided" and self.structure == "monarch":
+        if self.order != "strided":
             given["order"] = self.order
         return structured_options(self.structure, n_in, n_out, self.parameters, **given)
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm as normalised
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import message, one_of, positive_int
 from monarch_sciml.layers import MonarchSpectralConv
 from monarch_sciml.models.network import Network
 from monarch_sciml.models.operators.convolution_blocks import (
@@ -31,7 +31,7 @@ from monarch_sciml.models.operators.operator_grid import (
     padding_fractions,
     with_coordinates,
 )
-from monarch_sciml.transforms.named import TransformName
+from monarch_sciml.transforms.named import TRANSFORMS, TransformName, TransformOptions
 
 
 class FactorizedFNO(Network):
@@ -85,7 +85,8 @@ class FactorizedFNO(Network):
     Raises
     ------
     ValueError
-        When n_modes and grid_shape differ in length, or n_modes exceeds the (padded) grid.
+        When n_modes and grid_shape differ in length, n_modes exceeds the (padded) grid, or
+        `transform` is unknown or does not have an option that is given.
 
     Notes
     -----
@@ -139,6 +140,7 @@ class FactorizedFNO(Network):
         self.in_channels = positive_int("in_channels", in_channels)
         self.padding = padding_fractions(domain_padding, dims)
         self.positional_embedding = positional_embedding
+        one_of("transform", transform, [name for name in TRANSFORMS if name != "pod"])
         if not spectral_gain > 0:
             raise ValueError(message("`spectral_gain` must be above 0", spectral_gain, "Raise it."))
         width = positive_int("hidden_channels", hidden_channels)
@@ -242,7 +244,7 @@ class AxisConvolutions(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        blocks = (one_per_axis(counts, len(n_modes)) for counts in (grid_blocks, mode_blocks))
+        blocks = TransformOptions(grid_blocks=grid_blocks, mode_blocks=mode_blocks)
         convs = [
             MonarchSpectralConv(
                 channels,
@@ -250,11 +252,11 @@ class AxisConvolutions(nn.Module):
                 modes,
                 grid_shape=(n,),
                 bias=False,
-                grid_blocks=patches,
-                mode_blocks=parts,
+                grid_blocks=of_axis.grid_blocks,
+                mode_blocks=of_axis.mode_blocks,
                 **options,
             )
-            for modes, n, patches, parts in zip(n_modes, grid_shape, *blocks)
+            for modes, n, of_axis in zip(n_modes, grid_shape, blocks.of_axes(len(n_modes)))
         ]
         with torch.no_grad():
             for conv in convs:  # their weights (K, C, C, 2) have variance 1 / (2 C)
@@ -267,16 +269,6 @@ class AxisConvolutions(nn.Module):
             (_along(conv, z, axis) for axis, conv in enumerate(self.convs, start=2)),
             start=z.new_zeros(()),
         )
-
-
-def one_per_axis(counts: int | Sequence[int] | None, dims: int) -> list[int | None]:
-    """Return one number of blocks per axis; ValueError when there are others than d of them."""
-    if counts is None or isinstance(counts, int):
-        return [counts] * dims
-    if len(counts) != dims:
-        rule = f"`grid_blocks` and `mode_blocks` must be one number, or {dims} of them"
-        raise ValueError(message(rule, tuple(counts), "Give one number of blocks per axis."))
-    return list(counts)
 
 
 def _along(convolution: nn.Module, z: Tensor, axis: int) -> Tensor:

@@ -21,7 +21,7 @@ from monarch_sciml.models.operators.operator_grid import (
     padding_fractions,
     resized,
 )
-from monarch_sciml.transforms.named import TransformName
+from monarch_sciml.transforms.named import TransformName, TransformOptions, check_options
 
 
 class FNO(Network):
@@ -75,8 +75,8 @@ class FNO(Network):
     Raises
     ------
     ValueError
-        When n_modes and grid_shape differ in length, n_modes exceeds the (padded) grid, or another
-        option is out of range.
+        When n_modes and grid_shape differ in length, n_modes exceeds the (padded) grid, another
+        option is out of range, or `transform` does not have it.
 
     References
     ----------
@@ -146,6 +146,12 @@ class FNO(Network):
         misplaced = any(n % 2 for n in padded[:-1])
         single = torch.get_default_dtype() == torch.float32  # neuralop's layer knows no other
         neuralops = transform == "fourier" and single and not misplaced
+        if neuralops:  # else the layer checks them
+            copies = 2 if per_channel else 1
+            options = TransformOptions(
+                copies, transform_rank, transform_order, grid_blocks, mode_blocks
+            )
+            check_options(transform, options, init=init, per_axis=per_axis)
         self.grid_shape = tuple(grid_shape)
         self.n_axes = len(grid_shape)
         self.max_n_modes, self.padding = tuple(n_modes), fractions

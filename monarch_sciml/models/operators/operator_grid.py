@@ -58,11 +58,22 @@ def check_modes(n_modes: Sequence[int], grid: Sequence[int]) -> None:
 
 
 def resized(fields: Tensor, grid: Sequence[int]) -> Tensor:
-    """Return fields (C, n_1, ..., n_d) on another grid, by trigonometric interpolation."""
+    """Return fields (C, n_1, ..., n_d) on another grid, by trigonometric interpolation.
+
+    The highest mode of an even number of points stands for the frequencies of both signs, half for
+    each, as in scipy.signal.resample.
+    """
     for axis, n in enumerate(grid, start=1):
-        if fields.shape[axis] != n:
-            spectrum = torch.fft.rfft(fields, dim=axis, norm="forward")
-            fields = torch.fft.irfft(spectrum, n, axis, norm="forward")
+        before = fields.shape[axis]
+        if before == n:
+            continue
+        fewer = min(before, n)
+        spectrum = torch.fft.rfft(fields, dim=axis, norm="forward").narrow(axis, 0, fewer // 2 + 1)
+        if fewer % 2 == 0:
+            both = torch.ones(fewer // 2 + 1, dtype=fields.dtype, device=fields.device)
+            both[-1] = 0.5 if n > before else 2.0
+            spectrum = spectrum * both.view(-1, *(1,) * (fields.ndim - 1 - axis))
+        fields = torch.fft.irfft(spectrum, n, axis, norm="forward")
     return fields
 
 

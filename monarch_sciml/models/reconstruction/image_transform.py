@@ -28,6 +28,7 @@ from monarch_sciml.transforms.named import (
     ImageTransformName,
     TransformOptions,
     axis_spec,
+    check_options,
 )
 
 Resampling = Literal["relative", "frequency"]
@@ -201,18 +202,19 @@ def plane_transform(
     if copies > 1 and not separable:
         rule = "`n_coils` needs `separable=True`"
         raise ValueError(message(rule, f"n_coils={n_coils}, separable=False", "Leave one out."))
+    check_options(transform, replace(options, n_copies=copies), copies="n_coils")
+    if init == "random" and transform != "monarch":
+        rule = "`init` is an option of transform='monarch'"
+        raise ValueError(message(rule, f"transform={transform!r}", "Leave `init` out."))
     start = ("i" if inverse else "") + ("random" if init == "random" else "dft")
     over_grid = None if separable else TRANSFORMS[transform].over_grid
     if over_grid is not None:
         specs = [_spec(transform, start, n) for n in (height, width)]
         return cast(CorrectedTransform, over_grid(specs, options))
-    patches, blocks = (
-        count if isinstance(count, tuple | list) else (count, count)
-        for count in (options.grid_blocks, options.mode_blocks)
-    )
+    parts = options.of_axes(2)
 
     def one(axis: int, copies: int) -> Transform:
-        own = replace(options, n_copies=copies, grid_blocks=patches[axis], mode_blocks=blocks[axis])
+        own = replace(parts[axis], n_copies=copies)
         spec = _spec(transform, start, (height, width)[axis])
         return TRANSFORMS[transform].build(spec, own)
 

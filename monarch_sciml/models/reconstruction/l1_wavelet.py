@@ -43,6 +43,8 @@ class L1Wavelet(Encoded, nn.Module):
     ------
     ModuleNotFoundError
         When PyWavelets is not installed.
+    ValueError
+        When the wavelet is unknown or not orthogonal, or a number is out of range.
 
     Notes
     -----
@@ -72,6 +74,9 @@ class L1Wavelet(Encoded, nn.Module):
         self.regularization = positive_number("regularization", regularization, or_zero=True)
         self.n_iterations = positive_int("n_iterations", n_iterations)
         self.wavelet = one_of("wavelet", wavelet, _pywt().wavelist(kind="discrete"))
+        if not _pywt().Wavelet(wavelet).orthogonal:
+            rule = "`wavelet` must be orthogonal, or shrinking its coefficients is no proximal step"
+            raise ValueError(message(rule, repr(wavelet), "Use a 'db', 'sym', 'coif' or 'haar'."))
         self.cycle_spinning = cycle_spinning
 
     @torch.no_grad()

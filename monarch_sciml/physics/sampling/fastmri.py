@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,9 +37,9 @@ class _FastMRIMask(SamplingMask):
                 rule = "`center_fraction` must lie between 0 and 1"
                 raise ValueError(message(rule, fraction, "fastMRI uses 0.08 for 4x, 0.04 for 8x."))
         for acceleration in accelerations:
-            if not acceleration >= 1:
-                rule = "`acceleration` must be at least 1"
-                raise ValueError(message(rule, acceleration, "Raise `acceleration`."))
+            if not 1 <= acceleration < math.inf:
+                rule = "`acceleration` must be finite and at least 1"
+                raise ValueError(message(rule, acceleration, "Change `acceleration`."))
 
     def draw(self, height: int, width: int, seed: int | Sequence[int]) -> np.ndarray:
         """Return the mask (W,)."""

@@ -61,7 +61,7 @@ def test_what_cannot_be_located_stays_as_it_is(tmp_path):
         ({"transform": "monarch", "transform_rank": 0}, "`transform_rank` must be at least 1"),
         ({"transform": "monarch", "transform_order": 1}, "`transform_order` must be at least 2"),
         ({"transform": "corrected", "grid_blocks": 99}, "`grid_blocks` must be at most"),
-        ({"transform": "corrected", "per_channel": True}, "must be one for all channels"),
+        ({"transform": "corrected", "per_channel": True}, "`per_channel` is an option of"),
         ({"n_modes": [13]}, "`n_modes` must be at most 12"),
         ({"optimisation": {"learning_rate": -1.0}}, "`learning_rate` must be positive"),
         ({"optimisation": {"trained_part": "transform"}}, "needs a network with a learnable"),

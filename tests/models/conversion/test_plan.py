@@ -239,7 +239,19 @@ def test_two_tied_linear_layers_share_their_factors():
                               include="mix"), "got 'mix', whose layers are converted already."),
         (lambda m: monarchize(monarchize(m["encoder"], linear=True), linear=True),
          "got Sequential with 2 structured layers already. It is converted: call densify first"),
-        (lambda m: monarchize(m, include="mix"), "need linear=True, got linear=False"),
+        (lambda m: monarchize(m, include="mix"), "needs linear=True, got linear=False"),
+        (lambda m: monarchize(m, structure="low_rank"), "`structure` is an option of linear lay"),
+        (lambda m: monarchize(m, linear=True, spectral=False, transform_rank=2),
+         "`transform_rank` is an option of spectral convolutions and transforms and needs spectr"),
+        (lambda m: monarchize(m, linear=True, structure="low_rank", n_blocks=8),
+         "`n_blocks` is an option of structure='monarch' or 'block_diagonal' or 'kronecker', got"),
+        (lambda m: monarchize(m, linear=True, structure="block_diagonal", rank=3),
+         "`rank` is an option of structure='monarch' or 'low_rank' or 'kronecker', got struct"),
+        (lambda m: monarchize(m, linear=True, structure="kronecker", order="contiguous"),
+         "`order` is an option of structure='monarch', got structure='kronecker'"),
+        (lambda m: monarchize(m["mix"], linear=True, inplace=True,
+                              optimizer=torch.optim.SGD(m["mix"].parameters())),
+         "only for layers inside of a model, got the layer Conv2d. Put the layer into"),
         (lambda m: monarchize(m, linear=True, structure="butterfly", parameters=1.0,
                               include="encoder.*"), "0: a dense layer can be projected to"),
         (lambda m: monarchize(m, linear=True, parameters=0), "`parameters` must be positive"),
@@ -312,3 +324,20 @@ def test_a_conversion_in_place_refuses_a_live_optimiser():
     gc.collect()
     monarchize(model, linear=True, inplace=True)
     assert isinstance(model[0], MonarchLinear)
+
+
+def test_a_rank_is_lowered_to_the_largest_of_a_layer():
+    layer = nn.Linear(8, 8)
+    kronecker = monarchize(layer, linear=True, structure="kronecker", rank=100)
+    assert kronecker.rank == 4  # 2 x 2 blocks: with 4 terms it is any matrix
+    torch.testing.assert_close(kronecker(torch.eye(8)), layer(torch.eye(8)))
+    with pytest.raises(TypeError, match=r"`n_blocks` must be an int, got \(2, 4\)"):
+        monarchize(layer, linear=True, structure="block_diagonal", n_blocks=(2, 4))
+
+
+@pytest.mark.parametrize("word", [-1, 40, 42])
+def test_a_converted_embedding_refuses_words_beyond_its_table(word):
+    words = monarchize(Tied(), linear=True, include=["lm_head", "words"], n_blocks=3).words
+    assert len(words.left) * words.left.shape[1] == 42  # 40 words, padded to 3 blocks
+    with pytest.raises(IndexError, match=f"a number from 0 to 39, got {word}"):
+        words(torch.tensor([[3, word]]))

@@ -288,6 +288,11 @@ def test_l1_wavelet_names_the_missing_package(monkeypatch):
         L1Wavelet((8, 8))
 
 
+def test_l1_wavelet_refuses_wavelets_that_are_not_orthogonal():
+    with pytest.raises(ValueError, match=r"`wavelet` must be orthogonal.*got 'bior2\.2'"):
+        L1Wavelet((8, 8), wavelet="bior2.2")
+
+
 @pytest.mark.parametrize("solver", [CGSENSE, L1Wavelet])
 def test_bad_input(small, solver):
     kspace, mask, maps = small

@@ -178,7 +178,19 @@ def test_learns_a_density_compensation():
         ),
         (
             lambda k, m, s: SENSE((16, 12), transform="dense", init="random"),
-            "name a transform for a DenseTransform",
+            "`init` is an option of transform='monarch', got transform='dense'",
+        ),
+        (
+            lambda k, m, s: SENSE((16, 12), init="random"),
+            "`init` is an option of transform='monarch', got transform='fourier'",
+        ),
+        (
+            lambda k, m, s: SENSE((16, 12), n_coils=3),
+            "`n_coils` is an option of transform='monarch' or 'dense', got transform='fourier'",
+        ),
+        (
+            lambda k, m, s: SENSE((16, 12), transform="corrected", grid_blocks=(4,)),
+            r"`grid_blocks` must be one number of blocks, or 2 of them, got \(4,\)",
         ),
     ],
 )

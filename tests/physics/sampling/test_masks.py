@@ -205,6 +205,7 @@ def test_masks_are_built_from_a_configuration():
         (lambda: RandomMask(1.2, 4), "between 0 and 1, got 1.2"),
         (lambda: RandomMask(0.1, 0.5), "at least 1, got 0.5"),
         (lambda: RandomMask(0.1, float("nan")), "at least 1, got nan"),
+        (lambda: EquispacedMask(0.1, float("inf")), "finite and at least 1, got inf"),
         (lambda: UniformMask(3, 24)((30, 20)), "at most 20 lines along axis -1, got 24"),
         (lambda: UniformMask(3, 24, axis=0), "one of -1, -2, got 0"),
         (lambda: PoissonDiscMask(20.0, 24)((64, 64)), r"between 1\.\d+ and 7\.11 on 64 x 64"),
