@@ -282,6 +282,9 @@ class StructuredLinear(nn.Module, ABC):
         if strict and f"{prefix}weight" in state_dict and not stored:
             got = f"a dense weight for the {type(self).__name__} `{prefix[:-1]}`"
             remedy = "Load it into the dense model, then monarchize; or densify this one first."
+        elif strict and not stored and (others := self._other_factors(state_dict, prefix)):
+            got = f"{', '.join(others)} for the {type(self).__name__} `{prefix[:-1]}`"
+            remedy = "Convert the model as the saved one was."
         elif any(shape != own[name] for name, shape in stored.items()):
             wanted = {name: own[name] for name in stored}
             got = f"`{prefix[:-1]}` with {stored} for {wanted}"
@@ -293,6 +296,11 @@ class StructuredLinear(nn.Module, ABC):
             )  # fmt: skip
             return
         error_msgs.append(message("the state must be of the same structure", got, remedy))
+
+    def _other_factors(self, state_dict: Mapping[str, Any], prefix: str) -> list[str]:
+        """Return the names of factors in a state that a layer of this structure does not have."""
+        names = [key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)]
+        return [name for name in names if "." not in name and name not in ("bias", "guide")]
 
     def _project(self, weight: Tensor, second_moments: Tensor | None) -> None:
         shape = (self.out_features, self.in_features)

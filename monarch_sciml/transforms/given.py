@@ -15,6 +15,7 @@ from torch import Tensor
 from monarch_sciml._checks import finite, message, positive_int
 from monarch_sciml.transforms.base import Transform, oriented
 from monarch_sciml.transforms.basis import AxisSpec
+from monarch_sciml.transforms.constants import working_dtype
 
 
 class GivenTransform(Transform):
@@ -54,8 +55,10 @@ class GivenTransform(Transform):
         self.register_buffer("values", torch.view_as_real(rows) if rows.is_complex() else rows)
 
     def rows(self) -> Tensor:
-        """Return the rows (K, n) in their dtype."""
-        return torch.view_as_complex(self.values) if self.values.ndim == 3 else self.values
+        """Return the rows (K, n) in their dtype, complex ones in single precision at least."""
+        if self.values.ndim != 3:
+            return self.values
+        return torch.view_as_complex(self.values.to(working_dtype(self.values.dtype)))
 
     def matrix(self) -> Tensor:
         """Return the dense matrix, (K, n) for analysis and (n, K) for synthesis."""

@@ -161,3 +161,14 @@ def test_bases_of_other_fields_are_refused():
         GivenTransform(torch.eye(4, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"`transform` must be one of 'fourier', .* got 'pod'"):
         FactorizedFNO((8, 8), n_modes=(4, 4), transform="pod")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_complex_rows_in_half_precision(dtype):
+    start = nonuniform_fourier_transform(torch.rand(16).sort().values, 7)
+    x = torch.randn(3, 16)
+    exact = start(x)
+    half = start.to(dtype)
+    assert half.matrix().dtype == torch.complex64
+    assert (half(x) - exact).norm() < 0.02 * exact.norm()
+    assert torch.equal(CorrectedTransform(half, 1).to(dtype)(x), half(x))

@@ -341,3 +341,20 @@ def test_a_converted_embedding_refuses_words_beyond_its_table(word):
     assert len(words.left) * words.left.shape[1] == 42  # 40 words, padded to 3 blocks
     with pytest.raises(IndexError, match=f"a number from 0 to 39, got {word}"):
         words(torch.tensor([[3, word]]))
+
+
+@pytest.mark.parametrize(("structure", "text"), [
+    ("block_diagonal", "got blocks for the MonarchLinear `0`. Convert the model as the saved one"),
+    ("kronecker", "got outer, inner for the MonarchLinear `0`"),
+    ("dense", "got a dense weight for the MonarchLinear `0`. Load it into the dense model"),
+])  # fmt: skip
+def test_a_state_of_another_structure_is_named(structure, text):
+    dense = nn.Sequential(nn.Linear(16, 16), nn.ReLU())
+    other = dense
+    if structure != "dense":
+        other = monarchize(dense, linear=True, structure=structure)
+    with pytest.raises(
+        RuntimeError, match=f"state must be of the same structure, {text}"
+    ) as caught:
+        monarchize(dense, linear=True).load_state_dict(other.state_dict())
+    assert "key(s)" not in str(caught.value)
