@@ -42,6 +42,15 @@ def stored_structure(path: Path) -> dict[str, Any] | None:
     return None if text is None else json.loads(text)
 
 
+def names_of(path: Path) -> set[str]:
+    """Return the names in a weights file, none of a damaged one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return set(file.keys())
+    except (SafetensorError, OSError):  # reading the weights raises the full error
+        return set()
+
+
 def match_structure(model: nn.Module, path: Path) -> bool:
     """Change a network in place to the structure of the weights that it is to load.
 

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from tolerances import assert_close
 from torch import nn
 
 from monarch_sciml import load_run
@@ -13,7 +14,7 @@ from monarch_sciml.commands.comparison.start import start_from_run
 from monarch_sciml.commands.comparison.trained_run import build_network
 from monarch_sciml.data import TextModule
 from monarch_sciml.layers import MonarchLinear
-from monarch_sciml.models import StructuredNetwork, TransformerOperator
+from monarch_sciml.models import Normalized, StructuredNetwork, TransformerOperator, densify
 from monarch_sciml.training import RolloutObjective, save_checkpoint
 
 DENSE = {
@@ -111,6 +112,27 @@ def test_a_dense_run_is_projected(tmp_path):
         start_from_run(again, tmp_path / "dense-{seed}", seed=4)
     with pytest.raises(ValueError, match=r"got none \(dense\) in .* and 4 structured layers in"):
         start_from_run(nn.Sequential(model), tmp_path / "dense-3", seed=0)
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_a_structured_run_goes_on_also_after_it_was_multiplied_out(tmp_path, normalized):
+    torch.manual_seed(0)
+    options = {"patch_size": 4, "hidden_channels": 16, "n_layers": 1, "n_heads": 2}
+    network = partial(TransformerOperator, **options)
+
+    def build(**structure):
+        inner = StructuredNetwork((8, 8), network=network, include="blocks.*", **structure)
+        return Normalized(inner, *map(torch.ones, [1] * 4)) if normalized else inner
+
+    trained, x = build(), torch.randn(2, 1, 8, 8)
+    save_checkpoint(tmp_path / "monarch" / "checkpoints" / "best", trained)
+    save_checkpoint(tmp_path / "dense" / "checkpoints" / "best", densify(trained))
+    for run in ("monarch", "dense"):
+        model = build()
+        start_from_run(model, tmp_path / run, seed=0)
+        assert_close(model(x), trained(x))
+    with pytest.raises(ValueError, match="blocks missing"):
+        start_from_run(build(structure="block_diagonal"), tmp_path / "monarch", seed=0)
 
 
 def test_an_objective_of_another_kind_is_refused(text, tmp_path):
