@@ -127,7 +127,7 @@ def test_second_order_with_bias():
     assert torch.autograd.gradgradcheck(function, values)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # in torch's jvp
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch.func.jvp's own
 def test_transforms_of_torch_func_and_forward_mode():
     values = arguments((8, 7), per_channel=False)
     function = split(spectral_convolution, 2)

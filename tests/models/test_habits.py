@@ -121,7 +121,8 @@ def test_a_fresh_network_compiles_to_one_graph(name):
 
 
 @pytest.mark.parametrize("name", TRACED)
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace(_method)?` is")  # deprecated: users call it
 def test_jit_trace(name):
     network, twin, x = build(name).eval(), build(name), inputs(name)
     traced = torch.jit.trace(network, x)
