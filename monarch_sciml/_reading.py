@@ -57,9 +57,11 @@ def existing_file(path: str | Path) -> Path:
     IsADirectoryError, OSError
         When it is a folder, a pipe or a device.
     PermissionError
-        When the user may not read it.
+        When the user may not read it, or not enter a folder that it is in.
     """
     path = Path(path)
+    if not os.access(path, os.R_OK) and (refused := no_right(path)):
+        raise refused
     if path.is_dir():
         raise IsADirectoryError(message("a file is needed", f"the folder {path}", "Name a file."))
     if not path.exists():
@@ -68,10 +70,21 @@ def existing_file(path: str | Path) -> Path:
     if not path.is_file():  # opening a pipe waits for another program
         got = f"{path}, a pipe or a device"
         raise OSError(message("a file is needed", got, "Name a file."))
-    if not os.access(path, os.R_OK):
-        rule = f"{path} must be readable"
-        raise PermissionError(message(rule, "no permission", "Change its rights, or copy it."))
     return path
+
+
+def no_right(path: Path) -> PermissionError | None:
+    """Return one line on a file that the user may not read, or on the folder that hides it."""
+    for folder in reversed(path.parents):
+        if not os.path.exists(folder):
+            return None
+        if not os.access(folder, os.X_OK):
+            rule = f"the folder {folder} must be open to you"
+            return PermissionError(message(rule, "no permission", "Change its rights."))
+    if not os.path.exists(path) or os.access(path, os.R_OK):
+        return None
+    rule = f"{path} must be readable"
+    return PermissionError(message(rule, "no permission", "Change its rights, or copy it."))
 
 
 @dataclass(frozen=True)

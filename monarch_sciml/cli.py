@@ -17,6 +17,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from monarch_sciml import __version__
 from monarch_sciml._checks import UsageError, message, printable
 from monarch_sciml._files import refusal
+from monarch_sciml._reading import no_right
 from monarch_sciml._signals import received
 
 # the changes of a run's data and objective are put into its recipe first, and built with it
@@ -137,7 +138,7 @@ def _interrupted(command: str) -> int:
 def _explained(error: Exception) -> str:
     """Return the words of an error; those of the system with the file and a remedy."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        known = refusal(error.filename, error)
+        known = no_right(Path(str(error.filename))) or refusal(error.filename, error)
         return str(known) if known else f"{error.filename}: {error.strerror.lower()}"
     if "DataLoader worker" in str(error) and "exited unexpectedly" in str(error):
         rule = "the processes that load data must run to the end"

@@ -11,11 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
+from waves import SMALL_FNO, WAVES, write_waves
 
 import monarch_sciml
-from monarch_sciml.data import FieldLayout, FieldWriter
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "slurm.md").read_text(encoding="utf-8")
@@ -23,34 +22,15 @@ SCRIPTS = {
     re.search("--job-name=(.*)", script)[1]: script
     for script in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
 }
-FNO = {"class_path": "monarch_sciml.models.FNO", "init_args": {"n_modes": [4], "n_layers": 1}}
-COMMON = {
-    "data": {
-        "class_path": "monarch_sciml.data.TrajectoryModule",
-        "init_args": {"path": "waves.h5", "n_train": 5, "n_validation": 2, "n_test": 2,
-                      "n_steps_in": 2, "n_steps_out": 2},
-    },
-    "objective": {"class_path": "monarch_sciml.training.RolloutObjective"},
-    "budget": {"epochs": 2, "batch_size": 2},
-    "options": {"progress": False},
-}  # fmt: skip
 
 
 @pytest.fixture
 def job(tmp_path):
     """Start a script of the page in a folder with data and configurations: `job(name, **slurm)`."""
-    layout = FieldLayout(
-        fields=("u",), n_samples=9, n_times=4, grid_shape=(12,), domain_extent=(1.0,),
-        boundary=("periodic",), times=(0.0, 0.5, 1.0, 1.5),
-    )  # fmt: skip
-    phases = 2 * torch.pi * torch.arange(12) / 12 + torch.arange(9).reshape(-1, 1, 1, 1)
-    waves = torch.cos(phases) * 0.8 ** torch.arange(4).reshape(-1, 1, 1)
-    path = tmp_path / "waves.h5"
-    with FieldWriter(path, layout, generator="test", parameters={}, seed=0) as writer:
-        writer.write(0, waves)
-    networks = {name: {"network": FNO} for name in ("FNO", "Monarch-NO")}
-    (tmp_path / "compare.yaml").write_text(yaml.safe_dump({**COMMON, "networks": networks}))
-    (tmp_path / "train.yaml").write_text(yaml.safe_dump({**COMMON, "network": FNO}))
+    write_waves(tmp_path / "waves.h5")
+    networks = {name: {"network": SMALL_FNO} for name in ("FNO", "Monarch-NO")}
+    (tmp_path / "compare.yaml").write_text(yaml.safe_dump({**WAVES, "networks": networks}))
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump({**WAVES, "network": SMALL_FNO}))
     (tmp_path / "bin").mkdir()
     programs = {
         "srun": 'exec "$@"',
@@ -101,7 +81,7 @@ def test_every_script_of_the_page_is_tried():
 def test_a_requeued_job_of_two_processes_goes_on(job, tmp_path):
     """SIGTERM ends it between two epochs, as before the end of the time; the next start ends it."""
     (tmp_path / "train.yaml").write_text(
-        yaml.safe_dump({**COMMON, "network": FNO, "budget": {"epochs": 12, "batch_size": 2}})
+        yaml.safe_dump({**WAVES, "network": SMALL_FNO, "budget": {"epochs": 12, "batch_size": 2}})
     )
     first = job("monarch", SLURM_GPUS_ON_NODE=2)
     metrics = tmp_path / "runs" / "cluster" / "metrics.csv"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message
+from monarch_sciml._memory import check_memory
 from monarch_sciml._reading import reading
 from monarch_sciml.data.reading import ArrayFile, Index, is_number_type
 
@@ -35,7 +36,7 @@ class TorchArrays(ArrayFile):
         When there is no such file.
     ValueError
         When it is damaged, holds objects of other classes (it is loaded with weights_only=True), or
-        no tensors.
+        no tensors, or when it is of torch before 1.6 and larger than the free memory.
 
     Notes
     -----
@@ -83,6 +84,9 @@ def _load(path: Path) -> Any:
     """Load a file without running its code, mapped into memory if its format allows."""
     with path.open("rb") as stream:
         is_zip = stream.read(4) == b"PK\x03\x04"
+    if not is_zip:
+        remedy = "Save it again, torch.save(torch.load(path), path): newer files are read in parts."
+        check_memory(f"the content of {path}", path.stat().st_size, remedy=remedy)
     try:
         with reading(path), torch.serialization.safe_globals(_numpy_globals()):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)

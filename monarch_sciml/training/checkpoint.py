@@ -308,7 +308,7 @@ def _check_sum(path: Path) -> None:
     rule = f"{path} must be the file that was written there"
     remedy = "Use another checkpoint, or train again."
     try:
-        content = json.loads(listed.read_text(encoding="utf-8"))
+        content = json.loads(existing_file(listed).read_text(encoding="utf-8"))
         version, expected = int(content["version"]), content["sha256"].get(path.name)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(message(rule, f"a damaged {CHECKSUMS}", remedy)) from error

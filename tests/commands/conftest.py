@@ -7,9 +7,8 @@ import sys
 
 import pytest
 import torch
+from waves import WAVES, write_waves
 
-from monarch_sciml.data.fields.source import FieldLayout
-from monarch_sciml.data.fields.writer import FieldWriter
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.physics.sense_operator import SenseOperator
 
@@ -36,34 +35,15 @@ def make_scan():
     return smooth_scan
 
 
-WAVES = {
-    "data": {
-        "class_path": "monarch_sciml.data.TrajectoryModule",
-        "init_args": {"path": "waves.h5", "n_train": 4, "n_validation": 2, "n_test": 3,
-                      "n_steps_in": 2, "n_steps_out": 2},
-    },
-    "objective": {"class_path": "monarch_sciml.training.RolloutObjective"},
-    "budget": {"epochs": 2, "batch_size": 2},
-    "options": {"progress": False},
-}  # fmt: skip
-"""What `train` and `compare` need besides networks."""
-
-
 @pytest.fixture
 def waves(tmp_path, monkeypatch):
     """Write waves.h5 into a new current folder; the configuration of a training on it."""
     monkeypatch.chdir(tmp_path)
-    layout = FieldLayout(
-        fields=("u",), n_samples=9, n_times=4, grid_shape=(12,), domain_extent=(1.0,),
-        boundary=("periodic",), times=(0.0, 0.5, 1.0, 1.5),
-    )  # fmt: skip
-    phases = 2 * torch.pi * torch.arange(12) / 12 + torch.arange(9).reshape(-1, 1, 1, 1)
-    with FieldWriter("waves.h5", layout, generator="test", parameters={}, seed=0) as writer:
-        writer.write(0, torch.cos(phases) * 0.8 ** torch.arange(4).reshape(-1, 1, 1))  # N, T, 1, n
+    write_waves("waves.h5")
     return WAVES
 
 
-def two_processes(arguments):
+def two_processes(arguments, *, program=("-m", "monarch_sciml")):
     """Run the command in two processes, as torchrun does; (status, stdout, stderr) of each."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -74,7 +54,7 @@ def two_processes(arguments):
         common["ACCELERATE_USE_CPU"] = "true"
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "monarch_sciml", *map(str, arguments)],
+            [sys.executable, *program, *map(str, arguments)],
             env={**os.environ, **common, "RANK": rank, "LOCAL_RANK": rank},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

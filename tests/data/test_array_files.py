@@ -120,6 +120,19 @@ def test_short_floats_of_torch_are_read_as_single_precision(tmp_path):
     assert np.array_equal(file.window("1"), values.float().numpy())
 
 
+def test_a_file_of_old_torch_larger_than_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "a.pt"
+    torch.save({"u": torch.zeros(1000)}, path, _use_new_zipfile_serialization=False)
+    monkeypatch.setattr("monarch_sciml._memory.available_bytes", lambda: 4000)
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match=r"4\.0 kB free") as told:
+        patch.setattr(torch, "load", None)  # not called
+        open_arrays(path)
+    assert str(told.value).startswith(f"the content of {path} of ")
+    remedy = str(told.value).partition("Save it again, ")[2].partition(":")[0]
+    exec(remedy, {"torch": torch, "path": path})
+    assert open_arrays(path).shapes == {"u": (1000,)}  # mapped into memory
+
+
 def test_a_pickled_data_set_tells_how_to_save_its_tensors(tmp_path, monkeypatch):
     x, y = torch.randn(3, 4), torch.randn(3, 4)
     torch.save(torch.utils.data.TensorDataset(x, y), tmp_path / "old.pt")

@@ -18,12 +18,11 @@ import torch
 import yaml
 from forking import fork
 from safetensors.torch import load_file
+from waves import WAVES, write_waves
 
 from monarch_sciml import cli
 from monarch_sciml.cli import build_parser, main
 from monarch_sciml.commands import reconstruct
-from monarch_sciml.data.fields.source import FieldLayout
-from monarch_sciml.data.fields.writer import FieldWriter
 from monarch_sciml.data.scans.formats.fastmri import write_fastmri
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.evaluation import report
@@ -41,21 +40,8 @@ def prepare(folder):
     parser = build_parser()
     cli.build_parser = lambda: parser  # built once: it takes as long as a training
     report.write_report, reconstruct.reconstruct  # noqa: B018 - their modules are loaded
-    layout = FieldLayout(
-        fields=("u",), n_samples=9, n_times=4, grid_shape=(12,), domain_extent=(1.0,),
-        boundary=("periodic",), times=(0.0, 0.5, 1.0, 1.5),
-    )  # fmt: skip
-    phases = 2 * torch.pi * torch.arange(12) / 12 + torch.arange(9).reshape(-1, 1, 1, 1)
-    with FieldWriter(folder / "waves.h5", layout, generator="t", parameters={}, seed=0) as writer:
-        writer.write(0, torch.cos(phases) * 0.8 ** torch.arange(4).reshape(-1, 1, 1))
-    data = {"path": "waves.h5", "n_train": 4, "n_validation": 2, "n_test": 3,
-            "n_steps_in": 2, "n_steps_out": 2}  # fmt: skip
-    common = {
-        "data": {"class_path": "monarch_sciml.data.TrajectoryModule", "init_args": data},
-        "objective": {"class_path": "monarch_sciml.training.RolloutObjective"},
-        "budget": {"epochs": 3, "batch_size": 2},
-        "options": {"progress": False},
-    }
+    write_waves(folder / "waves.h5")
+    common = {**WAVES, "budget": {"epochs": 3, "batch_size": 2}}
     (folder / "train.yaml").write_text(yaml.safe_dump({**common, **NETWORK}))
     networks = {"FNO": NETWORK, "small": NETWORK}
     compared = {**common, "networks": networks, "seeds": [0]}

@@ -210,9 +210,18 @@ def recipe(folder, old, new):
     path.write_text(text.replace(old, new))
 
 
-def legacy_tensor(path):
+def strided_tensor(path):
     """A tensor of one value whose strides make it seem 10^12 of them."""
     torch.save({"x": torch.zeros(1).expand(HUGE, HUGE), "y": torch.zeros(1).expand(HUGE, 1)}, path)
+
+
+def legacy_count(path):
+    """Storages of a file in torch's old format that claim two thousand million values."""
+    x = torch.zeros(70_000)
+    torch.save({"x": x, "y": x + 1}, path, _use_new_zipfile_serialization=False)
+    count = b"J" + struct.pack("<i", len(x))
+    assert path.read_bytes().count(count) > 2
+    path.write_bytes(path.read_bytes().replace(count, b"J" + struct.pack("<i", 2**31 - 1)))
 
 
 COLUMNS = "kspace_encode_step_1"
@@ -417,7 +426,8 @@ HOSTILE = {
         "no items": lambda p: npz(p, (HUGE, HUGE), "|V0"),
         "objects": lambda p: npz(p, (3, 4), "|O"),
     },
-    "pair.pt": {"strides": legacy_tensor, "pipe": pipe, "zeros": lambda p: link(p, "/dev/zero")},
+    "pair.pt": {"strides": strided_tensor, "pipe": pipe, "zeros": lambda p: link(p, "/dev/zero")},
+    "legacy.pt": {"values": legacy_count},
     "v5.mat": {
         "10⁶ x 10⁶": lambda p: mat5(p, (HUGE, HUGE)),
         "20000²": lambda p: mat5(p, (20000, 20000)),

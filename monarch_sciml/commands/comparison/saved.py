@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 import torch
 from torch import nn
 
-from monarch_sciml._checks import message
+from monarch_sciml._checks import UsageError, message
 from monarch_sciml._reading import existing_file
 from monarch_sciml.commands.comparison.building import Given, build
 from monarch_sciml.commands.comparison.building_limits import limited_by_weights
@@ -85,7 +85,7 @@ def read_recipe(run: Path, *, trust: bool = False, **changes: Mapping[str, Any])
         raise ValueError(message(rule, got, f"Name one of its runs, as '{example}'."))
     for key, change in changes.items():
         if change:
-            values[key] = _changed(values.get(key), change)
+            values[key] = _changed(values.get(key), change, run / "config.yaml")
     hints = get_type_hints(Recipe)
     built = {}
     for key in hints.keys() & values.keys():
@@ -282,18 +282,26 @@ def _with_tuples(value: Any) -> Any:
     return tuple(_with_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _changed(value: Any, change: Mapping[str, Any]) -> Any:
-    """Return a class_path with init_args in which some of the latter are replaced."""
+def _changed(value: Any, change: Mapping[str, Any], path: Path) -> Any:
+    """Return a class_path with init_args, from `path`, in which some of the latter are replaced."""
     old_class = value.get("class_path") if isinstance(value, dict) else None
     if change.get("class_path", old_class) != old_class:
         return Given(change)
-    options = {**(value.get("init_args") or {})} if isinstance(value, dict) else {}
+    options = (value.get("init_args") or {}) if isinstance(value, dict) else {}
+    if not isinstance(options, dict):
+        rule = f"`init_args` in {path} must be a mapping of options to values"
+        raise ValueError(message(rule, repr(options)[:40], "Restore it, or train again."))
+    options = {**options}
+    changed = change.get("init_args") or {}
+    if not isinstance(changed, Mapping):
+        rule = "`init_args` must be a mapping of options to values"
+        raise UsageError(message(rule, repr(changed)[:40], "Name the options one by one."))
     given = {k: v for k, v in change.items() if k not in ("class_path", "init_args")}
-    for key, new in {**(change.get("init_args") or {}), **given}.items():
+    for key, new in {**changed, **given}.items():
         old = options.get(key)
         if isinstance(new, Mapping):
             merged = isinstance(old, dict) and "class_path" in old
-            new = _changed(old, new) if merged else Given(new)
+            new = _changed(old, new, path) if merged else Given(new)
         options[key] = new
     return {**value, "init_args": options} if isinstance(value, dict) else options
 

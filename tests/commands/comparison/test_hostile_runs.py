@@ -157,6 +157,17 @@ def test_classes_of_the_user_need_a_word_of_the_user(run, waves, tmp_path, capsy
     assert evaluated(run, {}, "--data", change.strip(), base=waves) == 0, capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", ["n_step", ["path"], 3])
+def test_options_that_are_no_mapping_cannot_be_changed(run, waves, capsys, options):
+    changed = ["--data.path", "waves.h5"]
+    assert evaluated(run, {"data.init_args": options}, *changed, base=waves) == 1
+    words = f"`init_args` in {run / 'config.yaml'} must be a mapping of options to values, got "
+    assert f"error: {words}" in (said := capsys.readouterr().err) and said.count("\n") == 1
+    assert evaluated(run, {}, "--data.init_args", repr(options), base=waves) == 2
+    said = capsys.readouterr().err
+    assert "error: `init_args` must be a mapping of options" in said and said.count("\n") == 1
+
+
 BOMB = "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9) if before else '0, ' * 8 + '0'}]\n"
     for before, name in zip(["", *"abcdefgh"], "abcdefghi")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -95,12 +96,17 @@ def _read(path: Path, _size: int, _changed: int) -> SequenceReadouts:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"), TemporaryDirectory() as folder:
             warnings.simplefilter("ignore")  # on files of older versions
-            # pypulseq never stops where a file is cut off within a shape, which a blank line ends
+            # pypulseq never stops where a file is cut off within a shape: it needs a blank line
+            # after the samples, or text that is no number in their place
             copy = Path(folder) / "sequence.seq"
-            copy.write_bytes(content + b"\n\n")
+            copy.write_bytes(content + b"\n\n[SIGNATURE]\n\n")
             sequence = pulseq.Sequence()
-            # None: of files before 1.5, which do not say so, tell excitation from refocusing
-            sequence.read(str(copy), detect_rf_use=None)
+            try:
+                # None: of files before 1.5, which do not say so, tell excitation from refocusing
+                sequence.read(str(copy), detect_rf_use=None)
+            except Exception as error:
+                traceback.clear_frames(error.__traceback__)  # closes the file, as pypulseq does not
+                raise
             return _readouts(sequence, path.name)
     except Exception as error:  # pypulseq raises almost anything on a damaged file
         if isinstance(error, ValueError) and path.name in str(error):

@@ -5,6 +5,7 @@ written in the order of acquisition: nothing but the sequence file says where a 
 """
 
 import math
+import re
 import sys
 
 import numpy as np
@@ -363,6 +364,19 @@ def test_a_sequence_of_another_scan_is_refused(tmp_path, write_readouts):
         (tmp_path / "b.seq").write_text(text[: int(share * len(text))])
         with pytest.raises(ValueError, match=r"b\.seq must ") as caught:
             read_scan(data, sequence=tmp_path / "b.seq")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_sequence_cut_off_anywhere_within_its_shapes_is_refused(tmp_path):
+    """Where no number follows a shape's count of samples, pypulseq would read the end for ever."""
+    text = Builder().gre([(0, 0)]).write(tmp_path).read_text()
+    shapes = text.index("[SHAPES]")
+    counts = [m.end() for m in re.finditer(r"num_samples \d+", text[shapes:])]
+    ends = {*range(shapes, len(text), 97), *(shapes + end for end in counts)}
+    for end in sorted(ends):
+        (tmp_path / "b.seq").write_text(text[:end])
+        with pytest.raises(ValueError, match=r"b\.seq must be a complete Pulseq") as caught:
+            read_sequence(tmp_path / "b.seq")
         assert "\n" not in str(caught.value)
 
 
