@@ -1,6 +1,7 @@
 """Do threads and CPU kernels change what the networks compute? One table for every family.
 
 python experiments/numerics/agree.py            # all settings of this machine, writes results.csv
+python experiments/numerics/agree.py --tables   # prints the tables of the page from results.csv
 
 Every setting is a process of its own: number of threads, and kernels of PyTorch chosen by
 ATEN_CPU_CAPABILITY; with a CUDA device also that. Each computes the output and the gradients of
@@ -177,7 +178,11 @@ def main() -> None:
     """Compute under every setting and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worker", type=Path, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--tables", action="store_true", help="print the tables of results.csv")
     arguments = parser.parse_args()
+    if arguments.tables:
+        print("\n\n".join(tables()))
+        return
     keys = [(n, p) for n in (*OPERATORS, *RECONSTRUCTIONS) for p in BOUNDS]
     if arguments.worker:
         device = os.environ.get("NUMERICS_DEVICE", "cpu")
@@ -237,6 +242,40 @@ def write(rows: list[dict[str, str | float]]) -> None:
             {k: f"{v:.1e}" if isinstance(v, float) else v for k, v in row.items()} for row in rows
         )
     (HERE / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+
+
+def tables() -> Iterator[str]:
+    """Yield the tables of the page: the largest differences, and those of every network."""
+    with (HERE / "results.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    settings = list(dict.fromkeys(k.split(", ")[0] for k in rows[0] if ", " in k))[:-1]
+    largest = []
+    for precision in BOUNDS:
+        for part in ("output", "gradient"):
+            found = (
+                max(float(row[f"{s}, {part}"]) for row in rows if row["precision"] == precision)
+                for s in settings
+            )
+            largest.append([f"{precision}, {part}", *map("{:.1e}".format, found)])
+    yield markdown([f"largest over {len(rows) // 2} networks", *settings], largest)
+    for precision, others in {"float32": ["float64"], "float64": []}.items():
+        shown = [*(s for s in settings if s != "avx512 kernels"), *others]  # those are the native
+        names = [s.removesuffix(" kernels").replace("avx2", "AVX2") for s in shown]
+        head = [text for name in names for text in (f"{name}: output", "gradient")]
+        columns = [f"{s}, {part}" for s in shown for part in ("output", "gradient")]
+        own = (row for row in rows if row["precision"] == precision)
+        body = [[row["network"], *(row[column] for column in columns)] for row in own]
+        yield f"## {precision}"
+        yield markdown(["network", *head], body)
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """Return a table; an empty cell means that there is nothing to compare."""
+    cells = [[{"0.0e+00": "0", "": "-"}.get(cell, cell) for cell in row] for row in rows]
+    rule = [":--", *["--:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, *cells]).replace(
+        "\n", f"\n|{'|'.join(rule)}|\n", 1
+    )
 
 
 if __name__ == "__main__":

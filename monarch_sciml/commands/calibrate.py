@@ -10,8 +10,8 @@ import torch
 from monarch_sciml._checks import UsageError, message, positive_int
 from monarch_sciml.data.scans.encoding_files import EncodingFile, write_encoding
 from monarch_sciml.data.scans.read import read_scan
+from monarch_sciml.data.scans.recognise import scans_in
 from monarch_sciml.data.scans.scan import Scan
-from monarch_sciml.data.scans.source import SUFFIXES
 from monarch_sciml.physics.fit_encoding import (
     CalibrationSums,
     fit_encoding,
@@ -120,7 +120,7 @@ def _sums(paths: list[Path], n_slices: int | None) -> CalibrationSums:
     if n_slices is not None:
         positive_int("n_slices", n_slices)
     sums: CalibrationSums | None = None
-    for path in _files(paths):
+    for path in scans_in(paths)[0]:
         if sums is not None and n_slices is not None and sums.n_slices >= n_slices:
             break
         scan = read_scan(path)
@@ -138,20 +138,6 @@ def _sums(paths: list[Path], n_slices: int | None) -> CalibrationSums:
         rule = f"`n_slices` must be at most the {sums.n_slices} of the scans"
         raise ValueError(message(rule, n_slices, "Change it, or name more scans."))
     return sums
-
-
-def _files(paths: list[Path]) -> list[Path]:
-    found = [
-        part
-        for path in paths
-        for part in (sorted(path.iterdir()) if path.is_dir() else [path])
-        if not path.is_dir() or part.suffix in SUFFIXES
-    ]
-    if not found:
-        rule = f"there must be calibration scans that end in {', '.join(SUFFIXES)}"
-        got = "none in " + ", ".join(map(str, paths))
-        raise ValueError(message(rule, got, "Name files or their folder."))
-    return found
 
 
 def _known_coil_images(scan: Scan) -> torch.Tensor:

@@ -149,7 +149,7 @@ def test_what_cannot_be_calibrated_is_refused(here, refused):
         ("phantom", "--rank", 100): "`rank` must be at most",
         ("phantom", "--n_slices", 7): "`n_slices` must be at most the 6 of the scans, got 7",
         ("phantom", "--n_slices", 0): "`n_slices` must be at least 1",
-        ("empty",): "there must be calibration scans that end in",
+        ("empty",): "empty must hold scans that end in",
     }
     for (path, *options), text in expected.items():
         assert re.search(text, refused("calibrate", path, *words, *options)), text
@@ -158,6 +158,17 @@ def test_what_cannot_be_calibrated_is_refused(here, refused):
     assert "must end in .safetensors, got bad.h5" in wrong
     Path("there.safetensors").touch()
     assert "must not exist yet" in refused("calibrate", "phantom", "--output", "there.safetensors")
+
+
+def test_a_folder_is_searched_as_reconstruct_does(here, call):
+    """Hidden files, folders and the header of a .cfl are no scans of their own."""
+    mixed = here / "mixed"
+    (mixed / "inner.h5").mkdir(parents=True)
+    (mixed / "a.h5").symlink_to(here / "phantom" / "scan_0000.h5")
+    for name in (".hidden.h5", "b.txt"):
+        (mixed / name).write_text("nothing")
+    status, said, wrong = call("calibrate", "mixed", "--output", "e.safetensors")
+    assert (status, wrong) == (0, "") and "equations" in said
 
 
 def test_encodings_that_do_not_fit_a_scan_are_refused(here, call, refused):

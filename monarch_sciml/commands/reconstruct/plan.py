@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
 from monarch_sciml._checks import message
 from monarch_sciml._files import whole_file, writable_folder
-from monarch_sciml._reading import file_kind, open_hdf5
 from monarch_sciml.commands.reconstruct.output_files import (
     HDF5,
     Destination,
@@ -20,8 +19,7 @@ from monarch_sciml.commands.reconstruct.output_files import (
 )
 from monarch_sciml.commands.reconstruct.report import Outcome
 from monarch_sciml.commands.reconstruct.settings import Settings
-from monarch_sciml.data.scans.recognise import recognise
-from monarch_sciml.data.scans.source import SUFFIXES
+from monarch_sciml.data.scans.recognise import scans_in
 
 RECORDS = "records"
 """Folder in the output with a JSON file for every finished scan: what was done, and its numbers."""
@@ -78,7 +76,7 @@ def make_plan(paths: Sequence[Path], settings: Settings, *, several: bool) -> Pl
     named = (settings.mask_file, settings.coil_maps, settings.reference_scan, settings.sequence)
     named = (*named, settings.encoding)
     others = [path for path in named if isinstance(path, Path)]
-    scans, skipped = _scans_in(paths, files_of(others))
+    scans, skipped = scans_in(paths, files_of(others))
     if output is None:
         return Plan(None, dict.fromkeys(scans, Destination()), [], skipped)
     _check_folder(output, replace=settings.replaces)
@@ -150,57 +148,6 @@ def _check_folder(output: Path, *, replace: bool) -> None:
         rule = "`output` must not hold results yet"
         remedy = "Pass --resume true to go on, --overwrite true, or another folder."
         raise FileExistsError(message(rule, str(output / RESULTS), remedy))
-
-
-def _scans_in(paths: Sequence[Path], others: Collection[Path]) -> tuple[list[Path], dict[str, str]]:
-    """Return the scans, those of folders in the order of their names, and what else is there.
-
-    Files among `others` are something else, as that of the mask; damaged scans are scans.
-    """
-    scans: dict[Path, None] = {}
-    skipped: dict[str, str] = {}
-    for folder in paths:
-        if not folder.is_dir():
-            scans[folder] = None
-            continue
-        reasons = {p: _foreign(p) for p in sorted(folder.iterdir()) if _counts(p, others)}
-        found = [path for path, reason in reasons.items() if reason is None]
-        rest = {str(path): reason for path, reason in reasons.items() if reason is not None}
-        if not found:
-            rule = f"{folder} must hold scans that end in {', '.join(SUFFIXES)}"
-            got = f"{len(rest)} other files" if rest else "no files"
-            raise FileNotFoundError(message(rule, got, "Folders inside it are not looked into."))
-        scans |= dict.fromkeys(found)
-        skipped |= rest
-    return list(scans), skipped
-
-
-def _counts(path: Path, others: Collection[Path]) -> bool:
-    """Return whether a file is one of its own: not hidden, nor the header that goes with a .cfl."""
-    if path.is_dir() or path.name.startswith(".") or path.resolve() in others:
-        return False
-    return path.suffix != ".hdr" or not path.with_suffix(".cfl").exists()
-
-
-def _foreign(path: Path) -> str | None:
-    """Return the reason why a file is no scan; None for a scan, including a damaged one."""
-    if path.suffix.lower() not in SUFFIXES:
-        return "not the name of a scan"
-    try:
-        if not path.stat().st_size:
-            return None  # cut off at the start
-        if file_kind(path) == "hdf5":
-            with open_hdf5(path):
-                pass
-    except (OSError, ValueError):
-        return None
-    try:
-        recognise(path)
-    except OSError:
-        return None  # one half of a pair
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 def _names(files: Sequence[Path]) -> list[str]:

@@ -1,14 +1,14 @@
-"""The formats of k-space files, and which of them a file has."""
+"""The formats of k-space files, which of them a file has, and the scans in a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from monarch_sciml._checks import message
-from monarch_sciml._reading import FileKind, file_start, open_hdf5
+from monarch_sciml._reading import FileKind, file_kind, file_start, open_hdf5
 from monarch_sciml.data.scans.formats.array import read_array
 from monarch_sciml.data.scans.formats.bart import check_pair, is_pair, read_bart
 from monarch_sciml.data.scans.formats.calgary_campinas import read_calgary_campinas
@@ -27,6 +27,8 @@ KNOWN = (
     "fastMRI, ISMRMRD, SKM-TEA or Calgary-Campinas .h5, Siemens twix .dat, BART .cfl/.hdr, "
     ".npy or .mat"
 )
+SUFFIXES = (".h5", ".hdf5", ".mrd", ".cfl", ".npy", ".mat", ".dat")
+"""Endings of the names of scan files, whose format is recognised by content."""
 _KINDS: dict[FileKind, FormatName] = {
     "npy": "npy",
     "matlab 5": "mat",
@@ -121,3 +123,71 @@ def recognise(path: str | Path) -> FormatName:
         return _KINDS[start.kind]
     rule = f"{path} must be a {KNOWN} file"
     raise ValueError(message(rule, start.description, "Convert it, for example with BART."))
+
+
+def scans_in(
+    paths: Sequence[Path], others: Collection[Path] = ()
+) -> tuple[list[Path], dict[str, str]]:
+    """Return the scans among files and in folders, and what else is in the folders.
+
+    Parameters
+    ----------
+    paths
+        Files, which are taken as they are, and folders, whose own folders are not looked into.
+    others
+        Resolved paths of files in the folders that are something else, such as a mask.
+
+    Returns
+    -------
+    The scans, those of a folder in the order of their names, damaged ones included; and the reason
+    for each other file that is not hidden, nor the header of a .cfl.
+
+    Raises
+    ------
+    FileNotFoundError
+        When a folder holds no scans.
+    """
+    scans: dict[Path, None] = {}
+    skipped: dict[str, str] = {}
+    for folder in paths:
+        if not folder.is_dir():
+            scans[folder] = None
+            continue
+        reasons = {p: _foreign(p) for p in sorted(folder.iterdir()) if _counts(p, others)}
+        found = [path for path, reason in reasons.items() if reason is None]
+        rest = {str(path): reason for path, reason in reasons.items() if reason is not None}
+        if not found:
+            rule = f"{folder} must hold scans that end in {', '.join(SUFFIXES)}"
+            got = f"{len(rest)} other files" if rest else "no files"
+            raise FileNotFoundError(message(rule, got, "Folders inside it are not looked into."))
+        scans |= dict.fromkeys(found)
+        skipped |= rest
+    return list(scans), skipped
+
+
+def _counts(path: Path, others: Collection[Path]) -> bool:
+    """Return whether a file is one of its own: not hidden, nor the header that goes with a .cfl."""
+    if path.is_dir() or path.name.startswith(".") or path.resolve() in others:
+        return False
+    return path.suffix != ".hdr" or not path.with_suffix(".cfl").exists()
+
+
+def _foreign(path: Path) -> str | None:
+    """Return the reason why a file is no scan; None for a scan, including a damaged one."""
+    if path.suffix.lower() not in SUFFIXES:
+        return "not the name of a scan"
+    try:
+        if not path.stat().st_size:
+            return None  # cut off at the start
+        if file_kind(path) == "hdf5":
+            with open_hdf5(path):
+                pass
+    except (OSError, ValueError):
+        return None
+    try:
+        recognise(path)
+    except OSError:
+        return None  # one half of a pair
+    except ValueError as error:
+        return str(error)
+    return None

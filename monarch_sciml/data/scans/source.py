@@ -15,13 +15,16 @@ import torch
 from monarch_sciml._checks import message, one_of
 from monarch_sciml.data.scans.notes import suspicions
 from monarch_sciml.data.scans.plausible import check_coils, check_domain
-from monarch_sciml.data.scans.recognise import FORMATS, OPTIONS, ScanFormat, recognise
+from monarch_sciml.data.scans.recognise import (
+    FORMATS,
+    OPTIONS,
+    SUFFIXES,
+    ScanFormat,
+    recognise,
+)
 from monarch_sciml.data.scans.scan import Scan
 from monarch_sciml.data.scans.slices import Slices, middle
 from monarch_sciml.physics.sampling.base import IndexRange
-
-SUFFIXES = (".h5", ".hdf5", ".mrd", ".cfl", ".npy", ".mat", ".dat")
-"""Endings of the names of scan files, whose format is recognised by content."""
 
 READER_OPTIONS = ("format", *OPTIONS)
 """Names that the options of a reader may have."""
