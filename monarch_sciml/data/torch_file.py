@@ -15,7 +15,7 @@ from torch import Tensor
 from monarch_sciml._checks import message
 from monarch_sciml._memory import check_memory
 from monarch_sciml._reading import reading
-from monarch_sciml.data.reading import ArrayFile, Index, is_number_type
+from monarch_sciml.data.reading import ArrayFile, Index
 
 _SHORT = (torch.bfloat16, torch.float16)
 
@@ -88,9 +88,13 @@ def _load(path: Path) -> Any:
         remedy = "Save it again, torch.save(torch.load(path), path): newer files are read in parts."
         check_memory(f"the content of {path}", path.stat().st_size, remedy=remedy)
     try:
-        with reading(path), torch.serialization.safe_globals(_numpy_globals()):
+        with reading(path), torch.serialization.safe_globals(_STAND_INS):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except ValueError as error:
+        if isinstance(error.__cause__, _NoNumbersError):
+            rule = f"{path} must hold tensors or arrays of numbers"
+            remedy = "Keep those alone in it, and save the others elsewhere."
+            raise ValueError(message(rule, error.__cause__, remedy)) from error
         found = re.search(r"GLOBAL (\S+) was not", str(error.__cause__))
         if not isinstance(error.__cause__, pickle.UnpicklingError) or found is None:
             raise
@@ -102,18 +106,54 @@ def _load(path: Path) -> Any:
         raise ValueError(message(rule, f"a {found[1]}", remedy)) from error
 
 
-def _numpy_globals() -> list[Any]:
-    """Return the functions and classes that a pickled NumPy array of numbers consists of."""
-    types = [type(np.dtype(code)) for code in "?bBhHiIlLqQefdFD"]
-    core = np._core.multiarray  # type: ignore[attr-defined]
-    old = [(core._reconstruct, "numpy.core.multiarray._reconstruct")]
-    return [core._reconstruct, *old, np.ndarray, np.dtype, *dict.fromkeys(types)]
+class _NoNumbersError(ValueError):
+    """Report an array of text or objects."""
+
+
+class _NumpyType:
+    """The type of an array in a pickle. numpy.dtype itself crashes on states that do not fit it."""
+
+    def __init__(self, code: Any = None, *_: Any) -> None:
+        if not isinstance(code, str) or not re.fullmatch(r"[biufc]\d{1,2}", code):
+            raise _NoNumbersError(f"an array of {str(code)[:20]!r}")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, tuple) or state[1:2] not in (("<",), (">",), ("=",), ("|",)):
+            raise ValueError("an array whose type is damaged")
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _NumpyArray:
+    """An array in a pickle, of numbers; `values` when it is complete."""
+
+    def __init__(self, *_: Any) -> None:
+        self.values: np.ndarray | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        match state:
+            case (int(), tuple(shape), _NumpyType() as kind, by_columns, bytes(content)):
+                flat = np.frombuffer(content, kind.dtype)
+                self.values = flat.reshape(shape, order="F" if by_columns else "C").copy()
+            case _:
+                raise ValueError("an array whose parts do not fit together")
+
+
+_NUMPY = {
+    "numpy._core.multiarray._reconstruct": _NumpyArray,
+    "numpy.core.multiarray._reconstruct": _NumpyArray,  # before NumPy 2
+    "numpy.ndarray": _NumpyArray,
+    "numpy.dtype": _NumpyType,
+}
+"""What a pickled NumPy array consists of, and what is made in its place."""
+_STAND_INS: list[Any] = [(made, name) for name, made in _NUMPY.items()]
 
 
 def _tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors and arrays of numbers inside a value, with the path to each."""
-    if isinstance(value, np.ndarray) and is_number_type(value.dtype):
-        value = torch.from_numpy(value.astype(value.dtype.newbyteorder("="), copy=False))
+    if isinstance(value, _NumpyArray) and value.values is not None:
+        values = value.values
+        value = torch.from_numpy(values.astype(values.dtype.newbyteorder("="), copy=False))
     if isinstance(value, Tensor) and value.layout == torch.strided:
         yield name or "u", value.detach()
     elif isinstance(value, dict):

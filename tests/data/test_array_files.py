@@ -2,6 +2,8 @@
 
 import pickle
 import sys
+import warnings
+from contextlib import suppress
 
 import h5py
 import numpy as np
@@ -109,6 +111,29 @@ def test_arrays_of_numpy_inside_a_pickle(tmp_path, dtype):
     values = (10 * VALUES).astype(dtype)
     torch.save({"u": values}, tmp_path / "a.pt")
     assert np.array_equal(open_arrays(tmp_path / "a.pt").window("u"), values)
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_a_type_of_numpy_whose_state_is_damaged_is_refused(tmp_path, new):
+    """numpy.dtype itself crashes on a state with an entry less."""
+    path = tmp_path / "a.pt"
+    torch.save({"u": VALUES}, path, _use_new_zipfile_serialization=new)
+    content = path.read_bytes()
+    state = b"NNNJ\xff\xff\xff\xff"  # of a type without fields
+    assert content.count(state) == 1
+    path.write_bytes(content.replace(state[:4], b"N\x80NJ"))
+    with warnings.catch_warnings(), suppress(ValueError):  # read, or refused
+        warnings.simplefilter("ignore")  # of the protocol
+        assert np.array_equal(open_arrays(path).window("u"), VALUES)
+
+
+@pytest.mark.parametrize("values", [np.array(["a"]), np.array([None]), np.zeros(2, [("a", "i4")])])
+def test_arrays_that_are_no_numbers_are_refused(tmp_path, values):
+    torch.save({"u": values}, tmp_path / "a.pt")
+    with pytest.raises(
+        ValueError, match="must hold tensors or arrays of numbers, got an"
+    ):
+        open_arrays(tmp_path / "a.pt")
 
 
 def test_short_floats_of_torch_are_read_as_single_precision(tmp_path):
