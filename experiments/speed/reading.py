@@ -1,6 +1,7 @@
 """Time readers with and without the look through a file in another process; results/reading.md.
 
     python experiments/speed/reading.py
+    python experiments/speed/reading.py many_seeds.hdf5 large_gzip.hdf5  # prints these rows only
 
 In one process, in turn: a file of each format is opened and its first sample or slice is read, with
 the look-through and without it. Times are those of the processor, of both processes together, which
@@ -102,7 +103,7 @@ def timed(read, *, apart):
         _inspection._serving[:] = before[1]
 
 
-def main():
+def main(only=()):
     valid, rows = valid_files(), []
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -110,6 +111,8 @@ def main():
         readers = {name: (lambda name=name: valid.read(folder, name)) for name in names}
         readers |= large_files(folder)
         for name, read in readers.items():
+            if only and name not in only:
+                continue
             timed(read, apart=True), timed(read, apart=False)  # imports
             pairs = [(timed(read, apart=True), timed(read, apart=False)) for _ in range(ROUNDS)]
             more = [1e3 * (a - b) for a, b in pairs]
@@ -119,6 +122,8 @@ def main():
             rows.append([name, f"{size / 1e6:.3g}", f"{without:.1f}", f"{middle:.1f}",
                          f"{low:.1f} to {high:.1f}"])  # fmt: skip
             print(*rows[-1], sep=" | ", flush=True)
+        if only:
+            return
         started = []
         for _ in range(ROUNDS):
             while _inspection._helpers:
@@ -136,4 +141,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -130,9 +130,7 @@ def test_a_type_of_numpy_whose_state_is_damaged_is_refused(tmp_path, new):
 @pytest.mark.parametrize("values", [np.array(["a"]), np.array([None]), np.zeros(2, [("a", "i4")])])
 def test_arrays_that_are_no_numbers_are_refused(tmp_path, values):
     torch.save({"u": values}, tmp_path / "a.pt")
-    with pytest.raises(
-        ValueError, match="must hold tensors or arrays of numbers, got an"
-    ):
+    with pytest.raises(ValueError, match="must hold tensors or arrays of numbers, got an"):
         open_arrays(tmp_path / "a.pt")
 
 
