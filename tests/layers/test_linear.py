@@ -9,6 +9,7 @@ from tolerances import assert_close
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 
+from monarch_sciml.kernels import linear
 from monarch_sciml.layers import MonarchLinear
 from monarch_sciml.monarch import project, to_dense
 
@@ -147,9 +148,15 @@ def test_entries_and_output_have_the_variance_of_nn_linear(n_in, n_out, n_blocks
     assert float(outputs.var()) * 3 == pytest.approx(1, abs=0.1)
 
 
+@pytest.fixture
+def kernel(monkeypatch):
+    """Take the kernel for products of every size."""
+    monkeypatch.setattr(linear, "kernel_pays", lambda *_: True)
+
+
 @pytest.mark.parametrize("order", ["strided", "contiguous"])
 @pytest.mark.parametrize("n_vectors", [2, 50])
-def test_gradcheck_with_padding(n_vectors, order):
+def test_gradcheck_with_padding(n_vectors, order, kernel):
     layer = layer_of(5, 6, n_blocks=(2, 3), rank=2, order=order, dtype=torch.float64)
     x = torch.randn(n_vectors, 5, dtype=torch.float64, requires_grad=True)
 
@@ -164,7 +171,7 @@ def test_gradcheck_with_padding(n_vectors, order):
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch.func.jvp's own
 @pytest.mark.parametrize("order", ["strided", "contiguous"])
 @pytest.mark.parametrize("sizes", [(64, 48), (61, 67)])
-def test_the_kernel_for_many_vectors_is_the_plain_product(sizes, order):
+def test_the_kernel_is_the_plain_product(sizes, order, kernel):
     """Gradients by torch.func and forward mode take the plain path, all others the kernel."""
     layer = MonarchLinear(*sizes, order=order, dtype=torch.float64)
     x = torch.randn(3, 40, sizes[0], dtype=torch.float64, requires_grad=True)
@@ -185,7 +192,7 @@ def test_the_kernel_for_many_vectors_is_the_plain_product(sizes, order):
 
 
 @pytest.mark.parametrize("trains", ["x", "left", "right"])
-def test_the_kernel_gives_each_gradient_alone(trains):
+def test_the_kernel_gives_each_gradient_alone(trains, kernel):
     layer = MonarchLinear(64, 48, bias=False)
     x = torch.randn(60, 64)
     tensors = {"x": x, "left": layer.left, "right": layer.right}
@@ -194,6 +201,33 @@ def test_the_kernel_gives_each_gradient_alone(trains):
     (found,) = torch.autograd.grad(layer(x).square().sum(), tensors[trains])
     dense = nn.functional.linear(x, layer.weight).square().sum()
     torch.testing.assert_close(found, torch.autograd.grad(dense, tensors[trains])[0])
+
+
+@pytest.mark.parametrize("order", ["strided", "contiguous"])
+@pytest.mark.parametrize(
+    ("width", "n_vectors", "takes_kernel"),
+    [(768, 15, False), (768, 16, True), (512, 64, False), (720, 64, False)],
+)
+def test_the_path_follows_the_size_and_both_agree(width, n_vectors, takes_kernel, order):
+    layer = MonarchLinear(width, width, order=order)
+    x = torch.randn(n_vectors, width, requires_grad=True)
+    assert linear.kernel_pays(x, layer.left, layer.right) is takes_kernel
+    made = linear.monarch_product(x, layer.left, layer.right, strided=order == "strided")
+    assert (made.grad_fn.name() == "_MonarchProductBackward") is takes_kernel
+    with torch.no_grad():  # without gradients the kernel does not pay
+        assert not linear.kernel_pays(x, layer.left, layer.right)
+    results = []
+    for product in (linear._MonarchProduct.apply, _plain_product):
+        y = product(order == "strided", x, layer.left, layer.right)
+        cotangent = torch.ones_like(y).cumsum(0)
+        gradients = torch.autograd.grad(y, [x, layer.left, layer.right], cotangent)
+        results.append([y, *gradients])
+    for ours, other in zip(*results):
+        assert_close(ours, other)
+
+
+def _plain_product(strided, *tensors):
+    return linear.reference_monarch_product(*tensors, strided=strided)
 
 
 def test_trains_inside_a_sequential():
