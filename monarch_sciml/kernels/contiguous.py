@@ -23,7 +23,7 @@ from torch import Tensor
 from monarch_sciml.monarch.contiguous import Blocks
 
 _CHUNK = 1 << 15  # numbers of a field taken at a time
-_FEWEST_ROWS = 32  # taken together
+_FEWEST_ROWS = 64  # taken together
 
 
 @dataclass(frozen=True)

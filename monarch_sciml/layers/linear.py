@@ -81,9 +81,9 @@ class MonarchLinear(StructuredLinear):
     every entry of M has nn.Linear's variance 1/(3·in_features); two factors each initialised like
     nn.Linear would give a third of it or less. Dense entries of one slice are not independent.
 
-    On a CPU, in single and double precision, gradients of large layers (from width 768 on with 4
-    blocks, and 16 vectors) are those of a kernel with a backward pass of its own, which permutes the
-    vectors by views and one copy in each direction. Smaller layers take two plain products.
+    On a CPU, in single and double precision, large layers (from width 768 on with 4 blocks, and 16
+    vectors) that will be differentiated take a kernel with a backward pass of its own, which
+    permutes the vectors by views and one copy in each direction. Others take two plain products.
 
     References
     ----------

@@ -29,9 +29,10 @@ class FNO(Network):
 
     v_{l+1} = act(W_l v_l + S_l R_l A_l v_l), with A_l and S_l the DFT and its inverse (FNO) or
     learnable transforms that start there (Monarch-NO). The network around them is neuralop's own
-    FNO. With `transform="fourier"` its spectral layer is neuralop's too: the baseline is exactly
-    the library's. Only along an axis other than the last with an odd number of points (padding
-    included) neuralop 2.0.0 misplaces every frequency by one. Built for such a grid, the layer is
+    FNO; what surrounds the spectral layer takes large fields in fewer passes, equal up to rounding.
+    With `transform="fourier"` its spectral layer is neuralop's too: the baseline is the library's.
+    Only along an axis other than the last with an odd number of points (padding included) neuralop
+    2.0.0 misplaces every frequency by one. Built for such a grid, the layer is
     `MonarchSpectralConv(transform="fourier")`, which equals neuralop's on even grids; evaluated on
     one, neuralop's layer runs on one point more, between trigonometric interpolations.
 
@@ -125,6 +126,7 @@ class FNO(Network):
         _check_ratios(lifting_channel_ratio, projection_channel_ratio, hidden_channels)
         from neuralop.models import FNO as NeuralopFNO
 
+        from monarch_sciml.models.operators.neuralop_blocks import take_fast_paths
         from monarch_sciml.models.operators.neuralop_layer import (
             DomainPadding,
             GridEmbedding,
@@ -181,6 +183,7 @@ class FNO(Network):
         )
         if fractions is not None:
             self.network.domain_padding = DomainPadding(fractions)
+        take_fast_paths(self.network)
 
     @property
     def fno_blocks(self) -> nn.Module:
