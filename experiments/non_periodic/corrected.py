@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 RUNS = Path("runs/non_periodic")
 METRIC = "relative_l2"
 FIXED = ("FNO", "FNO, padded", "cosine")
+STARTS = {"corrected, rank 2" + start: start[2:] or "DFT" for start in ("", ", DCT", ", DST")}
 
 
 def rows_of(path):
@@ -56,7 +57,9 @@ def main():
     for path in HERE.glob("*/corrected.csv"):
         ours, fixed = rows_of(path), rows_of(path.with_name("results.csv"))
         by_validation = {
-            row["network"]: float(row[f"validation_{METRIC}"]) for row in ours if row["seed"] == "0"
+            row["network"]: float(row[f"validation_{METRIC}"])
+            for row in ours
+            if row["seed"] == "0" and row["network"] in STARTS
         }
         chosen, *others = sorted(by_validation, key=by_validation.__getitem__)
         seeds = {row["seed"] for row in ours if row["network"] == chosen}
@@ -64,10 +67,9 @@ def main():
         rival = min(means, key=means.__getitem__)
         found = errors(ours, chosen)
         ratio = statistics.mean(found) / means[rival]
-        start = chosen.split(", ")[-1].replace("rank 2", "DFT")
         spread = statistics.stdev(found) if len(found) > 1 else None
         other = ", ".join(number_text(errors(ours, name, {"0"})[0]) for name in others)
-        cells = [path.parent.name.replace("_", " "), start, str(len(seeds))]
+        cells = [path.parent.name.replace("_", " "), STARTS[chosen], str(len(seeds))]
         cells += [spread_text(statistics.mean(found), spread), other, rival]
         cells += [number_text(means[rival]), f"{ratio:.2f}"]
         lines.append((ratio, "| " + " | ".join(cells) + " |"))
