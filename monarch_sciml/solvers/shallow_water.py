@@ -92,8 +92,8 @@ class ShallowWater:
         t_end, n_record, record_times
             The arguments of `NavierStokes2d.solve` with the same meaning.
         progress
-            Whether to show a bar that counts recorded times, or a function that is called after each
-            of them with the fraction of the work done by it.
+            Whether to show a bar that counts recorded times, or a function that is called after
+            each of them with the fraction of the work done by it.
 
         Returns
         -------

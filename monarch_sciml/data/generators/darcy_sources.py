@@ -53,9 +53,9 @@ class DarcySourcesProblem(FieldProblem):
     Notes
     -----
     Solved by spectral elements of degree 4 and evaluated at the stored points. The relative error
-    is 6e-6 for the default values and 1e-3 for wells of one node (against 257 nodes). Name the fields to
-    PairModule: input_fields ["source", "side_pressure"], with "permeability" or without it,
-    target_fields ["pressure"].
+    is 6e-6 for the default values and 1e-3 for wells of one node (against 257 nodes). Name the
+    fields to PairModule: input_fields ["source", "side_pressure"], with "permeability" or without
+    it, target_fields ["pressure"].
     """
 
     name: ClassVar[str] = "darcy_sources"
