@@ -8,7 +8,12 @@ from typing import Literal
 import torch
 
 from monarch_sciml._checks import UsageError, message, positive_int
-from monarch_sciml.data.scans.encoding_files import EncodingFile, write_encoding
+from monarch_sciml._files import writable_folder
+from monarch_sciml.data.scans.encoding_files import (
+    EncodingFile,
+    encoding_path,
+    write_encoding,
+)
 from monarch_sciml.data.scans.read import read_scan
 from monarch_sciml.data.scans.recognise import scans_in
 from monarch_sciml.data.scans.scan import Scan
@@ -76,7 +81,7 @@ def calibrate(
         When a scan is undersampled, of another matrix, or without a known object; or when an option
         does not fit.
     """
-    if output.exists() and not overwrite:
+    if encoding_path(output).exists() and not overwrite:
         rule = "the output file must not exist yet"
         raise FileExistsError(message(rule, str(output), "Pass --overwrite true, or another name."))
     corrected = structure == "corrected"
@@ -85,6 +90,7 @@ def calibrate(
             rule = f"`{name}` is an option of structure 'corrected'"
             raise UsageError(message(rule, f"structure {structure!r}", f"Leave `{name}` out."))
     steps = (30 if n_steps is None else n_steps) if corrected else 0
+    writable_folder(output.absolute().parent)
     sums = _sums(path, n_slices)
     encoding = fit_encoding(
         sums,

@@ -11,9 +11,11 @@ from monarch_sciml._checks import message
 from monarch_sciml._reading import file_start, open_hdf5
 from monarch_sciml.data import describe_fields
 from monarch_sciml.data.array_files import open_arrays, selected
+from monarch_sciml.data.fields.axes import AXES as FIELD_AXES
 from monarch_sciml.data.fields.axes import Axes
 from monarch_sciml.data.fields.recognise import FIELD_FORMATS, known_layout
-from monarch_sciml.data.scans.formats.array import AXES as SCAN_AXES
+from monarch_sciml.data.scans.axes import AXES as SCAN_AXES
+from monarch_sciml.data.scans.axes import SYNONYMS
 from monarch_sciml.data.scans.formats.bart import is_pair
 from monarch_sciml.data.scans.formats.fastmri import read_header
 from monarch_sciml.data.scans.formats.hdf5_kinds import acquisitions_of
@@ -88,7 +90,8 @@ Content = Literal["scan", "fields"]
 def _kind(path: Path, axes: Axes | None, variable: str | None) -> Content:
     """Return whether a file holds a scan or fields; ValueError for anything else."""
     if axes is not None:
-        return "scan" if isinstance(axes, str) and {*SCAN_AXES} & _names(axes) else "fields"
+        scans = {*SCAN_AXES, *SYNONYMS} - {*FIELD_AXES}
+        return "scan" if isinstance(axes, str) and scans & _names(axes) else "fields"
     if path.is_dir():
         return "fields"
     if is_pair(path):

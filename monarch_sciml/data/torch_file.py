@@ -71,8 +71,8 @@ class TorchArrays(ArrayFile):
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """Type of the values of an array, as they are read."""
-        value = self._values[name]
-        return (value.new_empty(0).float() if value.dtype in _SHORT else value[:0]).numpy().dtype
+        value = self._values[name].new_empty(0)
+        return (value.float() if value.dtype in _SHORT else value).numpy().dtype
 
     def window(self, name: str, index: Index = ()) -> np.ndarray:
         """Read part of an array."""

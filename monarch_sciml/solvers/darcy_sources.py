@@ -39,7 +39,8 @@ class DarcySources:
     Raises
     ------
     ValueError
-        When an argument is out of range, or the permeability is not positive and finite.
+        When an argument is out of range, or the permeability is not positive and finite on its
+        tensor grid.
 
     Notes
     -----
@@ -73,11 +74,7 @@ class DarcySources:
             raise ValueError(message(rule, n_points, remedy))
         axis = SpectralElements(n_points // DEGREE, degree=DEGREE, periodic=False)
         self._axis, self.points = axis, torch.from_numpy(axis.points)
-        local = permeability(*[torch.from_numpy(axis.local_points)] * 2).double().numpy()
-        bad = int((~(np.isfinite(local) & (local > 0))).sum())
-        if bad:
-            rule = "the permeability must be positive and finite everywhere"
-            raise ValueError(message(rule, f"{bad} other values", "Correct the medium."))
+        local = axis.positive("the permeability", permeability, n_dims=2)
         weights = np.multiply.outer(axis.local_weights, axis.local_weights)
         weighted = diags_array((local * weights).ravel())
         gradients = (kron(axis.derivative, axis.sharing), kron(axis.sharing, axis.derivative))

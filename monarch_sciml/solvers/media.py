@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from monarch_sciml._checks import message, one_of, positive_int, positive_number, usage_errors
-from monarch_sciml._reading import existing_file
+from monarch_sciml._reading import file_start, load_npy
 from monarch_sciml.solvers.random_series import evaluate_periodic_series, squared_modes
 
 MediumKind = Literal["smooth", "layered", "given"]
@@ -80,7 +80,9 @@ class Medium:
             got = f"kind {self.kind!r} and file {self.file}"
             raise ValueError(message(rule, got, "Set `medium.kind` to given, or drop the file."))
 
-    def function(self, grid_shape: Sequence[int], *, periodic: bool) -> Callable[..., Tensor]:
+    def function(
+        self, grid_shape: Sequence[int], *, periodic: bool, cell_centres: bool = False
+    ) -> Callable[..., Tensor]:
         """Return m as a function of the coordinates (n,) along each axis, on their tensor grid.
 
         Parameters
@@ -89,6 +91,9 @@ class Medium:
             Grid points that are stored along each axis; a given medium must have this shape.
         periodic
             Whether the box is periodic, so that the grid leaves out the far sides.
+        cell_centres
+            Whether the stored points are the centres of n equal cells between walls, at which a
+            given medium is mirrored. Otherwise they begin at 0.
 
         Raises
         ------
@@ -98,7 +103,7 @@ class Medium:
             When that file is no array of this shape with positive and finite numbers.
         """
         if self.kind == "given":
-            return _interpolant(self._read(tuple(grid_shape)), periodic)
+            return _interpolant(self._read(tuple(grid_shape)), periodic, cell_centres)
         draw = self._smooth if self.kind == "smooth" else self._layered
         logarithm = draw(len(grid_shape))
         return lambda *x: self.mean * torch.exp(self.contrast * logarithm(*x))
@@ -144,13 +149,11 @@ class Medium:
     def _read(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the array of a given medium, checked."""
         assert self.file is not None  # checked when the medium was made
-        path = existing_file(self.file)
-        try:
-            values = np.asarray(np.load(path, allow_pickle=False))
-        except (ValueError, EOFError) as error:
+        path, start = self.file, file_start(self.file)
+        if start.kind != "npy":
             rule = f"{path} must be an array in a .npy file"
-            remedy = "Write it with numpy.save."
-            raise ValueError(message(rule, "another or a damaged file", remedy)) from error
+            raise ValueError(message(rule, start.description, "Write it with numpy.save."))
+        values = load_npy(path)
         if values.shape != shape or values.dtype.kind not in "fiu":
             rule = f"the medium in {path} must be real numbers of shape {shape}, as the stored grid"
             got = f"{values.dtype} of shape {values.shape}"
@@ -165,20 +168,22 @@ class Medium:
         return values
 
 
-def _interpolant(values: np.ndarray, periodic: bool) -> Callable[..., Tensor]:
+def _interpolant(values: np.ndarray, periodic: bool, cell_centres: bool) -> Callable[..., Tensor]:
     """Return the positive function through values at the grid points of the unit box."""
     from scipy.interpolate import PchipInterpolator
 
-    margin = 3 if periodic else 0  # points repeated beyond either side
+    margin = 3 if periodic or cell_centres else 0  # points repeated beyond either side
+    beyond = "wrap" if periodic else "symmetric"
     logarithm = np.log(values)
 
     def function(*x: Tensor) -> Tensor:
         result = logarithm
         for axis, points in enumerate(x):
             n = values.shape[axis]
-            nodes = np.arange(-margin, n + margin) / (n if periodic else n - 1)
+            nodes = np.arange(-margin, n + margin) + 0.5 * cell_centres
+            nodes = nodes / (n if periodic or cell_centres else n - 1)
             padding = [(margin, margin) if a == axis else (0, 0) for a in range(result.ndim)]
-            padded = np.pad(result, padding, mode="wrap")
+            padded = np.pad(result, padding, mode=beyond)
             result = PchipInterpolator(nodes, padded, axis=axis)(points.double().numpy())
         return torch.from_numpy(np.exp(result))
 

@@ -9,9 +9,12 @@ Geophysical Journal International 139 (1999), equations 16 to 26 (waves).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from monarch_sciml._checks import message, positive_int
 from monarch_sciml.solvers.legendre import Array, differentiation, gauss_lobatto, interpolation
@@ -91,6 +94,34 @@ class SpectralElements:
         mass = self.local_weights[: self.degree + 1]
         stiffness = self._matrix.T @ (mass[:, None] * self._matrix)
         return float(np.linalg.eigvalsh(stiffness / np.sqrt(np.outer(mass, mass)))[-1])
+
+    def positive(self, name: str, function: Callable[..., Tensor], *, n_dims: int) -> Array:
+        """Return a positive function at the local nodes of a box, (L, ..., L).
+
+        Parameters
+        ----------
+        name
+            Name of the function, for messages.
+        function
+            Function of the coordinates (L,) along each axis, on their tensor grid.
+        n_dims
+            Number of axes.
+
+        Raises
+        ------
+        ValueError
+            When it returns another shape, or a value is not positive and finite.
+        """
+        values = function(*[torch.from_numpy(self.local_points)] * n_dims).double().numpy()
+        shape = (len(self.local_points),) * n_dims
+        if values.shape != shape:
+            rule = f"{name} must be given on the tensor grid of its coordinates, {shape}"
+            raise ValueError(message(rule, values.shape, "Return (n_1, ..., n_d)."))
+        bad = int((~(np.isfinite(values) & (values > 0))).sum())
+        if bad:
+            rule = f"{name} must be positive and finite everywhere"
+            raise ValueError(message(rule, f"{bad} other values", "Correct the medium."))
+        return values
 
     def interpolation(self, points: Array) -> Array:
         """Return the matrix (M, N) from values at the nodes to values at points (M,) of [0, 1]."""

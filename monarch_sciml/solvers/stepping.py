@@ -41,14 +41,18 @@ def record_schedule(
     return times
 
 
-def check_finite(state: Tensor, time: float, dt: float) -> None:
-    """Raise ValueError when a sample of `state` (B, ...) at `time` holds NaN or infinity."""
+def check_finite(state: Tensor, time: float, dt: float | None) -> None:
+    """Raise ValueError when a sample of `state` (B, ...) at `time` holds NaN or infinity.
+
+    `dt` is None for a solver that chooses its steps.
+    """
     bad = int((~torch.isfinite(state).flatten(1).all(dim=1)).sum())
     if bad:
         rule = "the solution must stay finite"
-        where = f"of {len(state)} samples at t = {time:.4g} with dt = {dt:.3g}"
-        got = f"NaN or infinity in {bad} {where}"
-        raise ValueError(message(rule, got, "Choose a smaller `dt`."))
+        got = f"NaN or infinity in {bad} of {len(state)} samples at t = {time:.4g}"
+        if dt is None:
+            raise ValueError(message(rule, got, "Choose other parameters."))
+        raise ValueError(message(rule, f"{got} with dt = {dt:.3g}", "Choose a smaller `dt`."))
 
 
 @contextmanager

@@ -26,6 +26,7 @@ DEGREE = 4
 """Degree of the elements; the number of nodes along an axis is a multiple of it."""
 _STABLE = 2.6  # Runge-Kutta of order 4 is stable in the left half disc of this radius
 _DEFAULT = 0.9  # share of the largest step that is taken by default
+_KEPT = 0.02  # share of the energy that the error of the steps may take or add
 
 Force = Callable[[float], Tensor]
 
@@ -97,7 +98,7 @@ class WaveInMedium:
             n_points // DEGREE, degree=DEGREE, periodic=sides == "periodic"
         )
         self.points = torch.from_numpy(self._axis.points)
-        local = self._local_speed(speed)
+        local = self._axis.positive("the speed of waves", speed, n_dims=n_dims)
         self._mass, self._stiffness = self._assembled(local)
         self._operator = self._stiffness / self._mass[:, None]
         self._damping = self._sides(local) / self._mass if sides == "absorbing" else None
@@ -110,19 +111,6 @@ class WaveInMedium:
         damping = 0.0 if self._damping is None else float(self._damping.max()) / 2
         largest = damping + math.hypot(damping, frequency)
         return float(f"{_STABLE / largest:.5g}")  # the same on every processor
-
-    def _local_speed(self, speed: Callable[..., Tensor]) -> Array:
-        """Return c at the local nodes (L, ..., L), checked."""
-        coordinates = torch.from_numpy(self._axis.local_points)
-        local = speed(*[coordinates] * self.n_dims).double().numpy()
-        if local.shape != (len(coordinates),) * self.n_dims:
-            rule = "`speed` must return c on the tensor grid of its coordinates"
-            raise ValueError(message(rule, local.shape, "Return (n_1, ..., n_d)."))
-        if not (np.isfinite(local) & (local > 0)).all():
-            rule = "the speed of waves must be positive and finite everywhere"
-            bad = f"{int((~(np.isfinite(local) & (local > 0))).sum())} other values"
-            raise ValueError(message(rule, bad, "Correct the medium."))
-        return local
 
     def _assembled(self, local: Array) -> tuple[Array, Any]:
         """Assemble the diagonal mass matrix (K,) and the sparse stiffness matrix (K, K)."""
@@ -201,25 +189,42 @@ class WaveInMedium:
         ------
         ValueError
             When `u0` has another shape or is not finite, the times do not increase, `dt` exceeds
-            `largest_dt`, or the solution does not stay finite.
+            `largest_dt`, or the solution does not stay finite. When `cubic` is positive, the sides
+            do not absorb, there is no force, and a sample loses or gains 2 % of its energy or more:
+            `largest_dt` does not take the springs into account.
         """
         times = record_schedule(t_end, n_record, record_times)
         dt, state = self.check_dt(dt), self._start(u0, velocity)
+        shape = (*u0.shape[1:], len(u0))
+        start = torch.from_numpy(state.reshape(2, *shape)).movedim(-1, 0)[:, None].clone()
         gaps = np.diff([0.0, *times])
         counts = [math.ceil(gap / dt) for gap in gaps]
         frames, begin = [], 0.0
-        with progress_bar(max(1, sum(counts)), progress, name="Waves") as advance:
+        quiet = np.errstate(over="ignore", invalid="ignore")  # `check_finite` says it
+        with quiet, progress_bar(max(1, sum(counts)), progress, name="Waves") as advance:
             for gap, count, time in zip(gaps, counts, times, strict=True):
                 for step in range(count):
                     state = self._advanced(state, begin + step * gap / count, gap / count, force)
                     advance()
                 begin = time
                 # (2, K, B) -> (B, 2, *grid)
-                shape = (*u0.shape[1:], len(u0))
                 frames.append(torch.from_numpy(state.reshape(2, *shape)).movedim(-1, 0).clone())
                 check_finite(frames[-1], time, dt)
         # T frames of (B, 2, *grid) -> (B, T, 2, *grid)
-        return torch.stack(frames, dim=1), torch.tensor(times, dtype=torch.float64)
+        fields = torch.stack(frames, dim=1)
+        if self.cubic and self._damping is None and force is None:
+            self._check_energy(start, fields, dt)
+        return fields, torch.tensor(times, dtype=torch.float64)
+
+    def _check_energy(self, start: Tensor, fields: Tensor, dt: float) -> None:
+        """Raise ValueError when steps that are too long have changed the energy of a sample."""
+        before = self.energy(start)  # (B, 1)
+        change = (self.energy(fields) - before).abs()
+        if bool((change > _KEPT * before).any()):
+            rule = f"the energy of waves with springs must be kept within {100 * _KEPT:g} %"
+            share = float((change / before.clamp_min(torch.finfo(before.dtype).tiny)).max())
+            got = f"a change of {100 * share:.2g} % with dt = {dt:.3g}"
+            raise ValueError(message(rule, got, "Choose a smaller `dt`."))
 
     def energy(self, fields: Tensor) -> Tensor:
         """Return the energy (B, T) of displacement and velocity (B, T, 2, *grid)."""

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from monarch_sciml.cli import main
+from monarch_sciml.commands.calibrate import calibrate
 from monarch_sciml.data.scans.encoding_files import read_encoding
 from monarch_sciml.data.scans.formats.fastmri import read_fastmri
 
@@ -207,3 +208,12 @@ def test_bad_readout_errors_are_refused(tmp_path, refused, option, value, text):
     words = ["generate", "scans", "--output", tmp_path / "s", *SIZES]
     assert text in refused(*words, f"--readout_errors.{option}", value)
     assert not (tmp_path / "s").exists()
+
+
+def test_what_cannot_be_written_is_refused_before_any_scan_is_read(tmp_path):
+    missing = tmp_path / "scan.h5"
+    with pytest.raises(ValueError, match=r"must end in \.safetensors, got enc\.pt"):
+        calibrate([missing], output=tmp_path / "enc.pt")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="must be writable in the folder"):
+        calibrate([missing], output=tmp_path / "file" / "enc.safetensors")

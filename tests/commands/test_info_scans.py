@@ -134,3 +134,9 @@ def test_another_contrast_is_described(tmp_path):
     assert facts(tmp_path / "hybrid.h5", contrast=1)["acceleration"] == "1.94 (achieved)"
     with pytest.raises(ValueError, match="contrast"):
         facts(tmp_path / "hybrid.h5", contrast=2)
+
+
+def test_other_names_of_axes_of_scans(tmp_path, make_scan):
+    np.save(tmp_path / "k.npy", make_scan(noise=0.02).kspace.numpy())
+    text = info(tmp_path / "k.npy", axes="slices,coils,rows,columns")
+    assert "k-space" in text

@@ -14,6 +14,7 @@ import xarray
 from scipy.io import savemat
 
 from monarch_sciml._reading import file_kind
+from monarch_sciml.data import open_fields
 from monarch_sciml.data.array_files import MemoryArrays, open_arrays, selected
 
 VALUES = np.random.default_rng(0).standard_normal((4, 5, 6))
@@ -191,3 +192,12 @@ def test_memory_takes_tensors_of_any_kind():
     assert [file.dtype(name) for name in file.shapes] == [np.float32, np.float32]
     with pytest.raises(ValueError, match="`c` must be an array of numbers, got str"):
         MemoryArrays({"c": "text"})
+
+
+def test_a_number_beside_tensors_in_a_pt_file(tmp_path):
+    """A tensor without axes made the file look damaged."""
+    x = torch.rand(20, 16)
+    torch.save({"x": x, "y": 2 * x, "visc": torch.tensor(1e-3)}, tmp_path / "a.pt")
+    found = open_fields(tmp_path / "a.pt")
+    assert found.fields == ("x", "y")
+    assert found.about["parameters"]["viscosity"] == pytest.approx(1e-3)

@@ -12,6 +12,7 @@ pytest.importorskip("nilearn", reason="the extra `phantom` is not installed")
 
 from tolerances import assert_close
 
+from monarch_sciml._checks import UsageError
 from monarch_sciml.data.phantom import generate_scans, simulate_scan
 from monarch_sciml.data.phantom.anatomy import (
     CONTRASTS,
@@ -278,6 +279,26 @@ def test_generated_files_are_kept_repeated_and_extended(tmp_path):
         generate_scans(tmp_path / "a", 3, **{**options, "seed": 6})
     with pytest.raises(ValueError, match="`n_scans` must be at least 1"):
         generate_scans(tmp_path / "a", 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"noise": -1.0}, "`noise` must be zero or positive"),
+        ({"n_coils": 0}, "`n_coils` must be at least 1"),
+        ({"seed": -1}, "`seed` must be at least 0"),
+        ({"grid_shape": (16, 4)}, "`grid_shape` must be at least 8"),
+        ({"grid_shapes": [(16, 16), (16, 4)]}, "`grid_shape` must be at least 8, got 4"),
+        ({"coil_counts": [4, 0]}, "`n_coils` must be at least 1, got 0"),
+        ({"noise_levels": [0.1, -0.1]}, "`noise` must be zero or positive and finite, got -0.1"),
+        ({"noise_levels": []}, "`noise_levels` must name at least one choice"),
+    ],
+)
+def test_settings_out_of_range_are_errors_of_usage(tmp_path, change, match):
+    """The command line ends with status 2, and no scan is simulated before."""
+    with pytest.raises(UsageError, match=match):
+        generate_scans(tmp_path / "a", 3, progress=False, **change)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_generated_file_says_how_it_was_made(tmp_path):

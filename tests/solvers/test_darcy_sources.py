@@ -118,6 +118,7 @@ def test_samples_do_not_depend_on_their_neighbours():
         ({"n_points": 5}, "at least 9"),
         ({"nonlinearity": -1.0}, "`nonlinearity`"),
         ({"permeability": lambda x, y: -rock(x, y)}, "permeability must be positive"),
+        ({"permeability": lambda x, y: torch.ones(len(x))}, r"tensor grid .* got \(10,\)"),
     ],
 )
 def test_arguments(change, match):

@@ -86,6 +86,37 @@ class TestGiven:
         with pytest.raises(ValueError, match=match):
             Medium(kind="given", file=tmp_path / "m.npy").function((9, 7), periodic=True)
 
+    def test_values_at_cell_centres_between_walls(self, tmp_path):
+        values = np.random.default_rng(0).uniform(0.5, 4.0, (9, 7))
+        np.save(tmp_path / "m.npy", values)
+        medium = Medium(kind="given", file=tmp_path / "m.npy")
+        field = medium.function((9, 7), periodic=False, cell_centres=True)
+        centres = [(torch.arange(n, dtype=torch.float64) + 0.5) / n for n in (9, 7)]
+        assert np.allclose(field(*centres).numpy(), values, rtol=1e-12)
+        near, beyond = (field(torch.tensor([0.05 * sign]), centres[1]) for sign in (1, -1))
+        torch.testing.assert_close(near, beyond)  # mirrored at the wall
+
+    @pytest.mark.parametrize(
+        "damage",
+        [(b"(9, 7)", b"((9, 7"), (b"(9, 7), }      ", b"(10**14,), }   "), (b"}", b" ")],
+        ids=["bracket", "arithmetic", "end"],
+    )
+    def test_a_damaged_header_is_one_line(self, tmp_path, damage):
+        np.save(tmp_path / "m.npy", np.ones((9, 7)))
+        content = (tmp_path / "m.npy").read_bytes()
+        assert damage[0] in content
+        (tmp_path / "m.npy").write_bytes(content.replace(*damage, 1))
+        with pytest.raises(ValueError, match=r"m\.npy must be a complete \.npy file"):
+            Medium(kind="given", file=tmp_path / "m.npy").function((9, 7), periodic=True)
+
+    def test_a_header_larger_than_memory(self, tmp_path):
+        np.save(tmp_path / "m.npy", np.ones((9, 7)))
+        content = (tmp_path / "m.npy").read_bytes()
+        huge = content.replace(b"(9, 7), }       ", b"(90000000, 70)}")
+        (tmp_path / "m.npy").write_bytes(huge[:128] + content[128:])
+        with pytest.raises(ValueError, match=r"m\.npy must be a complete \.npy file"):
+            Medium(kind="given", file=tmp_path / "m.npy").function((9, 7), periodic=True)
+
     def test_no_array(self, tmp_path):
         (tmp_path / "m.npy").write_text("no array")
         with pytest.raises(ValueError, match=r"must be an array in a \.npy file"):

@@ -140,3 +140,9 @@ def test_samples_do_not_depend_on_their_neighbours():
 def test_errors(floor, depth, match):
     with pytest.raises(ValueError, match=match):
         ShallowWater(floor).solve(depth, t_end=0.1)
+
+
+def test_numbers_out_of_range_are_named_without_a_time_step():
+    solver = ShallowWater(torch.zeros(8))
+    with pytest.raises(ValueError, match=r"must stay finite, got NaN .* t = 1e-99\. Choose other"):
+        solver.solve(1e200 * torch.linspace(1, 2, 8, dtype=torch.float64)[None], t_end=1e-99)

@@ -54,9 +54,8 @@ def original_navier_stokes(w0: Tensor, *, viscosity: float, t_end: float, dt: fl
     k_x, k_y = torch.meshgrid(frequency, frequency, indexing="ij")
     laplacian = k_x**2 + k_y**2
     inverse = 1 / torch.where(laplacian == 0, torch.ones_like(laplacian), laplacian)
-    kept = ((k_x.abs() <= 2 * math.pi * n / 3 / 2) & (k_y.abs() <= 2 * math.pi * n / 3 / 2)).to(
-        w0.dtype
-    )
+    largest = 2 * math.pi * n / 3  # two thirds of the largest wavenumber of the grid
+    kept = ((k_x.abs() <= largest) & (k_y.abs() <= largest)).to(w0.dtype)
     t = torch.arange(n, dtype=w0.dtype) / n
     forcing = torch.fft.fft2(fno_forcing(t[:, None], t[None, :]))
     spectrum = torch.fft.fft2(w0)

@@ -14,8 +14,8 @@ from typing import Any, Literal, get_type_hints
 
 import torch
 
-from monarch_sciml._checks import message, positive_int, present_device
-from monarch_sciml._files import write_text
+from monarch_sciml._checks import message, positive_int, present_device, usage_errors
+from monarch_sciml._files import writable_folder, write_text
 from monarch_sciml._signatures import arguments, describe, documentation
 from monarch_sciml.commands.benchmark import Machine, measure_machine
 from monarch_sciml.commands.benchmark.figures import roofline_figure, scaling_figure
@@ -88,6 +88,7 @@ class Benchmark:
             remedy = "Pass another folder, or --overwrite."
             raise FileExistsError(message(rule, str(results), remedy))
         present_device(options.device)
+        writable_folder(output)
         with _threads(options.threads):
             machine = measure_machine()
             effort = Effort(
@@ -149,6 +150,8 @@ def command(
             bound = inspect.signature(run).bind(*args, **kwargs)
             bound.apply_defaults()
             options = {key: value for key, value in bound.arguments.items() if key not in own}
+            for name in own:
+                _check_sizes(name, bound.arguments[name])
             benchmark = function(**{name: bound.arguments[name] for name in own})
             return benchmark.run(RunOptions(**options))
 
@@ -158,6 +161,16 @@ def command(
         return run
 
     return decorate
+
+
+def _check_sizes(name: str, value: Any) -> None:
+    """Raise UsageError when a list of an option is empty, or a number in it below 1."""
+    with usage_errors():
+        if isinstance(value, list | tuple) and not value:
+            raise ValueError(message(f"`{name}` must name at least one", "none", "Leave it out."))
+        for part in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(part, int) and not isinstance(part, bool):
+                positive_int(name, part)
 
 
 @contextmanager

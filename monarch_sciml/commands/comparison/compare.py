@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from torch import nn
 
-from monarch_sciml._checks import UsageError, message, one_of
+from monarch_sciml._checks import UsageError, message, one_of, positive_int, usage_errors
 from monarch_sciml.commands.comparison.outputs import write_report_files
 from monarch_sciml.commands.comparison.recipe import Contender, LoopOptions
 from monarch_sciml.commands.comparison.suitability import check_transfer, mismatch
@@ -98,7 +98,7 @@ def compare_networks(
         remedy = "Name another folder, remove it, or pass --options.resume true."
         rule = "`output` must not hold a comparison yet"
         raise FileExistsError(message(rule, str(output), remedy))
-    chosen = _chosen(networks, only)
+    chosen, seeds = _chosen(networks, only), _checked_seeds(seeds)
     for name, contender in networks.items():  # a mistake in the last must not wait for the first
         build_checked(name, contender, data)
     for name, further in evaluate_on.items():
@@ -269,6 +269,16 @@ def _chosen(networks: dict[str, Contender], only: list[str] | str | None) -> lis
         rule = "`only` must name networks of the comparison"
         raise ValueError(message(rule, "none", "Leave it out for all."))
     return [name for name in networks if name in names]
+
+
+def _checked_seeds(seeds: Sequence[int]) -> list[int]:
+    """Return the seeds; UsageError when there are none, or one is negative or named twice."""
+    with usage_errors():
+        checked = [positive_int("seeds", seed, minimum=0) for seed in seeds]
+        if not checked or len(set(checked)) < len(checked):
+            rule = "`seeds` must name at least one seed, and each once"
+            raise ValueError(message(rule, checked, "Pass [0, 1, 2], say."))
+    return checked
 
 
 def _run_configuration(configuration: str, name: str, seed: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from monarch_sciml._checks import message
+from monarch_sciml._checks import message, positive_int, usage_errors
 from monarch_sciml.commands.comparison.outputs import write_report_files
 from monarch_sciml.commands.comparison.recipe import Contender, LoopOptions, NetworkFactory
 from monarch_sciml.commands.comparison.trained_run import run_network
@@ -67,6 +67,8 @@ def train_network(
         When `output` holds a comparison, or a run that is not to be resumed.
     """
     check_loggers(options.all_loggers)
+    with usage_errors():
+        positive_int("seed", seed, minimum=0)
     compared = (output / "results.csv").exists() and not (output / "checkpoints").exists()
     if from_main_process(compared):
         rule = "`output` must not hold a comparison"

@@ -19,6 +19,7 @@ from monarch_sciml.commands.reconstruct.output_files import (
 )
 from monarch_sciml.commands.reconstruct.report import Outcome
 from monarch_sciml.commands.reconstruct.settings import Settings
+from monarch_sciml.data.scans.formats.bart import is_pair, pair_of
 from monarch_sciml.data.scans.recognise import scans_in
 
 RECORDS = "records"
@@ -133,6 +134,9 @@ def _check_output(settings: Settings, *, several: bool) -> None:
     if figure is not None and (several or _is_folder(output)):
         rule = "`figure` is for a single scan with a file as its output"
         raise ValueError(message(rule, str(figure), "Figures go into the folder of `output`."))
+    if form is not None and output is None:
+        rule = "`output_format` is for images in a folder, which `output` names"
+        raise ValueError(message(rule, form, "Pass --output FOLDER too."))
     wanted = HDF5 if form == "h5" else (f".{form}",)
     if form is not None and ending and ending not in wanted:
         rule = f"`output` must end in .{form}, or be a folder"
@@ -212,6 +216,6 @@ def write_record(destination: Destination, settings: Settings, outcome: Outcome)
 
 
 def _stamp(path: Path) -> list[int]:
-    """Return size and time of change of a file."""
-    stat = path.stat()
+    """Return size and time of change of a scan, of the values of a BART pair."""
+    stat = (pair_of(path)[1] if is_pair(path) else path).stat()
     return [stat.st_size, stat.st_mtime_ns]

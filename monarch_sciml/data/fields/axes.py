@@ -83,7 +83,7 @@ def named(arrays: ArrayFile, axes: Axes) -> FieldReading:
 
 
 def parse_axes(text: str) -> tuple[str, ...]:
-    """Return names of axes; ValueError if one is unknown or no axis belongs to a grid."""
+    """Return names of axes; ValueError if one is unknown or named twice."""
     names = tuple(name.strip() for name in text.split(","))
     used = [name for name in names if name != SINGLE]
     if not set(used) <= {*AXES} or len(set(used)) < len(used):

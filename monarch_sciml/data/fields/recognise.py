@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from monarch_sciml.data.fields.formats.arrays import ArrayFields
 from monarch_sciml.data.fields.formats.monarch_h5 import FORMAT, FieldFile, plain_attributes
 from monarch_sciml.data.fields.formats.pdebench import PDEBenchFile, pdebench_layout
 from monarch_sciml.data.fields.formats.the_well import TheWellFile, is_the_well
-from monarch_sciml.data.fields.source import FieldSource
+from monarch_sciml.data.fields.source import FieldSource, with_boundary
 
 FIELD_FORMATS = (
     "monarch_sciml .h5, PDEBench or The Well .hdf5, or arrays in .npy, .npz, .pt, .mat, HDF5, "
@@ -73,7 +72,7 @@ def open_fields(
     else:
         source = open_file(path if is_zarr(path) else existing_file(path))
     if boundary is not None:
-        source.layout = replace(source.layout, boundary=tuple(boundary))
+        source.layout = with_boundary(source.layout, boundary)
     return source
 
 

@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -96,6 +96,21 @@ class FieldLayout:
         steps = [b - a for a, b in pairwise(self.times)]
         even = max(steps) - min(steps) <= 1e-4 * abs(steps[0])
         return sum(steps) / len(steps) if even else None
+
+
+def with_boundary(layout: FieldLayout, boundary: Sequence[str]) -> FieldLayout:
+    """Return a layout with other conditions at the ends of the axes.
+
+    A periodic axis is longer by one step than the distance from its first to its last point, where
+    that distance was taken for its length.
+    """
+    changed = replace(layout, boundary=tuple(boundary))
+    extent = list(changed.domain_extent)
+    for axis, (kind, points) in enumerate(zip(changed.boundary, changed.coordinates)):
+        span = points[-1] - points[0] if points else 0.0
+        if kind == "periodic" and span > 0 and math.isclose(extent[axis], span, rel_tol=1e-6):
+            extent[axis] = round(span * len(points or ()) / (len(points or ()) - 1), 9)
+    return replace(changed, domain_extent=tuple(extent))
 
 
 class FieldSource(ABC):

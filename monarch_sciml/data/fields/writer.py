@@ -108,7 +108,7 @@ class FieldWriter:
         Raises
         ------
         ValueError
-            When the shape does not fit, or a value is NaN or infinite.
+            When the shape does not fit, or a value is NaN, infinite or too large for the type.
         OSError
             When the data cannot be written. Samples written before are kept.
         """
@@ -121,7 +121,12 @@ class FieldWriter:
         if not torch.isfinite(values).all():
             rule = "`values` must be finite"
             raise ValueError(message(rule, "NaN or infinity", "Take smaller steps."))
-        array = values.detach().cpu().numpy().astype(_numpy_type(self.dtype), copy=False)
+        cast = values.detach().cpu().to(self.dtype)
+        if cast.dtype != values.dtype and not torch.isfinite(cast).all():
+            rule = f"the values must fit {str(self.dtype).removeprefix('torch.')}"
+            got = f"{float(values.abs().max()):.3g}"
+            raise ValueError(message(rule, got, "Pass dtype float64, or scale the data."))
+        array = cast.numpy()
         fields = [self._file["fields"][name] for name in layout.fields]
         marks = np.ones(stop - start, dtype=np.uint8)
         try:

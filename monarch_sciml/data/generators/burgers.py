@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import message, positive_int, positive_number
 from monarch_sciml.data.fields.source import FieldLayout
 from monarch_sciml.data.generators.options import box_layout, divisor, frame_times
 from monarch_sciml.data.generators.problem import Batch, FieldProblem
@@ -71,6 +71,7 @@ class BurgersPeriodicProblem(FieldProblem):
 
     def __post_init__(self) -> None:
         self.layout(1)
+        positive_number("dt", self.dt)
         if 2 * positive_int("n_modes", self.n_modes) >= self._solver.points.numel():
             rule = f"`n_modes` must be below half of `grid`, {self.grid}"
             raise ValueError(message(rule, self.n_modes, "Lower `n_modes`."))
@@ -162,7 +163,7 @@ class BurgersNeumannProblem(FieldProblem):
 
     def __post_init__(self) -> None:
         self.layout(1)
-        positive_int("resolution", self.resolution, minimum=2)
+        positive_number("dt", self.dt)
         if 2 * positive_int("n_modes", self.n_modes, minimum=2) > len(self._solver.points):
             rule = f"`n_modes` must be at most half of `grid`, {self.grid}"
             raise ValueError(message(rule, self.n_modes, "Lower `n_modes`."))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from monarch_sciml._checks import message, positive_int, positive_number
 from monarch_sciml.data.fields.source import FieldLayout
-from monarch_sciml.data.generators.options import box_layout
+from monarch_sciml.data.generators.options import box_layout, check_medium, check_nodes
 from monarch_sciml.data.generators.problem import Batch, FieldProblem
 from monarch_sciml.solvers.darcy_sources import DEGREE, DarcySources
 from monarch_sciml.solvers.media import Medium
@@ -43,16 +43,19 @@ class DarcySourcesProblem(FieldProblem):
     well_rate
         Standard deviation of the volume that a well pumps in a unit of time.
     grid
-        Nodes along each axis to solve on, one more than a multiple of 4 and more than `resolution`.
+        Nodes along each axis to solve on: one more than a multiple of 4, or of 4
+        `medium.n_layers` for a layered medium; more than `resolution`, at least one within
+        `well_radius`, and 2.5 within the correlation length of a smooth medium.
     resolution
         Evenly spaced points to store along each axis, sides included. Sets of one seed show the
         same flows at every resolution.
 
     Notes
     -----
-    Solved by spectral elements of degree 4 and evaluated at the stored points. Name the fields to
-    PairModule: input_fields ["source", "side_pressure"], with "permeability" or without it,
-    target_fields ["pressure"].
+    Solved by spectral elements of degree 4 and evaluated at the stored points. The relative error
+    is 6e-6 for the default values and 1e-3 for wells of one node (against 257 nodes). Name the
+    fields to PairModule: input_fields ["source", "side_pressure"], with "permeability" or without
+    it, target_fields ["pressure"].
     """
 
     name: ClassVar[str] = "darcy_sources"
@@ -81,6 +84,8 @@ class DarcySourcesProblem(FieldProblem):
         if self.grid <= self.resolution:
             rule = f"`grid` must exceed `resolution`, {self.resolution}"
             raise ValueError(message(rule, self.grid, "Raise `grid`."))
+        check_nodes("well_radius", self.well_radius, self.grid, 1.0)
+        check_medium(self.grid, self.grid // DEGREE, DEGREE, self.medium)
         self._solver  # noqa: B018 - checks the medium and the grid
 
     @cached_property

@@ -11,6 +11,7 @@ import torch
 
 from monarch_sciml._checks import message, one_of, positive_int, positive_number
 from monarch_sciml.data.fields.source import FieldLayout
+from monarch_sciml.solvers.media import Medium
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -103,6 +104,40 @@ def stored_nodes(grid: int, resolution: int | None) -> tuple[int, int]:
         rule = f"`resolution` - 1 must divide `grid` - 1, {grid - 1}"
         raise ValueError(message(rule, resolution - 1, "Choose another `resolution`."))
     return resolution, (grid - 1) // (resolution - 1)
+
+
+NODES_IN_LENGTH = 2.5
+"""Least number of nodes within the correlation length of a smooth medium."""
+
+
+def check_medium(grid: int, n_elements: int, degree: int, medium: Medium) -> None:
+    """Raise ValueError when the elements of a solver do not resolve a medium.
+
+    Parameters
+    ----------
+    grid
+        Nodes along an axis, the value of the option `grid`.
+    n_elements, degree
+        Elements along an axis, and their degree.
+    medium
+        The medium. Layers must end where elements meet, and a smooth medium must not vary within
+        a few nodes.
+    """
+    if medium.kind == "layered" and n_elements % medium.n_layers:
+        rule = f"each of the {medium.n_layers} layers must end where two elements meet"
+        more = (-(-n_elements // medium.n_layers) * medium.n_layers - n_elements) * degree
+        got = f"{n_elements} elements for `grid` {grid}"
+        raise ValueError(message(rule, got, f"Take a `grid` of {grid + more}."))
+    if medium.kind == "smooth":
+        check_nodes("medium.correlation_length", medium.correlation_length, grid, NODES_IN_LENGTH)
+
+
+def check_nodes(name: str, length: float, grid: int, least: float) -> None:
+    """Raise ValueError when fewer than `least` of the `grid` nodes of an axis lie in a length."""
+    if grid * length < least:
+        rule = f"`grid` must have at least {least:g} nodes within `{name}`, {length:g}"
+        remedy = f"Take {math.ceil(least / length)} or more, or a larger `{name}`."
+        raise ValueError(message(rule, f"{grid * length:.2g} of {grid}", remedy))
 
 
 def smoothness(alpha: float, tau: float) -> dict[str, float]:

@@ -175,6 +175,7 @@ def generator(problem: type[FieldProblem]) -> Callable[..., Path]:
         with usage_errors():
             made = problem(**{k: bound.arguments[k] for k in physical})
             common = SetOptions(**{**options, "output": Path(options["output"])})
+            made.layout(common.n_samples)  # checks times and resolution
         return made.generate(common)
 
     function.__name__ = function.__qualname__ = f"generate_{problem.name}"

@@ -32,7 +32,8 @@ class ShallowWaterProblem(FieldProblem):
     Parameters
     ----------
     medium
-        The depth H of the basin at rest, in sides of the box. It has a seed of its own.
+        The depth H of the basin at rest, in sides of the box. It has a seed of its own. A given
+        depth is that at the centres of the stored cells.
     gravity
         Gravity g in sides of the box per unit of time squared.
     amplitude
@@ -97,7 +98,8 @@ class ShallowWaterProblem(FieldProblem):
     @cached_property
     def _depth(self) -> Tensor:
         """The depth H in the cells."""
-        function = self.medium.function((self._stored,) * self.n_dims, periodic=False)
+        shape = (self._stored,) * self.n_dims
+        function = self.medium.function(shape, periodic=False, cell_centres=True)
         return function(*[self._centres] * self.n_dims)
 
     @cached_property

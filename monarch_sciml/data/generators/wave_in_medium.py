@@ -12,7 +12,7 @@ from torch import Tensor
 
 from monarch_sciml._checks import message, one_of, positive_int, positive_number
 from monarch_sciml.data.fields.source import FieldLayout
-from monarch_sciml.data.generators.options import box_layout, frame_times, smoothness
+from monarch_sciml.data.generators.options import box_layout, check_medium, frame_times, smoothness
 from monarch_sciml.data.generators.problem import Batch, FieldProblem
 from monarch_sciml.solvers.media import Medium
 from monarch_sciml.solvers.random_series import (
@@ -22,6 +22,9 @@ from monarch_sciml.solvers.random_series import (
     random_sine_series,
 )
 from monarch_sciml.solvers.wave_in_medium import DEGREE, Sides, WaveInMedium
+
+NODES_A_WAVE = 16
+"""Least number of nodes along the shortest wave of u(0)."""
 
 _BOUNDARY = {"periodic": "periodic", "dirichlet": "dirichlet", "absorbing": "open"}
 
@@ -44,8 +47,9 @@ class WaveInMediumProblem(FieldProblem):
     cubic
         Strength γ of the non-linear spring. 0 makes the map linear.
     grid
-        Nodes along each axis to solve on, a multiple of 4 and at least twice `resolution`; and for
-        a layered medium also a multiple of 4 `medium.n_layers` across the layers.
+        Nodes along each axis to solve on: a multiple of 4, for a layered medium of 4
+        `medium.n_layers`; at least twice `resolution`, 16 for the shortest wave of u(0), and 2.5
+        within the correlation length of a smooth medium.
     resolution
         Evenly spaced points to store along each axis. Periodic sides leave out the far side, the
         others include both. Sets of one seed show the same waves at every resolution.
@@ -61,7 +65,9 @@ class WaveInMediumProblem(FieldProblem):
     Notes
     -----
     The waves are solved by spectral elements of degree 4 and evaluated at the stored points, so
-    that no network shares the discretisation. The medium is the same at every resolution.
+    that no network shares the discretisation. The medium is the same at every resolution. The
+    relative error is below 1e-3 for the default values (against 8 times the nodes in 1-D), and 1 to
+    3 % for the least `grid` that is accepted.
     `PairModule` needs the names of the fields: input_fields ["displacement"] or ["displacement",
     "medium"], target_fields ["displacement"], input_frame 0, target_frame -1.
     """
@@ -90,15 +96,18 @@ class WaveInMediumProblem(FieldProblem):
         positive_int("resolution", self.resolution, minimum=3)
         positive_number("cubic", self.cubic, or_zero=True)
         smoothness(self.alpha, self.tau)
-        if self.grid < 2 * self.resolution or self.grid < 4 * self.n_modes:
-            least = max(2 * self.resolution, 4 * self.n_modes)
-            rule = "`grid` must be at least twice `resolution` and four times `n_modes`"
+        nodes = NODES_A_WAVE if self.sides == "periodic" else NODES_A_WAVE // 2
+        if self.grid < 2 * self.resolution or self.grid < nodes * self.n_modes:
+            least = max(2 * self.resolution, nodes * self.n_modes)
+            rule = f"`grid` must be at least twice `resolution` and {nodes} times `n_modes`"
             raise ValueError(message(rule, self.grid, f"Take {least} or more."))
-        multiple = DEGREE * (self.medium.n_layers if self.medium.kind == "layered" else 1)
-        if self.grid % multiple:
-            rule = f"`grid` must be a multiple of {multiple}, so that layers end at elements"
-            better = -(-self.grid // multiple) * multiple
+        if self.grid % DEGREE:
+            rule, better = (
+                f"`grid` must be a multiple of {DEGREE}",
+                -(-self.grid // DEGREE) * DEGREE,
+            )
             raise ValueError(message(rule, self.grid, f"Take {better}."))
+        check_medium(self.grid, self.grid // DEGREE, DEGREE, self.medium)
         self._solver.check_dt(self.dt)
 
     @cached_property

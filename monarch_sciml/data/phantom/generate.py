@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from monarch_sciml._checks import message, positive_int
+from monarch_sciml._checks import message, positive_int, usage_errors
 from monarch_sciml.data.phantom.simulate import (
     Contrast,
     Orientation,
     Subject,
+    checked_settings,
     of_another_kind,
     provenance,
     simulate_scan,
@@ -104,18 +105,23 @@ def generate_scans(
         "orientation": orientation,
         **of_another_kind(subject, readout_errors),
     }
-    n_scans = positive_int("n_scans", n_scans)
     choices = {
         "grid_shape": ("grid_shapes", grid_shapes),
         "n_coils": ("coil_counts", coil_counts),
         "noise": ("noise_levels", noise_levels),
     }
-    for name, given in choices.values():
-        if given is not None and not given:
-            rule = f"`{name}` must name at least one choice"
-            raise ValueError(message(rule, "none", "Leave it out for the same in all scans."))
-    paths = [Path(output) / f"scan_{i:04d}.h5" for i in range(n_scans)]
     drawn = {name: given for name, (_, given) in choices.items() if given is not None}
+    with usage_errors():
+        n_scans, seed = positive_int("n_scans", n_scans), positive_int("seed", seed, minimum=0)
+        for name, given in choices.values():
+            if given is not None and not given:
+                rule = f"`{name}` must name at least one choice"
+                raise ValueError(message(rule, "none", "Leave it out for the same in all scans."))
+        checked_settings(**settings)
+        for name, given in drawn.items():  # each of them, before one is drawn for a later scan
+            for choice in given:
+                checked_settings(**{**settings, name: choice})
+    paths = [Path(output) / f"scan_{i:04d}.h5" for i in range(n_scans)]
     each = [_drawn((seed, i), settings, drawn) for i in range(n_scans)]
     missing = [i for i, path in enumerate(paths) if not _is_made(path, (seed, i), each[i])]
     for i in tqdm(missing, desc="simulating scans", unit="scan", disable=not progress):

@@ -107,16 +107,15 @@ def simulate_scan(
     """
     if isinstance(readout_errors, Mapping):
         readout_errors = ReadoutErrors(**readout_errors)
-    settings: dict[str, Any] = {
-        "grid_shape": [positive_int("grid_shape", n, minimum=8) for n in grid_shape],
-        "n_slices": positive_int("n_slices", n_slices),
-        "n_coils": positive_int("n_coils", n_coils),
-        "noise": noise,
-        "contrast": one_of("contrast", contrast, ("random", *CONTRASTS)),
-        "orientation": one_of("orientation", orientation, ("random", *ORIENTATIONS)),
+    settings = checked_settings(
+        grid_shape=grid_shape,
+        n_slices=n_slices,
+        n_coils=n_coils,
+        noise=noise,
+        contrast=contrast,
+        orientation=orientation,
         **of_another_kind(subject, readout_errors),
-    }
-    positive_number("noise", noise, or_zero=True)
+    )
     rng = np.random.default_rng(_entropy(seed))
     if orientation == "random":
         orientation = rng.choice(list(ORIENTATIONS))
@@ -149,6 +148,33 @@ def simulate_scan(
         header,
         "simulated_" + "_".join(map(str, _entropy(seed))),
     )
+
+
+def checked_settings(
+    *,
+    grid_shape: Sequence[int],
+    n_slices: int,
+    n_coils: int,
+    noise: float,
+    contrast: Contrast,
+    orientation: Orientation,
+    **others: Any,
+) -> dict[str, Any]:
+    """Return the settings of a scan, with which it is stored; ValueError when one is invalid."""
+    positive_number("noise", noise, or_zero=True)
+    if len(grid_shape) != 2:
+        raise ValueError(
+            message("`grid_shape` must be (H, W)", list(grid_shape), "Pass two sizes.")
+        )
+    return {
+        "grid_shape": [positive_int("grid_shape", n, minimum=8) for n in grid_shape],
+        "n_slices": positive_int("n_slices", n_slices),
+        "n_coils": positive_int("n_coils", n_coils),
+        "noise": noise,
+        "contrast": one_of("contrast", contrast, ("random", *CONTRASTS)),
+        "orientation": one_of("orientation", orientation, ("random", *ORIENTATIONS)),
+        **others,
+    }
 
 
 def of_another_kind(subject: Subject, readout_errors: ReadoutErrors | None) -> dict[str, Any]:

@@ -57,6 +57,15 @@ class EncodingFile:
         return f"{height} x {width}, {count.get(bands, f'{bands} bands')}, {kind}{origin}"
 
 
+def encoding_path(path: str | Path) -> Path:
+    """Return the path of an encoding to write; ValueError when it has another ending."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        rule = "the file of an encoding must end in .safetensors"
+        raise ValueError(message(rule, path.name, "Change the ending."))
+    return path
+
+
 def write_encoding(
     encoding: ReadoutEncoding,
     path: str | Path,
@@ -88,10 +97,7 @@ def write_encoding(
     ValueError
         When `path` has another ending, or the bands are of another kind.
     """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        rule = "the file of an encoding must end in .safetensors"
-        raise ValueError(message(rule, path.name, "Change the ending."))
+    path = encoding_path(path)
     height, width = encoding.grid_shape
     header = {"height": height, "width": width, "n_bands": encoding.n_bands}
     tensors = {"weights": encoding.weights.detach()}

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from monarch_sciml._checks import UsageError
 from monarch_sciml.cli import main
 from monarch_sciml.commands.benchmark import command as benchmark
 from monarch_sciml.commands.benchmark import results as benchmark_results
@@ -86,3 +87,24 @@ def test_no_device_is_said(tmp_path):
 
 def test_exponent_of_too_few_sizes():
     assert fitted_exponent([4], [1.0]) != fitted_exponent([4], [1.0])  # NaN
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "match"),
+    [
+        ("layer", {"modes": []}, "`modes` must name at least one"),
+        ("layer", {"sizes": []}, "`sizes` must name at least one"),
+        ("model", {"sizes": []}, "`sizes` must name at least one"),
+        ("linear", {"vectors": [0]}, "`vectors` must be at least 1"),
+    ],
+)
+def test_lists_without_an_entry(tmp_path, name, options, match):
+    with pytest.raises(UsageError, match=match):
+        getattr(benchmark, f"benchmark_{name}")(output=tmp_path / "a", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_measurement(tmp_path):
+    (tmp_path / "a").touch()
+    with pytest.raises(OSError, match="files must be writable in the folder"):
+        benchmark.benchmark_transform(output=tmp_path / "a", sizes=[8])

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from monarch_sciml.commands.comparison.compare import compare_networks
+from monarch_sciml._checks import UsageError
+from monarch_sciml.commands.comparison.compare import _checked_seeds, compare_networks
 from monarch_sciml.commands.comparison.field_figures import field_figures
 from monarch_sciml.commands.comparison.outputs import write_report_files
 from monarch_sciml.commands.comparison.trained_run import Contender, LoopOptions, TrainedRun
@@ -381,3 +382,9 @@ def test_unknown_networks_are_refused(only, words, tmp_path):
     with pytest.raises(ValueError, match=words):
         compare(tmp_path / "out", only=only)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("seeds", [[], [0, 0], [-1]])
+def test_seeds_that_no_comparison_has(seeds):
+    with pytest.raises(UsageError, match="`seeds` must"):
+        _checked_seeds(seeds)

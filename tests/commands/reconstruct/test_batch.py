@@ -255,3 +255,16 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
     scan, output = (folder, "inside") if several else (folder / "a.h5", "inside/a.h5")
     with pytest.raises(OSError, match=r"files must be writable in .*inside.*, got '.*director"):
         reconstruct(scan, output=tmp_path / "file" / output, **OPTIONS)
+
+
+def test_the_stem_of_a_pair_and_its_record(tmp_path, make_scan):
+    write_bart(tmp_path / "brain", make_scan(noise=0.02).kspace)
+    for _ in range(2):  # the second finds it finished
+        text = reconstruct(tmp_path / "brain", output=tmp_path / "out", resume=True, **OPTIONS)
+        assert "1 of 1 scans reconstructed" in text
+    assert "1 of them before" in text
+
+
+def test_a_format_without_a_folder_is_refused(folder):
+    with pytest.raises(ValueError, match=r"`output_format` is for images in a folder.* got png"):
+        reconstruct(folder / "a.h5", output_format="png", **OPTIONS)

@@ -122,3 +122,22 @@ def test_a_disk_that_refuses_leaves_nothing(tmp_path, monkeypatch):
 def test_equal_arrays_make_equal_files(tmp_path):
     files = [pack({"u": noise(N, X)}, tmp_path / f"{i}.h5", axes="sample,x") for i in (0, 1)]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_periodic_axis_is_one_step_longer_than_its_points(tmp_path):
+    arrays = {"u": np.random.default_rng(0).random((10, 16)), "x": np.arange(16) / 16}
+    for boundary, length in (("periodic", 1.0), ("dirichlet", 15 / 16)):
+        path = pack(arrays, tmp_path / f"{boundary}.h5", boundary=[boundary])
+        assert open_fields(path).domain_extent == (length,)
+    # where the condition is told later, and where the length was told
+    assert open_fields(path, boundary=["periodic"]).domain_extent == (1.0,)
+    options = {"boundary": ["periodic"], "domain_extent": [3.0]}
+    assert open_fields(pack(arrays, tmp_path / "b.h5", **options)).domain_extent == (3.0,)
+
+
+@pytest.mark.parametrize("length", [0.0, -1.0])
+def test_lengths_that_are_not_positive(tmp_path, length):
+    arrays = {"u": np.random.default_rng(0).random((10, 16))}
+    with pytest.raises(ValueError, match="`domain_extent` must be positive along each axis"):
+        pack(arrays, tmp_path / "a.h5", axes="sample,x", domain_extent=[length])
+    assert not list(tmp_path.iterdir())

@@ -37,7 +37,7 @@ SMALL = {
     "stokes_second": {"resolution": 17, "n_times": 4},
     "lid_driven_cavity": {"grid": 9, "highest_reynolds": 100.0},
     "shallow_water": {"grid": 16, "resolution": 8, "n_modes": 3, "t_end": 0.2, "n_times": 3},
-    "darcy_sources": {"grid": 17, "resolution": 9},
+    "darcy_sources": {"grid": 33, "resolution": 9},
     "wave_in_medium": {"grid": 32, "resolution": 9, "n_modes": 2, "t_end": 0.2, "n_times": 3},
 }
 

@@ -8,6 +8,7 @@ import torch
 from tolerances import assert_close
 
 from monarch_sciml import data
+from monarch_sciml._checks import UsageError
 from monarch_sciml.data import Batch, FieldFile
 from monarch_sciml.data.generators import PROBLEMS
 
@@ -67,6 +68,20 @@ def test_exist_ok_and_refusals(name, make, tmp_path):
 def test_bad_arguments_leave_nothing(name, make, tmp_path, change, match):
     with pytest.raises(ValueError, match=match):
         make(name, tmp_path / "a.h5", **change)
+    assert not list(tmp_path.iterdir())
+
+
+BOUNDED = {"t_end": -1.0, "n_times": 0, "dt": -1.0}
+"""Options of time that many problems have, with a value out of range."""
+
+
+@pytest.mark.parametrize("option", BOUNDED)
+def test_times_out_of_range_are_errors_of_usage(name, make, tmp_path, option):
+    """The command line ends with status 2, before a file is begun."""
+    if option not in inspect.signature(getattr(data, f"generate_{name}")).parameters:
+        return
+    with pytest.raises(UsageError, match=f"`{option}`"):
+        make(name, tmp_path / "a.h5", **{option: BOUNDED[option]})
     assert not list(tmp_path.iterdir())
 
 

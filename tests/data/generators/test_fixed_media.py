@@ -37,6 +37,16 @@ class TestShallowWater:
         water = read(path, "surface") + read(path, "depth")
         assert water.min() > -1e-7 and (water[:, 0] < 1e-7).any()
 
+    @pytest.mark.parametrize("grid", [8, 32])
+    def test_a_given_depth_is_that_of_the_stored_cells(self, tmp_path, make, read, grid):
+        depth = 1 + np.arange(8) / 8
+        np.save(tmp_path / "depth.npy", depth)
+        medium = Medium(kind="given", file=tmp_path / "depth.npy")
+        options = {"n_dims": 1, "grid": grid, "resolution": 8, "medium": medium}
+        found = read(make("shallow_water", tmp_path / "a.h5", **options), "depth")[0, 0, 0].numpy()
+        inside = np.s_[1:-1] if grid > 8 else np.s_[:]  # at walls the mean of the finer cells bends
+        np.testing.assert_allclose(found[inside], depth[inside], rtol=5e-3 if grid > 8 else 1e-6)
+
     @pytest.mark.parametrize(
         ("change", "match"),
         [
@@ -72,6 +82,15 @@ class TestDarcySources:
         fine = read(make("darcy_sources", tmp_path / "b.h5", grid=33, resolution=17))
         torch.testing.assert_close(fine[..., ::2, ::2], coarse, rtol=1e-5, atol=1e-5)
 
+    def test_layers_that_end_at_elements_are_exact(self, tmp_path, make, read):
+        """A jump inside an element costs a percent; the refusals keep it out."""
+        medium = Medium(kind="layered", n_layers=8, contrast=1.0)
+        flows = [
+            read(make("darcy_sources", tmp_path / f"{n}.h5", grid=n, medium=medium), "pressure")
+            for n in (33, 65)
+        ]
+        assert float((flows[0] - flows[1]).norm() / flows[1].norm()) < 1e-3
+
     def test_the_map_is_not_linear(self, tmp_path, make, read):
         flows = [
             read(make("darcy_sources", tmp_path / f"{beta}.h5", nonlinearity=beta), "pressure")
@@ -84,6 +103,15 @@ class TestDarcySources:
         [
             ({"grid": 18}, "`grid` must be one more than a multiple of 4, got 18. Take 21"),
             ({"grid": 9}, "must exceed `resolution`, 9"),
+            (
+                {"medium": Medium(kind="layered", n_layers=5)},
+                "5 layers must end where two elements meet, got 8 .* Take a `grid` of 41",
+            ),
+            ({"well_radius": 0.02}, "at least 1 nodes within `well_radius`, 0.02.*Take 50 or more"),
+            (
+                {"medium": Medium(correlation_length=0.05)},
+                "2.5 nodes within `medium.correlation_length`, 0.05, got 1.7 of 33. Take 50",
+            ),
             ({"n_wells": 0}, "n_wells"),
             ({"well_radius": 0.0}, "well_radius"),
             ({"nonlinearity": -1.0}, "nonlinearity"),

@@ -159,6 +159,18 @@ class TestGenerate:
             noise.make(tmp_path / "a.h5", **options)
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.filterwarnings("error")
+    def test_values_beyond_the_stored_type_are_refused(self, tmp_path):
+        problem = replace(
+            Noise().problem,
+            solve=lambda samples, _: torch.full((len(samples), 2, 2, 5), 1e39, dtype=torch.float64),
+        )
+        with pytest.raises(ValueError, match=r"must fit float32, got 1e\+39\. Pass dtype float64"):
+            generate(problem, tmp_path / "a.h5", progress=False)
+        assert not list(tmp_path.iterdir())
+        path = generate(replace(problem, dtype=torch.float64), tmp_path / "a.h5", progress=False)
+        assert FieldFile(path).read().unique().tolist() == [1e39]
+
     @pytest.mark.parametrize("change", [{"n_samples": 0}, {"batch_size": 0}])
     def test_sizes(self, change):
         with pytest.raises(ValueError, match="at least 1"):

@@ -77,8 +77,16 @@ def test_medium_of_an_array(tmp_path, make, read):
     ("change", "match"),
     [
         ({"grid": 34}, "multiple of 4.*got 34. Take 36"),
-        ({"grid": 16}, "at least twice `resolution`.*Take 18 or more"),
-        ({"medium": Medium(kind="layered", n_layers=5)}, "multiple of 20.*Take 40"),
+        ({"grid": 16}, "at least twice `resolution`.*Take 32 or more"),
+        (
+            {"medium": Medium(kind="layered", n_layers=5)},
+            "5 layers must end where two elements meet, got 8 .* Take a `grid` of 40",
+        ),
+        ({"n_modes": 3}, "16 times `n_modes`, got 32. Take 48 or more"),
+        ({"n_modes": 5, "sides": "dirichlet"}, "8 times `n_modes`, got 32. Take 40 or more"),
+        ({"medium": Medium(correlation_length=0.05)}, "2.5 nodes within .* got 1.6 of 32. Take 50"),
+        ({"cubic": 1e4}, "energy .* must be kept within 2 %, got a change of .* a smaller `dt`"),
+        ({"cubic": 1e8}, "must stay finite"),
         ({"dt": 0.1}, "`dt` must be at most"),
         ({"n_dims": 3}, "n_dims"),
         ({"sides": "hard"}, "sides"),

@@ -34,7 +34,12 @@ from monarch_sciml.data.fields.pair_names import (
     given_arrays,
     without_start,
 )
-from monarch_sciml.data.fields.source import GRID_AXES, FieldLayout, check_field_count
+from monarch_sciml.data.fields.source import (
+    GRID_AXES,
+    FieldLayout,
+    check_field_count,
+    with_boundary,
+)
 from monarch_sciml.data.reading import ArrayFile, Reader
 
 Convention = Callable[[ArrayFile], FieldReading | None]
@@ -237,8 +242,13 @@ def _told(
     domain_extent: tuple[float, ...] | None,
 ) -> FieldLayout:
     """Return the layout with the values that the user states."""
-    extent = domain_extent or layout.domain_extent
-    return replace(layout, boundary=boundary or layout.boundary, domain_extent=extent)
+    told = with_boundary(layout, boundary or layout.boundary)
+    if domain_extent is None:
+        return told
+    if any(length <= 0 for length in domain_extent):
+        rule = "`domain_extent` must be positive along each axis"
+        raise ValueError(message(rule, list(domain_extent), "Correct it."))
+    return replace(told, domain_extent=domain_extent)
 
 
 def _about(arrays: ArrayFile, found: FieldReading) -> dict[str, Any]:

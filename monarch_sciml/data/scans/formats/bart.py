@@ -232,7 +232,8 @@ def write_bart(path: str | Path, kspace: torch.Tensor, *, overwrite: bool = Fals
     if kspace.ndim != 4:
         rule = "`kspace` must have shape (slices, coils, H, W)"
         raise ValueError(message(rule, tuple(kspace.shape), "Add the missing axes."))
-    array = kspace.detach().cpu().numpy().transpose(2, 3, 1, 0)  # (s, c, H, W) -> (H, W, c, s)
+    # (s, c, H, W) -> (H, W, c, s)
+    array = kspace.detach().cpu().resolve_conj().numpy().transpose(2, 3, 1, 0)
     height, width, coils, n_slices = array.shape
     dims = (height, width, 1, coils, *[1] * (SLICE - COIL - 1), n_slices)
     write_cfl(path, array.reshape(dims), overwrite=overwrite)  # singleton axes only

@@ -197,3 +197,9 @@ def test_existing_files_are_kept(tmp_path):
     assert (tmp_path / "a.cfl").read_bytes() == b"mine"
     write_cfl(tmp_path / "a", np.ones(3), overwrite=True)
     assert read_cfl(tmp_path / "a").shape[0] == 3
+
+
+def test_lazily_conjugated_kspace_is_written(tmp_path):
+    kspace = torch.randn(1, 2, 4, 6, dtype=torch.complex64)
+    write_bart(tmp_path / "a", kspace.conj())
+    assert torch.equal(read_bart(tmp_path / "a").kspace, kspace.conj().resolve_conj())
