@@ -98,6 +98,14 @@ def finite(name: str, value: torch.Tensor, *, remedy: str) -> torch.Tensor:
     return value
 
 
+def inexact(name: str, value: torch.Tensor) -> torch.Tensor:
+    """Return `value`; ValueError when it holds integers or truth values."""
+    if not (value.is_floating_point() or value.is_complex()):
+        rule = f"`{name}` must hold floating-point or complex numbers"
+        raise ValueError(message(rule, value.dtype, "Convert it by `.float()`."))
+    return value
+
+
 def present_device(device: str) -> torch.device:
     """Return the device of this name; ValueError when it is a CUDA device and there is none."""
     place = torch.device(device)

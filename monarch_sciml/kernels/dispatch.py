@@ -28,6 +28,19 @@ def needs_plain_operations(*tensors: Tensor) -> bool:
     return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
 
 
+def fits_kernel(*tensors: Tensor | None) -> bool:
+    """Return whether a kernel with a backward pass of its own takes these tensors.
+
+    They must be real, on a CPU, of one precision, single or double; and neither autocast nor a
+    tracer nor torch.func may be at work. Sizes are compared after it: a traced one must not be.
+    """
+    given = [tensor for tensor in tensors if tensor is not None]
+    if needs_plain_operations(*given) or torch.is_autocast_enabled("cpu"):
+        return False
+    kinds = {(tensor.dtype, tensor.device.type) for tensor in given}
+    return len(kinds) == 1 and kinds <= {(torch.float32, "cpu"), (torch.float64, "cpu")}
+
+
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Return a context without autocast; entering one costs more than small products do."""
     if torch.is_autocast_enabled(device.type):

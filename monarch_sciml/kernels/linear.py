@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monarch_sciml.kernels.dispatch import needs_plain_operations, with_graph
+from monarch_sciml.kernels.dispatch import fits_kernel, with_graph
 
 _FEWEST_VECTORS = 16
 _FEWEST_NUMBERS = 1 << 18
@@ -51,10 +51,7 @@ def monarch_product(x: Tensor, left: Tensor, right: Tensor, *, strided: bool) ->
     stride. The result, and the gradient that arrives, are each permuted by one copy; plain autograd
     copies the gradient once for each product that uses it, entry by entry.
     """
-    plain = needs_plain_operations(x, left, right)  # first: a traced size must not be compared
-    plain = plain or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64)
-    plain = plain or left.dtype != x.dtype or right.dtype != x.dtype
-    if plain or torch.is_autocast_enabled(x.device.type) or not kernel_pays(x, left, right):
+    if not (fits_kernel(x, left, right) and kernel_pays(x, left, right)):
         return reference_monarch_product(x, left, right, strided=strided)
     return _MonarchProduct.apply(strided, x, left, right)
 

@@ -18,8 +18,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from monarch_sciml.kernels.dispatch import needs_plain_operations
-
 _CHUNK = 1 << 18
 """Numbers of the widest intermediate result that are taken at a time, for every thread."""
 _LONGEST = 1 << 20
@@ -46,17 +44,6 @@ def tail_pays(x: Tensor) -> bool:
 def mlp_pays(x: Tensor, hidden: int) -> bool:
     """Return whether `channel_mlp` is faster than separate operations for a field (B, C, ...)."""
     return x.numel() // x.shape[1] * hidden >= _FEWEST_HIDDEN
-
-
-def fits(*tensors: Tensor | None) -> bool:
-    """Return whether the kernels of this module take these tensors: real data on a CPU in one
-    precision, single or double, outside of autocast, tracers and torch.func.
-    """
-    given = [tensor for tensor in tensors if tensor is not None]
-    if needs_plain_operations(*given) or torch.is_autocast_enabled("cpu"):
-        return False
-    kinds = {(tensor.dtype, tensor.device.type) for tensor in given}
-    return len(kinds) == 1 and kinds <= {(torch.float32, "cpu"), (torch.float64, "cpu")}
 
 
 def channel_mlp(

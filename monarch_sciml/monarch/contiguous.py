@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import finite, message, positive_int
+from monarch_sciml._checks import finite, inexact, message, positive_int
 
 FactorLayout = Literal["strided", "contiguous"]
 LAYOUTS = get_args(FactorLayout)
@@ -295,10 +295,7 @@ def check_matrix(dense: Tensor) -> None:
     if dense.ndim < 2:
         rule = "`dense` must have at least two axes"
         raise ValueError(message(rule, f"shape {tuple(dense.shape)}", "Pass a matrix."))
-    if not (dense.is_floating_point() or dense.is_complex()):
-        rule = "`dense` must hold floating-point or complex numbers"
-        raise ValueError(message(rule, dense.dtype, "Convert it by `.float()`."))
-    finite("dense", dense, remedy="Look for damaged or diverged weights.")
+    finite("dense", inexact("dense", dense), remedy="Look for damaged or diverged weights.")
 
 
 def equal_blocks(left: Tensor, right: Tensor) -> tuple[Blocks, Blocks]:

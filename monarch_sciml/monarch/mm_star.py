@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import finite, message
+from monarch_sciml._checks import finite, inexact, message
 from monarch_sciml.monarch.block_sizes import square_block_counts
 from monarch_sciml.monarch.product import to_dense
 
@@ -144,9 +144,7 @@ def _counts(matrix: Tensor, n_blocks: int | tuple[int, int]) -> tuple[int, int]:
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         rule = "`matrix` must be square with two axes"
         raise ValueError(message(rule, f"shape {tuple(matrix.shape)}", "Pass one n x n matrix."))
-    if not (matrix.is_floating_point() or matrix.is_complex()):
-        raise ValueError(message("`matrix` must be floating", matrix.dtype, "Convert it."))
-    finite("matrix", matrix, remedy="Remove the NaN or infinite entries.")
+    finite("matrix", inexact("matrix", matrix), remedy="Remove the NaN or infinite entries.")
     return square_block_counts(n_blocks, matrix.shape[0])
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monarch_sciml._checks import finite, message, positive_int
+from monarch_sciml._checks import finite, inexact, message, positive_int
 from monarch_sciml.transforms.base import Transform, oriented
 from monarch_sciml.transforms.basis import AxisSpec
 from monarch_sciml.transforms.constants import working_dtype
@@ -45,10 +45,7 @@ class GivenTransform(Transform):
         if rows.ndim != 2:
             rule = "`rows` must be a matrix (modes, points)"
             raise ValueError(message(rule, f"shape {tuple(rows.shape)}", "Pass one row a mode."))
-        if not (rows.is_floating_point() or rows.is_complex()):
-            rule = "`rows` must hold floating-point or complex numbers"
-            raise ValueError(message(rule, rows.dtype, "Convert them by `.float()`."))
-        finite("rows", rows, remedy="Leave out the modes that hold them.")
+        finite("rows", inexact("rows", rows), remedy="Leave out the modes that hold them.")
         n_modes, n = rows.shape
         self.spec = AxisSpec("given", inverse, n, n_modes, False, False, "forward")
         rows = rows.detach().clone()

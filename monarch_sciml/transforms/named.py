@@ -90,7 +90,7 @@ class NamedTransform:
     real
         Whether the matrix is real whatever `init` is.
     options
-        Names of the attributes of `TransformOptions` that the transform has. None for a transform
+        Names of the attributes of `TransformOptions` that the transform has. Empty for a transform
         that is not learned.
     """
 

@@ -102,11 +102,8 @@ class WaveInMediumProblem(FieldProblem):
             rule = f"`grid` must be at least twice `resolution` and {nodes} times `n_modes`"
             raise ValueError(message(rule, self.grid, f"Take {least} or more."))
         if self.grid % DEGREE:
-            rule, better = (
-                f"`grid` must be a multiple of {DEGREE}",
-                -(-self.grid // DEGREE) * DEGREE,
-            )
-            raise ValueError(message(rule, self.grid, f"Take {better}."))
+            rule, better = f"`grid` must be a multiple of {DEGREE}", -(-self.grid // DEGREE)
+            raise ValueError(message(rule, self.grid, f"Take {better * DEGREE}."))
         check_medium(self.grid, self.grid // DEGREE, DEGREE, self.medium)
         self._solver.check_dt(self.dt)
 

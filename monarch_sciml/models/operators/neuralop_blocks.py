@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
 from monarch_sciml.kernels import pointwise
+from monarch_sciml.kernels.dispatch import fits_kernel
 
 Layer = tuple[Tensor, Tensor | None]
 
@@ -25,9 +26,9 @@ class ChannelMLP(NeuralopChannelMLP):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, C, n_1, ..., n_d) to (B, O, n_1, ..., n_d)."""
         layers = _mlp_layers(self)
-        if layers is None or x.ndim < 3 or not pointwise.mlp_pays(x, len(layers[0])):
+        if layers is None or x.ndim < 3 or not fits_kernel(x, *layers):
             return super().forward(x)
-        if not pointwise.fits(x, *layers):
+        if not pointwise.mlp_pays(x, len(layers[0])):
             return super().forward(x)
         return pointwise.channel_mlp(x.flatten(2), *layers).unflatten(2, x.shape[2:])
 
@@ -42,7 +43,7 @@ class FNOBlocks(NeuralopFNOBlocks):
     def forward(self, x: Tensor, index: int = 0, output_shape: Any = None) -> Tensor:
         """Map x (B, C, n_1, ..., n_d) through layer `index`."""
         matrices = self._matrices(index) if output_shape is None else None
-        if matrices is None or not (pointwise.tail_pays(x) and pointwise.fits(x, *matrices)):
+        if matrices is None or not (fits_kernel(x, *matrices) and pointwise.tail_pays(x)):
             return super().forward(x, index, output_shape)
         spectral = self.convs[index](x, output_shape=None)
         if spectral.shape != x.shape or spectral.dtype != x.dtype:
