@@ -4,10 +4,10 @@
     python experiments/gather.py runs/non_periodic/darcy experiments/non_periodic/darcy/corrected
 
 The second argument is a folder (results.csv and environment.json in it), or the start of two file
-names (corrected.csv and corrected_environment.json). Rows of other networks and seeds stay, those of
-the same network and seed are replaced. `commit` says which commit a row is of, `validation_METRIC`
-is the least validation error of its run; an environment of another commit comes beside the first,
-with the commit in its name.
+names (corrected.csv and corrected_environment.json). Rows of other networks and seeds stay, those
+of the same network and seed are replaced. `commit` says which commit a row is of,
+`validation_METRIC` is the least validation error of its run; an environment of another commit comes
+beside the first, with the commit in its name.
 """
 
 import csv

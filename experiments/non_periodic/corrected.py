@@ -1,7 +1,7 @@
 """The corrected transform on the tasks with walls, beside the best fixed transform.
 
 python experiments/gather.py runs/non_periodic/TASK experiments/non_periodic/TASK/corrected
-python experiments/non_periodic/corrected.py  # prints the table of the page from every TASK/corrected.csv
+python experiments/non_periodic/corrected.py  # prints the table from every TASK/corrected.csv
 
 The variant of a task (start DFT, DCT or DST, padded, another rate) is the one of the smallest
 validation error with seed 0; the others have seed 0 only. Fixed transforms count with the seeds of
