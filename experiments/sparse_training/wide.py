@@ -1,7 +1,7 @@
 """Train a wide language model dense and sparse-to-dense: quality against steps and processor time.
 
 python experiments/sparse_training/wide.py tune    # rates, seed 10: tuning.csv
-python experiments/sparse_training/wide.py train   # three seeds: results.csv
+python experiments/sparse_training/wide.py train   # three seeds at the best rates: results.csv
 python experiments/sparse_training/wide.py figure  # training.png, and the table
 
 Files come into runs/sparse_training/wide.
@@ -30,8 +30,10 @@ from monarch_sciml.models import GPT2, monarchize
 from monarch_sciml.training import Budget, NextTokenObjective, Optimisation, evaluate_model, train
 
 FOLDER = Path("runs/sparse_training/wide")
-RATES = {"dense": (0.0005, 0.001), "sparse-to-dense": (0.001, 0.002)}
-CHOSEN = {"dense": 0.001, "sparse-to-dense": 0.002}
+RATES = {
+    "dense": (0.00025, 0.0005, 0.001, 0.002),
+    "sparse-to-dense": (0.00025, 0.0005, 0.001, 0.002),
+}
 COLUMNS = ["network", "rate", "seed", "step", "training_bits", "cpu_seconds"]
 COLUMNS += ["validation_bits", "test_bits"]
 
@@ -94,6 +96,15 @@ def extend(path, cases):
             print(*new[-1].values(), flush=True)
 
 
+def best_rates():
+    """Return the rate of least validation error of each network, from tuning.csv."""
+    rows = read(FOLDER / "tuning.csv")
+    if {r["network"] for r in rows} != set(RATES):
+        raise SystemExit("the rates must be tuned first: run this script with `tune`.")
+    errors = {(r["network"], float(r["rate"])): float(r["validation_bits"]) for r in rows}
+    return {n: min(rates, key=lambda rate: errors[n, rate]) for n, rates in RATES.items()}
+
+
 def read(path):
     if not path.exists():
         return []
@@ -139,7 +150,8 @@ def main(what):
         cases = [(name, rate, 10) for name, rates in RATES.items() for rate in rates]
         extend(FOLDER / "tuning.csv", cases)
         return
-    extend(FOLDER / "results.csv", [(n, r, seed) for seed in (0, 1, 2) for n, r in CHOSEN.items()])
+    rates = best_rates()
+    extend(FOLDER / "results.csv", [(n, rates[n], seed) for seed in (0, 1, 2) for n in RATES])
     write_text(FOLDER / "environment.json", json.dumps(environment(), indent=2) + "\n")
 
 
