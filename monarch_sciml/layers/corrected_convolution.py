@@ -43,7 +43,8 @@ def corrected_convolution(
     x
         Field (B, I, n_1, ..., n_d), real or complex. The result of a real field is real.
     weight
-        Mixing matrices of ascending modes, (K_1, ..., K_d, I, O).
+        Mixing matrices of ascending modes, (K_1, ..., K_d, I, O); (K, I, O) for transforms that
+        start from a POD of the whole grid.
     analysis, synthesis
         Transforms from the grid to the modes, and from the modes to the output grid.
     bias
@@ -66,7 +67,7 @@ def corrected_convolution(
         return _plain_products(x, weight, analysis, synthesis, fixed, bias)
     if _dense_pays(analysis) and _dense_pays(synthesis):
         planes = [_dense_planes(analysis, fixed.rows), _dense_planes(synthesis, fixed.columns)]
-        mixing = weight.flatten(0, analysis.n_axes - 1)
+        mixing = weight.flatten(0, analysis.n_mode_axes - 1)
         y = real_spectral_convolution(x.flatten(2), mixing, planes[:1], planes[1:], bias)
         return y.unflatten(-1, synthesis.patches.sizes)
     return _in_blocks(x, weight, analysis, synthesis, fixed, bias)
@@ -150,16 +151,18 @@ def _plain_products(
     bias: Tensor | None,
 ) -> Tensor:
     """Multiply axis by axis and in blocks, for complex fields and for real bases."""
-    dims = analysis.n_axes
-    z = _along_axes([_joined(planes) for planes in fixed.rows], x) + analysis.correction(x)
+    dims = analysis.n_mode_axes
+    of_grid = x.flatten(2) if dims < analysis.n_axes else x  # a POD has one axis of modes
+    z = _along_axes([_joined(planes) for planes in fixed.rows], of_grid) + analysis.correction(x)
     dtype = torch.promote_types(z.dtype, weight.dtype)
     # (B, I, K_1 .. K_d) -> (K, B, I) -> (K, B, O) -> (B, O, K_1 .. K_d)
     mixed = z.flatten(2).movedim(-1, 0).to(dtype) @ weight.flatten(0, dims - 1).to(dtype)
     mixed = mixed.movedim(0, -1).unflatten(-1, weight.shape[:dims])
     y = _along_axes([_joined(planes).mT for planes in fixed.columns], mixed)
+    y = y.flatten(2).unflatten(-1, synthesis.patches.sizes)
     y = y + synthesis.transposed_correction(mixed)
     y = y.real if y.is_complex() and not x.is_complex() else y
-    return y if bias is None else y + bias.view(-1, *(1,) * dims)
+    return y if bias is None else y + bias.view(-1, *(1,) * synthesis.n_axes)
 
 
 def _joined(planes: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from monarch_sciml.transforms import (
     DenseTransform,
     FixedTransform,
     MonarchTransform,
+    PODTransform,
     Transform,
 )
 from monarch_sciml.transforms.conversion import is_initial, multiply_out
@@ -28,7 +29,8 @@ from monarch_sciml.transforms.named import FIXED_NAMES, TransformName
 
 def has_fixed_basis(layer: MonarchSpectralConv) -> bool:
     """Return whether the basis of a layer is fixed, so that only its weights are learned."""
-    return all(isinstance(transform, FixedTransform) for transform in _transforms(layer))
+    fixed = FixedTransform, PODTransform
+    return all(isinstance(transform, fixed) for transform in _transforms(layer))
 
 
 def has_monarch_basis(layer: MonarchSpectralConv) -> bool:
@@ -53,13 +55,17 @@ def learnable_from_fixed(
     grid_shape
         Grid of the transforms. By default the grid of the layer.
     transform
-        "monarch", "dense" or "corrected".
+        "monarch", "dense" or "corrected"; the last alone can start from a POD basis.
     options
         `per_channel`, `transform_rank` and the other options of the transforms, as for
         `MonarchSpectralConv`.
     """
-    start = _transforms(layer)[0].spec.family
-    return _with_basis(layer, transform, grid_shape, init=start, **options)
+    start = _start(layer)
+    if start != "pod":
+        return _with_basis(layer, transform, grid_shape, init=start, **options)
+    new = _with_basis(layer, transform, grid_shape, init="pod", **options)
+    _copy_bases(layer, new)
+    return new
 
 
 def fixed_or_dense(layer: MonarchSpectralConv) -> MonarchSpectralConv:
@@ -69,12 +75,15 @@ def fixed_or_dense(layer: MonarchSpectralConv) -> MonarchSpectralConv:
     Otherwise it is dense: every matrix is multiplied out (in float64) into a `DenseTransform`.
     Weight and bias become those of the new layer: the same parameters, not copies.
     """
-    transforms = _transforms(layer)
-    start = transforms[0].spec.family
+    transforms, start = _transforms(layer), _start(layer)
     if start in FIXED_NAMES and all(is_initial(transform) for transform in transforms):
-        return _with_basis(layer, FIXED_NAMES[start])
-    if len(transforms) < 2 * layer.order:
-        rule = "a correction over several axes must be untrained to be multiplied out"
+        fixed = _with_basis(layer, FIXED_NAMES[start])
+        if start == "pod":
+            _copy_bases(layer, fixed)
+        return fixed
+    if len(transforms) < 2 * layer.order or start == "pod":
+        rule = "a correction over several axes or of a POD basis must be untrained to be multiplied"
+        rule += " out"
         remedy = "Keep the layer as it is, or correct each axis by itself (per_axis=True)."
         raise ValueError(message(rule, "a trained one", remedy))
     per_channel = any(transform.n_copies > 1 for transform in transforms)
@@ -153,11 +162,33 @@ def _transforms(layer: MonarchSpectralConv) -> list[Transform]:
     return [*layer.analysis, *layer.synthesis]  # type: ignore[list-item]
 
 
+def _pods(layer: MonarchSpectralConv) -> list[PODTransform]:
+    """Return the POD bases of a layer, which may be the starts of its transforms."""
+    starts = [getattr(transform, "start", transform) for transform in _transforms(layer)]
+    return [start for start in starts if isinstance(start, PODTransform)]
+
+
+def _start(layer: MonarchSpectralConv) -> str:
+    """Return the name of the transform that a layer starts from, or that it has."""
+    return "pod" if _pods(layer) else _transforms(layer)[0].spec.family
+
+
+def _copy_bases(old: MonarchSpectralConv, new: MonarchSpectralConv) -> None:
+    """Give a layer the POD bases of another."""
+    for source, target in zip(_pods(old), _pods(new)):
+        target.values.copy_(source.values)
+    for transform in _transforms(new):
+        if isinstance(transform, CorrectedTransform):
+            transform.follow_start()
+
+
 def _home_grid(layer: MonarchSpectralConv) -> list[int]:
     """Return the grid that the transforms of a layer live on."""
     first = _transforms(layer)[0]
     if isinstance(first, CorrectedTransform) and first.n_axes == layer.order:
         return list(first.patches.sizes)
+    if isinstance(first, PODTransform):
+        return list(first.grid_shape)
     return [transform.n for transform in _transforms(layer)[: layer.order]]
 
 

@@ -71,7 +71,8 @@ class MonarchSpectralConv(nn.Module):
         are resampled (`MonarchTransform.resampled`). By default the smallest power of two with four
         points per mode.
     init
-        Name of the transform that a learnable one starts from: "dft", "dct", "dst" or "random".
+        Name of the transform that a learnable one starts from: "dft", "dct", "dst" or "random"; for
+        a corrected one also "pod", the basis of transform="pod".
     per_channel
         Whether each channel has a transform of its own.
     transform_rank, transform_order
@@ -152,7 +153,7 @@ class MonarchSpectralConv(nn.Module):
         *,
         transform: TransformName = "monarch",
         grid_shape: Sequence[int] | None = None,
-        init: Literal["dft", "dct", "dst", "random"] = "dft",
+        init: Literal["dft", "dct", "dst", "random", "pod"] = "dft",
         per_channel: bool = False,
         transform_rank: int = 1,
         transform_order: int = 2,
@@ -175,8 +176,8 @@ class MonarchSpectralConv(nn.Module):
         self.order = len(limits)
         self.n_modes = self._n_modes  # checks it against max_n_modes
         self.resolution_scaling_factor = scaling_factors(resolution_scaling_factor, self.order)
-        start = axis_spec(transform, init, 2, None).family
-        self._real_basis = TRANSFORMS[transform].real or start in ("dct", "dst")
+        initial = axis_spec(transform, init, 2, None)
+        start, self._real_basis = initial.family, initial.is_real
         self._half = not (complex_data or self._real_basis)  # last axis keeps half of the spectrum
         grid = home_grid(limits, grid_shape)
         named = TRANSFORMS[transform]
@@ -395,9 +396,13 @@ class MonarchSpectralConv(nn.Module):
             return self._in_pod_basis(x, target, bias)
         if self._over_grid:
             modes = self._most_rows(grid, target)
+            weight = self._padded_weight(modes)
+            if isinstance(self.analysis[0].start, PODTransform):  # its modes stand on one axis
+                modes = [self.analysis[0].start.n_modes]
+                weight = self._padded_weight().flatten(0, self.order - 1)
             analysis = self._joint("analysis", grid, modes)
             synthesis = self._joint("synthesis", target, modes)
-            weight, placed = self._padded_weight(modes), self.placement == "neuralop"
+            placed = self.placement == "neuralop"
             return corrected_convolution(x, weight, analysis, synthesis, bias, placed=placed)
         # neuralop misplaces frequencies on odd or resized axes only, and for real data never on
         # the last

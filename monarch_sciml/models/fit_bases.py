@@ -1,4 +1,4 @@
-"""Fit the POD bases of networks with transform="pod" to training data.
+"""Fit the POD bases of networks with transform="pod" or init="pod" to training data.
 
 Letters: S fields, n_i grid sizes, K modes, n points in all.
 """
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monarch_sciml._checks import message
-from monarch_sciml.transforms import PODTransform, pod_basis
+from monarch_sciml.transforms import CorrectedTransform, PODTransform, pod_basis
 
 
 def needs_bases(model: nn.Module) -> bool:
@@ -40,6 +40,9 @@ def fit_bases(model: nn.Module, fields: Tensor) -> None:
         if key not in bases:
             bases[key] = pod_basis(_padded(fields, transform.grid_shape), transform.n_modes)
         transform.fit(bases[key])
+    for module in model.modules():
+        if isinstance(module, CorrectedTransform) and isinstance(module.start, PODTransform):
+            module.follow_start()
 
 
 def _transforms(model: nn.Module) -> list[PODTransform]:

@@ -68,7 +68,7 @@ class Optimisation:
     guided_until
         Share of the steps during which a dense matrix guides every structured linear layer
         (self-guided training, 0.5 in its paper). The share of that matrix in the output falls from
-        1 to 0 as half a cosine. None uses no guide.
+        1 to 0 as half a cosine. The best checkpoint is of an epoch after that. None uses no guide.
 
     Notes
     -----

@@ -152,6 +152,10 @@ class Progress:
         self.best_epoch, self.best_value = self.epoch, value
         return True
 
+    def forget_best(self) -> None:
+        """Let any later epoch be the best."""
+        self.best_epoch, self.best_value = 0, math.nan
+
 
 @dataclass(frozen=True)
 class TrainingResult:

@@ -130,9 +130,10 @@ class TrainingRun:
     def _restructure(self) -> None:
         """Change the structured layers as the schedule requires at this step.
 
-        The share of guides falls with every step, and guides are removed at `guided_until`. At
-        `densify_at` the layers are multiplied out together with the moments of the optimiser. Both
-        happen before the last step at the latest, however short the training is.
+        The share of guides falls with every step, and guides are removed at `guided_until`; the
+        best epoch is one after that. At `densify_at` the layers are multiplied out together with
+        the moments of the optimiser. Both happen before the last step at the latest, however short
+        the training is.
         """
         last = self._length["steps_per_epoch"] * self.budget.epochs - 1
         guided, dense = (
@@ -147,6 +148,7 @@ class TrainingRun:
         optimizer = self.optimizer.optimizer
         if step == guided:
             remove_guides(network)
+            self.progress.forget_best()  # the network with guides is not the one to be trained
         if step == dense:
             densify(network, inplace=True, optimizer=optimizer)
         optimizer, self.scheduler = rebuilt(

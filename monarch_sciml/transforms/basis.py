@@ -28,8 +28,8 @@ NORMS = ("ortho", "forward", "backward")
 class AxisSpec:
     """Describe one initial transform on one grid.
 
-    `family` names the transform (dft, dct, dst, hadamard, random); `synthesis` says that it maps
-    modes to the grid (idft, idct, idst) rather than the grid to modes.
+    `family` names the transform (dft, dct, dst, hadamard, random, pod); `synthesis` says that it
+    maps modes to the grid (idft, idct, idst) rather than the grid to modes.
     """
 
     family: str
@@ -81,7 +81,7 @@ class AxisSpec:
     @property
     def is_real(self) -> bool:
         """Whether the matrix is real."""
-        return self.family in ("dct", "dst", "hadamard")
+        return self.family in ("dct", "dst", "hadamard", "pod")
 
     @property
     def is_full(self) -> bool:

@@ -25,7 +25,7 @@ from monarch_sciml.transforms.base import Transform
 from monarch_sciml.transforms.basis import AxisSpec
 from monarch_sciml.transforms.constants import Constants, outside_of_traces, working_dtype
 from monarch_sciml.transforms.fourier import FixedTransform
-from monarch_sciml.transforms.given import GivenTransform
+from monarch_sciml.transforms.given import GivenTransform, PODTransform
 from monarch_sciml.transforms.initial_slices import initial_rows
 from monarch_sciml.transforms.learnable import LearnableTransform
 from monarch_sciml.transforms.separable import SeparableTransform
@@ -49,7 +49,9 @@ class CorrectedTransform(LearnableTransform):
     ----------
     start
         The fixed transform T_0 of one axis, or a `SeparableTransform` of several. It can be a
-        `GivenTransform` too, such as a POD basis or the DFT of points that are not equally spaced.
+        `GivenTransform` too, such as the DFT of points that are not equally spaced, or a
+        `PODTransform` of the whole grid, whose modes stand on one axis. One without a basis yet
+        takes part once `models.fit_bases` has fitted it.
     rank
         Rank r of every slice.
     grid_blocks
@@ -109,11 +111,12 @@ class CorrectedTransform(LearnableTransform):
         super().__init__()
         self.rank = positive_int("rank", rank)
         axes = _checked_axes(start)
-        sizes, modes = [t.n for t in axes], [t.n_modes for t in axes]
+        sizes, modes = grid_of(start), [t.n_modes for t in axes]
         default = [default_grid_blocks(n) for n in sizes]
         counts = default if grid_blocks is None else grid_blocks
         patches = Blocks.create("grid_blocks", sizes, counts)
-        default = [default_mode_blocks(k, p) for k, p in zip(modes, patches.counts)]
+        along = [patches.counts] if len(modes) < len(sizes) else [(p,) for p in patches.counts]
+        default = [default_mode_blocks(k, p) for k, p in zip(modes, along)]
         counts = default if mode_blocks is None else mode_blocks
         blocks = Blocks.create("mode_blocks", modes, counts)
         largest = min(patches.block_size, blocks.block_size)
@@ -142,6 +145,13 @@ class CorrectedTransform(LearnableTransform):
         for cut in (patches, mode_blocks):  # their cached indices are made here, ahead of any trace
             _ = cut.sizes, cut.counts, cut.widths, cut.is_regular, cut.index, cut.position
         self._set_rows()
+
+    def follow_start(self) -> None:
+        """Compute what follows from the rows of T_0 again, after they changed."""
+        with outside_of_traces():
+            self._set_rows()
+            self._set_initial()
+        self._prepare()
 
     def _set_rows(self) -> None:
         """Set the constants that follow from the rows of T_0."""
@@ -174,8 +184,13 @@ class CorrectedTransform(LearnableTransform):
 
     @property
     def n_axes(self) -> int:
-        """Number of axes d that are corrected jointly."""
-        return len(self.axes)
+        """Number of axes d of the grid that are corrected jointly."""
+        return len(self.patches.sizes)
+
+    @property
+    def n_mode_axes(self) -> int:
+        """Number of axes of the modes: d, or 1 for the modes of a POD of the whole grid."""
+        return len(self.mode_blocks.sizes)
 
     @property
     def spec(self) -> AxisSpec:  # type: ignore[override]
@@ -185,7 +200,7 @@ class CorrectedTransform(LearnableTransform):
     @property
     def n(self) -> Any:
         """Number of grid points, one per axis if there are several axes."""
-        return self.start.n
+        return self.start.n if self.n_axes == self.n_mode_axes else self.patches.sizes
 
     @property
     def n_modes(self) -> Any:
@@ -244,14 +259,18 @@ class CorrectedTransform(LearnableTransform):
     def deviation(self) -> Tensor:
         """Return the matrix of ΔT, in the order of the modes of T_0."""
         rows = self.learned_rows()
-        rows = self.in_order(rows.unflatten(0, self.mode_blocks.sizes), range(-self.n_axes - 1, -1))
-        rows = rows.flatten(0, self.n_axes - 1)
+        axes = range(-self.n_mode_axes - 1, -1)
+        rows = self.in_order(rows.unflatten(0, self.mode_blocks.sizes), axes)
+        rows = rows.flatten(0, self.n_mode_axes - 1)
         return rows.mT if self.spec.synthesis else rows
 
     def planes(self) -> list[Tensor]:
         """Return real and imaginary part of the rows of T_0 along each axis, (2, K_i, n_i), modes
-        ascending, in the dtype and on the device of the parameters.
+        ascending, in the dtype and on the device of the parameters; ValueError without a basis.
         """
+        for axis in self.axes:
+            if isinstance(axis, PODTransform):
+                axis.rows()
         return self._planes.like(self.left)
 
     def rows(self) -> Tensor:
@@ -265,30 +284,40 @@ class CorrectedTransform(LearnableTransform):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the transform: x (..., n_1 .. n_d) -> (..., K_1 .. K_d), reversed for synthesis."""
         self._check_sizes(x, analysis=not self.spec.synthesis)
-        axes = range(-self.n_axes, 0)
+        axes = range(-self.n_mode_axes, 0)
         if self.spec.synthesis:
-            y = self.start(x) + self.transposed_correction(self.ascending(x, axes))
+            y = self._on_grid(self.start(x))
+            y = y + self.transposed_correction(self.ascending(x, axes))
         else:
-            y = self.start(x) + self.in_order(self.correction(x), axes)
+            y = self.start(self._flat(x)) + self.in_order(self.correction(x), axes)
         return y.real if self._real_output(forward=True) and y.is_complex() else y
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Apply the conjugate transpose, so that <forward(x), y> = <x, adjoint(y)>."""
         self._check_sizes(y, analysis=self.spec.synthesis)
-        axes = range(-self.n_axes, 0)
+        axes = range(-self.n_mode_axes, 0)
         if self.spec.synthesis:
             learned = self.in_order(self.correction(y.conj()), axes)
+            x = self.start.adjoint(self._flat(y)) + learned.conj()
         else:
             learned = self.transposed_correction(self.ascending(y.conj(), axes))
-        x = self.start.adjoint(y) + learned.conj()
+            x = self._on_grid(self.start.adjoint(y)) + learned.conj()
         return x.real if self._real_output(forward=False) and x.is_complex() else x
 
     def inverse(self, y: Tensor) -> Tensor:
         """Apply the Moore-Penrose inverse at a cost of O(N^3), for tests and small grids."""
         self._check_sizes(y, analysis=self.spec.synthesis)
-        x = self._pseudo_inverse(y.flatten(-self.n_axes))
-        sizes = self.mode_blocks.sizes if self.spec.synthesis else self.patches.sizes
-        return x.unflatten(-1, sizes)
+        sides = self.patches.sizes, self.mode_blocks.sizes
+        before, after = sides if self.spec.synthesis else sides[::-1]
+        return self._pseudo_inverse(y.flatten(-len(before))).unflatten(-1, after)
+
+    def _flat(self, x: Tensor) -> Tensor:
+        """Flatten the grid for a start that knows no axes."""
+        return x if self.n_axes == self.n_mode_axes else x.flatten(-self.n_axes)
+
+    def _on_grid(self, x: Tensor) -> Tensor:
+        """Undo `_flat`."""
+        return x if self.n_axes == self.n_mode_axes else x.unflatten(-1, self.patches.sizes)
 
     def resampled(self, n: Any, *, n_modes: Sequence[int] | None = None) -> CorrectedTransform:
         """Return the transform on another grid of the same domain, with the same parameters.
@@ -309,6 +338,9 @@ class CorrectedTransform(LearnableTransform):
         if len(sizes) != self.n_axes:
             rule = f"`n` must have {self.n_axes} sizes, one per axis"
             raise ValueError(message(rule, sizes, "Give the grid shape."))
+        if self.n_axes != self.n_mode_axes:
+            self.start.resampled(sizes)  # refuses every grid but its own
+            return self
         axes = [axis.resampled(m) for axis, m in zip(self.axes, sizes)]
         if n_modes is not None:
             axes = [_with_modes(new, min(new.n_modes, most)) for new, most in zip(axes, n_modes)]
@@ -344,8 +376,8 @@ class CorrectedTransform(LearnableTransform):
 
     def _check_sizes(self, x: Tensor, *, analysis: bool) -> None:
         sizes = self.patches.sizes if analysis else self.mode_blocks.sizes
-        if tuple(x.shape[max(x.ndim - self.n_axes, 0) :]) != sizes:
-            rule = f"the last {self.n_axes} axes must have {sizes} entries"
+        if tuple(x.shape[max(x.ndim - len(sizes), 0) :]) != sizes:
+            rule = f"the last {len(sizes)} axes must have {sizes} entries"
             raise ValueError(message(rule, tuple(x.shape), "Build the transform for that size."))
 
     def extra_repr(self) -> str:
@@ -363,12 +395,17 @@ def axes_of(start: Transform | SeparableTransform) -> list[Transform]:
     return [start]
 
 
+def grid_of(start: Transform | SeparableTransform) -> list[int]:
+    """Return the grid sizes of a start."""
+    if isinstance(start, PODTransform):
+        return list(start.grid_shape)
+    return [axis.n for axis in axes_of(start)]
+
+
 def _follow_loaded_rows(transform: CorrectedTransform, _: object) -> None:
     """Take the rows of T_0 from a state that was loaded: those of a GivenTransform are in it."""
     if any(isinstance(axis, GivenTransform) for axis in transform.axes):
-        transform._set_rows()
-        transform._set_initial()
-        transform._prepare()
+        transform.follow_start()
 
 
 def _checked_axes(start: Transform | SeparableTransform) -> list[Transform]:
@@ -406,9 +443,14 @@ def default_grid_blocks(n: int) -> int:
     return min(near, key=lambda b: abs(b - wanted), default=wanted)
 
 
-def default_mode_blocks(n_modes: int, n_patches: int) -> int:
-    """Return the number of blocks, of two modes or more, that keep the rank of a slice low."""
-    return max(1, min(n_modes // 2, math.ceil(n_modes / (_OSCILLATIONS * n_patches))))
+def default_mode_blocks(n_modes: int, n_patches: Sequence[int]) -> int:
+    """Return the number of blocks, of two modes or more, that keep the rank of a slice low.
+
+    The patches are those along the axis of the modes, or along every axis for modes of the whole
+    grid.
+    """
+    together = math.prod(_OSCILLATIONS * count for count in n_patches)
+    return max(1, min(n_modes // 2, math.ceil(n_modes / together)))
 
 
 def n_leading(transform: Transform) -> int:
@@ -422,7 +464,7 @@ def n_leading(transform: Transform) -> int:
 def ascending_rows(transform: Transform) -> Tensor:
     """Return the rows (K, n) of a fixed transform in float64, its modes ascending."""
     if isinstance(transform, GivenTransform):
-        rows = transform.rows().detach()
+        rows = GivenTransform.rows(transform).detach()  # zeros where a POD has no basis yet
         return rows.to(torch.complex128 if rows.is_complex() else torch.float64)
     rows = transform.spec.dense_rows()
     return rows.roll(-n_leading(transform), 0)

@@ -178,7 +178,7 @@ def set_change(transform: CorrectedTransform, change: Tensor, weights: Tensor) -
     rows = change.mT if synthesis else change  # (K, N)
     for axis, part in enumerate(transform.axes):  # to ascending modes
         rows = rows.unflatten(0, transform.mode_blocks.sizes)
-        rows = rows.roll(-n_leading(part), axis).flatten(0, transform.n_axes - 1)
+        rows = rows.roll(-n_leading(part), axis).flatten(0, transform.n_mode_axes - 1)
         if synthesis:
             kept = weights.unflatten(0, transform.mode_blocks.sizes)
             weights = kept.roll(-n_leading(part), axis).flatten()

@@ -24,7 +24,8 @@ def initial_rows(rows: Sequence[Tensor], patches: Blocks, modes: Blocks, rank: i
     Parameters
     ----------
     rows
-        Rows (K_i, n_i) of the fixed transform of every axis, float64 or complex128.
+        Rows (K_i, n_i) of the fixed transform of every axis, or rows (K, N) of one transform of the
+        whole grid, float64 or complex128.
     patches, modes
         The blocks of the grid and of the modes.
     rank
@@ -43,7 +44,7 @@ def initial_rows(rows: Sequence[Tensor], patches: Blocks, modes: Blocks, rank: i
             row = torch.ones((), dtype=field.dtype)
             for axis, k in enumerate(mode):
                 row = row[..., None] * rows[axis][k].to(field.dtype)
-            field[ρ] = row
+            field[ρ] = row.view(patches.sizes)  # a row of the whole grid is flat
         found.append(_orthonormal(patches.split(field).transpose(0, 1), inside))
     return torch.stack(found, dim=1)
 

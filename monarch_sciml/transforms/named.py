@@ -82,13 +82,11 @@ class NamedTransform:
     build
         Function that makes the transform of one axis.
     family
-        Family of a fixed transform, "dft", "dct" or "dst". None for a learnable one, which can
-        start from any of them.
+        Family of a fixed transform, "dft", "dct", "dst" or "pod". None for a learnable one, which
+        can start from any of them; from "pod" only a corrected one.
     over_grid
         Function that makes one joint transform of several axes. None when there is no such
         transform.
-    real
-        Whether the matrix is real whatever `init` is.
     options
         Names of the attributes of `TransformOptions` that the transform has. Empty for a transform
         that is not learned.
@@ -97,7 +95,6 @@ class NamedTransform:
     build: Callable[[AxisSpec, TransformOptions], Transform]
     family: str | None = None
     over_grid: Callable[[Sequence[AxisSpec], TransformOptions], Transform] | None = None
-    real: bool = False
     options: tuple[str, ...] = ()
 
 
@@ -131,6 +128,12 @@ def check_options(
         refused.append(("init", [n for n, named in TRANSFORMS.items() if named.options]))
     if per_axis and "grid_blocks" not in TRANSFORMS[name].options:
         refused.append(("per_axis", ["corrected"]))
+    if init == "pod" and name not in ("pod", "corrected"):
+        rule = "init='pod' is an option of transform='corrected'"
+        raise ValueError(message(rule, f"transform={name!r}", "Set it, or choose another `init`."))
+    if init == "pod" and per_axis:
+        rule = "init='pod' is a basis of the whole grid, which has no axes"
+        raise ValueError(message(rule, "per_axis=True", "Leave `per_axis` out."))
     for option, names in refused:
         rule = f"`{option}` is an option of transform={' or '.join(map(repr, names))}"
         raise ValueError(message(rule, f"transform={name!r}", f"Leave `{option}` out."))
@@ -173,6 +176,9 @@ def axis_spec(
     family = TRANSFORMS[name].family
     if family is not None:
         init = ("i" if init.startswith("i") else "") + family
+    if init in ("pod", "ipod"):  # its rows come from data; a Fourier basis has the same sizes
+        spec = axis_spec("fourier", init, n, n_modes, norm=norm)
+        return replace(spec, family="pod")
     return AxisSpec.create(init, n, n_modes, real_input=real_input, centered=centered, norm=norm)
 
 
@@ -238,7 +244,11 @@ def _corrected_over_grid(
 ) -> CorrectedTransform:
     if len(specs) == 1:
         return _corrected(specs[0], options)
-    start = SeparableTransform([fixed_transform(spec) for spec in specs])
+    start: PODTransform | SeparableTransform
+    if specs[0].family == "pod":
+        start = _pod(specs, options)
+    else:
+        start = SeparableTransform([fixed_transform(spec) for spec in specs])
     return CorrectedTransform(start, options.rank, options.grid_blocks, options.mode_blocks)
 
 
@@ -253,7 +263,7 @@ TRANSFORMS: dict[TransformName, NamedTransform] = {
         over_grid=_corrected_over_grid,
         options=("rank", "grid_blocks", "mode_blocks"),
     ),
-    "pod": NamedTransform(lambda spec, options: _pod([spec], options), over_grid=_pod, real=True),
+    "pod": NamedTransform(lambda spec, options: _pod([spec], options), "pod", over_grid=_pod),
 }
 FIXED_NAMES: dict[str, TransformName] = {
     named.family: name for name, named in TRANSFORMS.items() if named.family

@@ -5,7 +5,7 @@ import scipy.signal
 import torch
 from tolerances import assert_close
 
-from monarch_sciml.models import FNO, FactorizedFNO, fit_bases
+from monarch_sciml.models import FNO, FactorizedFNO, densify, fit_bases, monarchize
 from monarch_sciml.models.fit_bases import needs_bases
 from monarch_sciml.models.operators.operator_grid import resized
 from monarch_sciml.training.loading import training_fields
@@ -79,7 +79,76 @@ def test_bad_fields_are_refused_in_one_line():
     with pytest.raises(ValueError, match="`fields` must be finite"):
         fit_bases(network, fields(9) / 0)
     with pytest.raises(ValueError, match="must be fitted to training data"):
-        CorrectedTransform(PODTransform((8,), 4))
+        CorrectedTransform(PODTransform((8,), 4))(torch.randn(2, 8))
+
+
+@pytest.mark.parametrize(
+    ("grid", "n_modes"),
+    [((16,), (6,)), ((6, 5), (2, 3)), ((12, 10), (4, 4)), ((4, 5, 6), (2,) * 3)],
+)
+def test_corrected_transform_starts_at_the_pod_basis(grid, n_modes):
+    torch.manual_seed(0)
+    options = {"n_modes": n_modes, "hidden_channels": 4, "n_layers": 2}
+    fixed = FNO(grid, transform="pod", **options)
+    network = FNO(grid, transform="corrected", init="pod", **options)
+    x = torch.randn(2, 1, *grid)
+    with pytest.raises(ValueError, match="must be fitted to training data, got none"):
+        network(x)
+    for one in (fixed, network):
+        fit_bases(one, fields(40, grid))
+    own = [p for name, p in network.named_parameters() if not name.endswith(("left", "right"))]
+    for ours, theirs in zip(own, fixed.parameters(), strict=True):
+        ours.data.copy_(theirs.data)
+    assert torch.equal(network(x), fixed(x))  # untrained it is PODNO
+
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    layer = network.network.fno_blocks.convs[0]
+    analysis, synthesis = layer.analysis[0], layer.synthesis[0]
+    rows, columns = analysis.matrix(), synthesis.matrix()
+    z = torch.randn(3, 4, *grid)
+    modes = torch.einsum("kn,bin->bik", rows, z.flatten(2))
+    assert_close(analysis(z).flatten(2), modes)
+    assert_close(analysis.adjoint(analysis(z)).flatten(2), analysis(z).flatten(2) @ rows)
+    back = synthesis(analysis(z))
+    assert_close(back.flatten(2), analysis(z).flatten(2) @ columns.mT)
+    assert_close(synthesis.adjoint(z).flatten(2), z.flatten(2) @ columns)
+    assert_close(analysis(analysis.inverse(analysis(z))), analysis(z))
+    mixed = torch.einsum("bik,kio->bok", modes, layer.weight.flatten(0, -3))
+    expected = torch.einsum("nk,bok->bon", columns, mixed).unflatten(-1, grid) + layer.bias
+    assert_close(layer(z), expected)
+
+    other = FNO(grid, transform="corrected", init="pod", **options)
+    other.load_state_dict(network.state_dict())
+    assert torch.equal(other(x), network(x))
+    with pytest.raises(ValueError, match="needs the grid of its training data"):
+        network(torch.randn(2, 1, *(n + 2 for n in grid)))
+
+
+def test_podno_becomes_a_corrected_network_and_back():
+    network = FNO((6, 5), transform="pod", **SMALL)
+    fit_bases(network, fields(20))
+    x = torch.randn(2, 1, 6, 5)
+    corrected = monarchize(network, transform="corrected")
+    assert torch.equal(corrected(x), network(x))
+    back = densify(corrected)
+    assert isinstance(back.network.fno_blocks.convs[0].analysis[0], PODTransform)
+    assert torch.equal(back(x), network(x))
+    torch.nn.init.normal_(corrected.network.fno_blocks.convs[0].analysis[0].left)
+    with pytest.raises(ValueError, match="of a POD basis must be untrained"):
+        densify(corrected)
+    with pytest.raises(ValueError, match="init='pod' is an option of transform='corrected'"):
+        monarchize(network)
+
+
+def test_a_pod_start_is_refused_where_there_is_none():
+    for options in ({"transform": "monarch"}, {"transform": "cosine"}, {}):
+        with pytest.raises(ValueError, match=r"an option of transform='corrected'.*'\. Set it, or"):
+            FNO((6, 5), init="pod", **options, **SMALL)
+    with pytest.raises(ValueError, match="a basis of the whole grid, which has no axes"):
+        FNO((6, 5), transform="corrected", init="pod", per_axis=True, **SMALL)
+    with pytest.raises(ValueError, match=r"`init` must be one of 'dft', .* got 'pod'"):
+        FactorizedFNO((8, 8), n_modes=(4, 4), transform="corrected", init="pod")
 
 
 def test_training_fields_are_inputs_and_targets_of_one_size():

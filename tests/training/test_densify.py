@@ -166,6 +166,28 @@ def test_guides_hand_over_and_go_and_a_run_resumes_across_that(tmp_path, one_thr
         assert torch.equal(a, b)
 
 
+class WorseEveryEpoch(RolloutObjective):
+    """An objective whose validation error grows."""
+
+    epoch = 0
+
+    def evaluate(self, model, batch):
+        self.epoch += 1
+        return {
+            name: 0 * value + self.epoch for name, value in super().evaluate(model, batch).items()
+        }
+
+
+def test_the_best_epoch_is_one_without_guides(tmp_path):
+    model = Channels()
+    result = train(
+        model, WorseEveryEpoch(), data(), optimisation=GUIDED, budget=BUDGET,
+        output=tmp_path, progress=False,
+    )  # fmt: skip
+    assert result.progress.best_epoch == 4  # of six, three with guides
+    load_weights(Channels(), result.best)  # not adapted: it holds factors alone
+
+
 def test_factors_have_their_own_rates():
     groups = Optimisation(factor_learning_rates="fan_in").parameter_groups(Channels())
     rates = {group["name"]: group["lr"] / 1e-3 for group in groups}

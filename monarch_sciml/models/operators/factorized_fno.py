@@ -6,7 +6,7 @@ Letters: B batch, C hidden channels, d grid axes, n_i grid sizes, K_i kept modes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -141,6 +141,7 @@ class FactorizedFNO(Network):
         self.padding = padding_fractions(domain_padding, dims)
         self.positional_embedding = positional_embedding
         one_of("transform", transform, [name for name in TRANSFORMS if name != "pod"])
+        one_of("init", init, [name for name in get_args(StartName) if name != "pod"])
         if not spectral_gain > 0:
             raise ValueError(message("`spectral_gain` must be above 0", spectral_gain, "Raise it."))
         width = positive_int("hidden_channels", hidden_channels)

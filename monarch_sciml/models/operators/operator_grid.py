@@ -18,7 +18,7 @@ from monarch_sciml.layers import neuralop_arguments as _spectral_parts
 DomainPadding = float | tuple[float, ...] | None
 """Zeros on both sides, as a fraction of each axis: one for all axes, or one per axis."""
 
-StartName = Literal["dft", "dct", "dst", "random"]
+StartName = Literal["dft", "dct", "dst", "random", "pod"]
 
 
 def padding_fractions(padding: DomainPadding, dims: int) -> list[float] | None:
