@@ -6,8 +6,8 @@
 The second argument is a folder (results.csv and environment.json in it), or the start of two file
 names (corrected.csv and corrected_environment.json). Rows of other networks and seeds stay, those
 of the same network and seed are replaced. `commit` says which commit a row is of,
-`validation_METRIC` is the least validation error of its run; an environment of another commit comes
-beside the first, with the commit in its name.
+`validation_METRIC` is the least validation error of its run (the metric that stands first); an
+environment of another commit comes beside the first, with the commit in its name.
 """
 
 import csv
@@ -18,8 +18,6 @@ from pathlib import Path
 from validation import best
 
 from monarch_sciml._files import write_text
-
-METRIC = "relative_l2"
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -40,7 +38,9 @@ def rows_of(run: Path) -> list[dict[str, str]]:
     for row in rows:
         row["commit"] = commit_of(run / "environment.json")
         metrics = run / row["network"] / f"seed-{row['seed']}" / "metrics.csv"
-        row[f"validation_{METRIC}"] = str(best(metrics, METRIC)) if metrics.exists() else ""
+        logged = next(iter(read(metrics)), {})
+        if names := [name for name in logged if name.startswith("validation_")]:
+            row[names[0]] = str(best(metrics, names[0].removeprefix("validation_")))
     return rows
 
 

@@ -31,8 +31,8 @@ from monarch_sciml.training import Budget, NextTokenObjective, Optimisation, eva
 
 FOLDER = Path("runs/sparse_training/wide")
 RATES = {
-    "dense": (0.00025, 0.0005, 0.001, 0.002),
-    "sparse-to-dense": (0.00025, 0.0005, 0.001, 0.002),
+    "dense": (6e-5, 0.000125, 0.00025, 0.0005, 0.001, 0.002),
+    "sparse-to-dense": (6e-5, 0.000125, 0.00025, 0.0005, 0.001, 0.002),
 }
 COLUMNS = ["network", "rate", "seed", "step", "training_bits", "cpu_seconds"]
 COLUMNS += ["validation_bits", "test_bits"]

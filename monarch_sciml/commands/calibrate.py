@@ -7,7 +7,13 @@ from typing import Literal
 
 import torch
 
-from monarch_sciml._checks import UsageError, message, positive_int
+from monarch_sciml._checks import (
+    UsageError,
+    message,
+    positive_int,
+    positive_number,
+    usage_errors,
+)
 from monarch_sciml._files import writable_folder
 from monarch_sciml.data.scans.encoding_files import (
     EncodingFile,
@@ -85,6 +91,13 @@ def calibrate(
         rule = "the output file must not exist yet"
         raise FileExistsError(message(rule, str(output), "Pass --overwrite true, or another name."))
     corrected = structure == "corrected"
+    with usage_errors():
+        for name, value in (("n_bands", n_bands), ("rank", rank), ("n_slices", n_slices)):
+            if value is not None:
+                positive_int(name, value)
+        if n_steps is not None:
+            positive_int("n_steps", n_steps, minimum=0)
+        positive_number("ridge", ridge, or_zero=True)
     for name, value in (("rank", rank), ("n_steps", n_steps)):
         if value is not None and not corrected:
             rule = f"`{name}` is an option of structure 'corrected'"
@@ -123,8 +136,6 @@ def calibrate(
 
 def _sums(paths: list[Path], n_slices: int | None) -> CalibrationSums:
     """Return the sums over the first slices of the scans."""
-    if n_slices is not None:
-        positive_int("n_slices", n_slices)
     sums: CalibrationSums | None = None
     for path in scans_in(paths)[0]:
         if sums is not None and n_slices is not None and sums.n_slices >= n_slices:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from monarch_sciml._checks import UsageError
 from monarch_sciml.cli import main
 from monarch_sciml.commands.calibrate import calibrate
 from monarch_sciml.data.scans.encoding_files import read_encoding
@@ -150,11 +151,16 @@ def test_what_cannot_be_calibrated_is_refused(here, refused):
         ("phantom", "--rank", 100): "`rank` must be at most",
         ("phantom", "--n_slices", 7): "`n_slices` must be at most the 6 of the scans, got 7",
         ("phantom", "--n_slices", 0): "`n_slices` must be at least 1",
+        ("phantom", "--n_steps", -1): "`n_steps` must be at least 0",
+        ("phantom", "--rank", 0): "`rank` must be at least 1",
         ("empty",): "empty must hold scans that end in",
     }
     for (path, *options), text in expected.items():
         assert re.search(text, refused("calibrate", path, *words, *options)), text
     assert not Path("bad.safetensors").exists()
+    for option in ("n_bands", "rank", "n_slices"):  # known before any scan is read
+        with pytest.raises(UsageError, match=f"`{option}` must be at least 1"):
+            calibrate([Path("phantom")], output=Path("e.safetensors"), **{option: 0})
     wrong = refused("calibrate", "phantom", "--output", "bad.h5")
     assert "must end in .safetensors, got bad.h5" in wrong
     Path("there.safetensors").touch()

@@ -10,7 +10,13 @@ from typing import Any, Literal
 
 from tqdm.auto import tqdm
 
-from monarch_sciml._checks import message, one_of, positive_int, present_device
+from monarch_sciml._checks import (
+    message,
+    one_of,
+    positive_int,
+    present_device,
+    usage_errors,
+)
 from monarch_sciml._reading import existing_file
 from monarch_sciml.commands.comparison.saved import SavedNetwork, load_mri_networks
 from monarch_sciml.data.scans.encoding_files import EncodingFile, read_encoding
@@ -167,6 +173,11 @@ class Settings:
             existing_file(self.reference_scan)
         if self.encoding is not None:
             self._check_encoding()
+        with usage_errors():
+            self._check_options()
+
+    def _check_options(self) -> None:
+        """Check options that need no file."""
         positive_int("calibration", self.calibration, minimum=0)
         positive_int("n_maps", self.n_maps)
         if self.compress_coils is not None:

@@ -11,6 +11,7 @@ import yaml
 from matplotlib.image import imread
 from skimage.metrics import structural_similarity
 
+from monarch_sciml._checks import UsageError
 from monarch_sciml.commands import reconstruct as command
 from monarch_sciml.commands.reconstruct.methods import scale_of
 from monarch_sciml.data.scans.formats.bart import write_bart
@@ -315,7 +316,7 @@ def test_runs_that_cannot_be_used(path, tmp_path, make_scan):
         ({"mask": UniformMask(3, 0)}, ValueError, "at least 6 x 6 samples"),
         ({"mask": UniformMask(2), "mask_file": Path("m")}, ValueError, "drawn or read from a file"),
         ({"calibration": 3, "acceleration": 4}, ValueError, "at least 6 x 6 samples, got 24 x 5"),
-        ({"calibration": -1}, ValueError, "`calibration` must be at least 0, got -1"),
+        ({"calibration": -1}, UsageError, "`calibration` must be at least 0, got -1"),
         ({"slices": (0, 3)}, ValueError, "of 2 slices"),
         ({"axes": "height,width"}, ValueError, "for .npy and .mat files only"),
         ({"device": "tpu"}, ValueError, "`device` must be one of 'cpu', 'cuda'"),
