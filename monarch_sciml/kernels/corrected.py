@@ -80,7 +80,9 @@ class CorrectedConvolution(torch.autograd.Function):
         """Return the gradients of the arguments of `forward`."""
         x, weight, bias, *matrices, modes = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return (None, *with_graph(ctx, [x, weight, bias, *matrices], gradients[0]))
+            inputs = [x, weight, bias, *matrices]
+            needs = ctx.needs_input_grad[1:]
+            return (None, *with_graph(ctx.plain, inputs, gradients[0], needs))
         with without_autocast(x.device):
             return _gradients(ctx, gradients[0].contiguous(), x, weight, bias, matrices, modes)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,15 +48,20 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
 
 
 def with_graph(
-    ctx: Any, inputs: Sequence[Tensor | None], gradient: Tensor
+    plain: Callable[..., Tensor],
+    inputs: Sequence[Tensor | None],
+    gradient: Tensor,
+    needs: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """Differentiate `ctx.plain` so that its gradients can be differentiated again. The inputs are
-    the arguments of the Function after its first.
+    """Differentiate the plain form of a Function with respect to the inputs that need it, so that
+    the gradients can be differentiated again where gradients are recorded.
     """
-    needs = ctx.needs_input_grad[1:]
-    wanted = [value for value, need in zip(inputs, needs) if need and value is not None]
-    found = iter(torch.autograd.grad(ctx.plain(*inputs), wanted, gradient, create_graph=True))
-    return tuple(next(found) if need else None for need in needs)
+    graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        given = [t if t is None or t.requires_grad else t.detach().requires_grad_() for t in inputs]
+        wanted = [t for t, need in zip(given, needs) if need and t is not None]
+        found = iter(torch.autograd.grad(plain(*given), wanted, gradient, create_graph=graph))
+    return tuple(next(found) if need and t is not None else None for t, need in zip(given, needs))
 
 
 class use_triton(AbstractContextManager["use_triton"]):

@@ -90,7 +90,8 @@ class _MonarchProduct(torch.autograd.Function):
         (gradient,) = gradients
         x, left, right, z = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return None, *with_graph(ctx, (x, left, right), gradient)
+            needs = ctx.needs_input_grad[1:]
+            return None, *with_graph(ctx.plain, (x, left, right), gradient, needs)
         n_left, n_s, _ = left.shape
         if ctx.strided:  # (N, s·l) -> (l, s, N) by one copy
             columns = gradient.mT.contiguous().unflatten(0, (n_s, n_left)).transpose(0, 1)

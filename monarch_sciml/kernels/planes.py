@@ -149,7 +149,9 @@ class PlanesConvolution(torch.autograd.Function):
         x, weight, bias, *rest = ctx.saved_tensors
         matrices, rest = rest[: 2 * dims], rest[2 * dims :]
         if torch.is_grad_enabled():
-            return (None, *with_graph(ctx, [x, weight, bias, *matrices], gradient))
+            inputs = [x, weight, bias, *matrices]
+            needs = ctx.needs_input_grad[1:]
+            return (None, *with_graph(ctx.plain, inputs, gradient, needs))
         modes, stages, operands = rest[0], rest[1 : 1 + n_stages], rest[1 + n_stages :]
         with without_autocast(x.device):
             return _gradients(ctx, gradient, x, weight, bias, matrices, modes, stages, operands)

@@ -10,13 +10,15 @@ every intermediate result to memory, keeps it, and reads it again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import gelu
+
+from monarch_sciml.kernels.dispatch import with_graph
 
 _CHUNK = 1 << 18
 """Numbers of the widest intermediate result that are taken at a time, for every thread."""
@@ -148,9 +150,7 @@ class _ChannelMLP(torch.autograd.Function):
         x, first, first_bias, second, second_bias = ctx.saved_tensors
         needs_x, *needs = ctx.needs_input_grad
         if torch.is_grad_enabled():
-            return _with_graph(
-                plain_channel_mlp, ctx.saved_tensors, gradients[0], [needs_x, *needs]
-            )
+            return with_graph(plain_channel_mlp, ctx.saved_tensors, gradients[0], [needs_x, *needs])
         gradient = gradients[0].contiguous()
         sums = _Sums((first, first_bias, second, second_bias), needs)
         grad_x = torch.empty_like(x) if needs_x else None
@@ -267,7 +267,7 @@ def _tail_with_graph(
     found: list[Tensor | None] = [None] * 7
     if gradient is not None:
         inputs = (a, x, first, first_bias, second, second_bias, gate)
-        found = list(_with_graph(partial(_after_skip, ctx.activate), inputs, gradient, [True] * 7))
+        found = list(with_graph(partial(_after_skip, ctx.activate), inputs, gradient, [True] * 7))
     grad_a, grad_x, *others = found
     if more is not None:
         grad_a = more if grad_a is None else grad_a + more
@@ -285,21 +285,6 @@ def _after_skip(activate: bool, a: Tensor, x: Tensor, *matrices: Tensor) -> Tens
     *mlp, gate = matrices
     y = plain_channel_mlp(gelu(a) if activate else a, *mlp) + gate[:, None] * x
     return gelu(y) if activate else y
-
-
-def _with_graph(
-    plain: Callable[..., Tensor],
-    inputs: Sequence[Tensor | None],
-    gradient: Tensor,
-    needs: Sequence[bool],
-) -> tuple[Tensor | None, ...]:
-    """Differentiate `plain` with respect to the inputs that need it."""
-    graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        given = [t if t is None or t.requires_grad else t.detach().requires_grad_() for t in inputs]
-        wanted = [t for t, need in zip(given, needs) if need and t is not None]
-        found = iter(torch.autograd.grad(plain(*given), wanted, gradient, create_graph=graph))
-    return tuple(next(found) if need and t is not None else None for t, need in zip(given, needs))
 
 
 class _Sums:

@@ -82,9 +82,10 @@ def fixed_or_dense(layer: MonarchSpectralConv) -> MonarchSpectralConv:
             _copy_bases(layer, fixed)
         return fixed
     if len(transforms) < 2 * layer.order or start == "pod":
-        rule = "a correction over several axes or of a POD basis must be untrained to be multiplied"
-        rule += " out"
-        remedy = "Keep the layer as it is, or correct each axis by itself (per_axis=True)."
+        what = "of a POD basis" if start == "pod" else "over several axes"
+        rule = f"a correction {what} must be untrained to be multiplied out"
+        remedy = "Keep the layer as it is"
+        remedy += "." if start == "pod" else ", or correct each axis by itself (per_axis=True)."
         raise ValueError(message(rule, "a trained one", remedy))
     per_channel = any(transform.n_copies > 1 for transform in transforms)
     start = start if start in FIXED_NAMES else "dft"  # a random one: all of it is a deviation

@@ -248,7 +248,9 @@ class FusedConvolution(torch.autograd.Function):
         (gradient,) = gradients
         x, weight, bias, *matrices, modes, mixed = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return (None, *with_graph(ctx, [x, weight, bias, *matrices], gradient))
+            inputs = [x, weight, bias, *matrices]
+            needs = ctx.needs_input_grad[1:]
+            return (None, *with_graph(ctx.plain, inputs, gradient, needs))
         dims = ctx.dims
         _, needs_x, needs_weight, needs_bias, *needs = ctx.needs_input_grad
         analysis, synthesis = matrices[:dims], matrices[dims:]
