@@ -338,7 +338,7 @@ class CorrectedTransform(LearnableTransform):
         if len(sizes) != self.n_axes:
             rule = f"`n` must have {self.n_axes} sizes, one per axis"
             raise ValueError(message(rule, sizes, "Give the grid shape."))
-        if self.n_axes != self.n_mode_axes:
+        if isinstance(self.start, PODTransform):
             self.start.resampled(sizes)  # refuses every grid but its own
             return self
         axes = [axis.resampled(m) for axis, m in zip(self.axes, sizes)]
