@@ -43,7 +43,9 @@ def main():
     for path in HERE.glob("*/corrected.csv"):
         ours, fixed = rows_of(path), rows_of(path.with_name("results.csv"))
         by_validation = {
-            row["network"]: float(row[f"validation_{METRIC}"]) for row in ours if row["seed"] == "0"
+            row["network"]: float(row[f"validation_{METRIC}"])
+            for row in ours
+            if row["seed"] == "0" and row[f"validation_{METRIC}"]  # none where it diverged
         }
         chosen, *others = sorted(by_validation, key=by_validation.__getitem__)
         seeds = {row["seed"] for row in ours if row["network"] == chosen}
