@@ -395,11 +395,12 @@ class MonarchSpectralConv(nn.Module):
         if isinstance(self.analysis[0], PODTransform):
             return self._in_pod_basis(x, target, bias)
         if self._over_grid:
-            modes = self._most_rows(grid, target)
-            weight = self._padded_weight(modes)
             if isinstance(self.analysis[0].start, PODTransform):  # its modes stand on one axis
                 modes = [self.analysis[0].start.n_modes]
                 weight = self._padded_weight().flatten(0, self.order - 1)
+            else:
+                modes = self._most_rows(grid, target)
+                weight = self._padded_weight(modes)
             analysis = self._joint("analysis", grid, modes)
             synthesis = self._joint("synthesis", target, modes)
             placed = self.placement == "neuralop"
