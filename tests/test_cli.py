@@ -269,7 +269,7 @@ def test_scans_from_generation_to_reconstruction(tmp_path, monkeypatch, call):
         (["reconstruct", "k.npy", "--mask", "unifrom"], 2, "`mask`: expected one of 'uniform'"),
         (["reconstruct", "k.npy", "--mask", "FullMask", "--mask.f", "3"], 2, "'f' is not accepted"),
         (["reconstruct", "k.npy", "--metod", "all"], 2, "unrecognized arguments: --metod all"),
-        (["reconstruct", "k.npy", "--method", "al"], 1, "`method` must be all"),
+        (["reconstruct", "k.npy", "--method", "al"], 2, "`method` must be all"),
         (["reconstruct", "k.npy", "--run", "out/FNO/seed-0"], 1, "an MRI network, .* FieldSpec"),
     ],
 )  # fmt: skip
