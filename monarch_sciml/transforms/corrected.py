@@ -153,6 +153,14 @@ class CorrectedTransform(LearnableTransform):
             self._set_initial()
         self._prepare()
 
+    def _need_basis(self) -> None:
+        """Follow a POD that was fitted after this transform was made; ValueError without a basis."""
+        pods = [axis for axis in self.axes if isinstance(axis, PODTransform)]
+        if pods and not self._scale:
+            for pod in pods:
+                pod.rows()
+            self.follow_start()
+
     def _set_rows(self) -> None:
         """Set the constants that follow from the rows of T_0."""
         rows = [ascending_rows(axis) for axis in self.axes]
@@ -209,6 +217,7 @@ class CorrectedTransform(LearnableTransform):
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return σ L (F, P, q, r) and R (P, F, r, s); the modes of a block ascend."""
+        self._need_basis()
         (initial,) = self._initial.like(self.left)
         dtype = working_dtype(self.left.dtype)
         left, right = self._scale * self.left.to(dtype), initial + self.right.to(dtype)
@@ -268,9 +277,7 @@ class CorrectedTransform(LearnableTransform):
         """Return real and imaginary part of the rows of T_0 along each axis, (2, K_i, n_i), modes
         ascending, in the dtype and on the device of the parameters; ValueError without a basis.
         """
-        for axis in self.axes:
-            if isinstance(axis, PODTransform):
-                axis.rows()
+        self._need_basis()
         return self._planes.like(self.left)
 
     def rows(self) -> Tensor:

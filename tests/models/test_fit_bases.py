@@ -80,6 +80,12 @@ def test_bad_fields_are_refused_in_one_line():
         fit_bases(network, fields(9) / 0)
     with pytest.raises(ValueError, match="must be fitted to training data"):
         CorrectedTransform(PODTransform((8,), 4))(torch.randn(2, 8))
+    late = CorrectedTransform(PODTransform((8,), 4))
+    late.start.fit(pod_basis(fields(9, (8,)), 4))
+    torch.nn.init.normal_(late.left)
+    z = torch.randn(3, 8)
+    assert late.deviation().abs().sum() > 0
+    assert_close(late(z), z @ late.matrix().mT)
 
 
 @pytest.mark.parametrize(
