@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,7 +23,14 @@ from monarch_sciml.monarch.contiguous import (
 from monarch_sciml.transforms.base import Transform
 from monarch_sciml.transforms.basis import AxisSpec
 from monarch_sciml.transforms.constants import Constants, outside_of_traces, working_dtype
-from monarch_sciml.transforms.fourier import FixedTransform
+from monarch_sciml.transforms.corrected_start import (
+    ascending_rows,
+    axes_of,
+    checked_axes,
+    grid_of,
+    n_leading,
+    with_modes,
+)
 from monarch_sciml.transforms.given import GivenTransform, PODTransform
 from monarch_sciml.transforms.initial_slices import initial_rows
 from monarch_sciml.transforms.learnable import LearnableTransform
@@ -110,7 +116,7 @@ class CorrectedTransform(LearnableTransform):
     ) -> None:
         super().__init__()
         self.rank = positive_int("rank", rank)
-        axes = _checked_axes(start)
+        axes = checked_axes(start)
         sizes, modes = grid_of(start), [t.n_modes for t in axes]
         default = [default_grid_blocks(n) for n in sizes]
         counts = default if grid_blocks is None else grid_blocks
@@ -154,7 +160,7 @@ class CorrectedTransform(LearnableTransform):
         self._prepare()
 
     def _need_basis(self) -> None:
-        """Follow a POD that was fitted after this transform was made; ValueError without a basis."""
+        """Follow a POD that was fitted after this was made; ValueError without a basis."""
         pods = [axis for axis in self.axes if isinstance(axis, PODTransform)]
         if pods and not self._scale:
             for pod in pods:
@@ -350,7 +356,7 @@ class CorrectedTransform(LearnableTransform):
             return self
         axes = [axis.resampled(m) for axis, m in zip(self.axes, sizes)]
         if n_modes is not None:
-            axes = [_with_modes(new, min(new.n_modes, most)) for new, most in zip(axes, n_modes)]
+            axes = [with_modes(new, min(new.n_modes, most)) for new, most in zip(axes, n_modes)]
         modes = tuple(axis.n_modes for axis in axes)
         if (sizes, modes) == (self.patches.sizes, self.mode_blocks.sizes):
             return self
@@ -395,46 +401,10 @@ class CorrectedTransform(LearnableTransform):
         )
 
 
-def axes_of(start: Transform | SeparableTransform) -> list[Transform]:
-    """Return the transform of each axis."""
-    if isinstance(start, SeparableTransform):
-        return [start[axis] for axis in range(len(start))]
-    return [start]
-
-
-def grid_of(start: Transform | SeparableTransform) -> list[int]:
-    """Return the grid sizes of a start."""
-    if isinstance(start, PODTransform):
-        return list(start.grid_shape)
-    return [axis.n for axis in axes_of(start)]
-
-
 def _follow_loaded_rows(transform: CorrectedTransform, _: object) -> None:
     """Take the rows of T_0 from a state that was loaded: those of a GivenTransform are in it."""
     if any(isinstance(axis, GivenTransform) for axis in transform.axes):
         transform.follow_start()
-
-
-def _checked_axes(start: Transform | SeparableTransform) -> list[Transform]:
-    """Return the transform of each axis, once they are known to be fixed and of one direction."""
-    axes = axes_of(start)
-    for axis in axes:
-        if not isinstance(axis, FixedTransform | GivenTransform):
-            rule = "`start` must be a fixed transform, or a SeparableTransform of fixed ones"
-            remedy = "Use FourierTransform, CosineTransform, SineTransform or GivenTransform."
-            raise TypeError(message(rule, type(axis).__name__, remedy))
-    if len({axis.spec.synthesis for axis in axes}) > 1:
-        rule = "all axes must go from the grid to modes, or all from modes to the grid"
-        got = ", ".join(axis.spec.init for axis in axes)
-        raise ValueError(message(rule, got, "Use `inverse` on every axis or on none."))
-    return axes
-
-
-def _with_modes(transform: Transform, n_modes: int) -> Transform:
-    """Return a fixed transform with a given number of its modes."""
-    if not isinstance(transform, FixedTransform) or n_modes == transform.n_modes:
-        return transform
-    return transform.from_spec(replace(transform.spec, n_modes=n_modes))
 
 
 def default_grid_blocks(n: int) -> int:
@@ -458,20 +428,3 @@ def default_mode_blocks(n_modes: int, n_patches: Sequence[int]) -> int:
     """
     together = math.prod(_OSCILLATIONS * count for count in n_patches)
     return max(1, min(n_modes // 2, math.ceil(n_modes / together)))
-
-
-def n_leading(transform: Transform) -> int:
-    """Return how many modes of non-negative frequency stand before the negative ones."""
-    spec = transform.spec
-    signed = spec.family in ("dft", "random") and not (spec.real_input or spec.centered)
-    negative = spec.n_modes // 2 if signed else 0
-    return spec.n_modes - negative if negative else 0
-
-
-def ascending_rows(transform: Transform) -> Tensor:
-    """Return the rows (K, n) of a fixed transform in float64, its modes ascending."""
-    if isinstance(transform, GivenTransform):
-        rows = GivenTransform.rows(transform).detach()  # zeros where a POD has no basis yet
-        return rows.to(torch.complex128 if rows.is_complex() else torch.float64)
-    rows = transform.spec.dense_rows()
-    return rows.roll(-n_leading(transform), 0)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from monarch_sciml.monarch.contiguous import Blocks
 from monarch_sciml.transforms.basis import AxisSpec
 from monarch_sciml.transforms.constants import Constants, outside_of_traces
-from monarch_sciml.transforms.corrected import CorrectedTransform, axes_of
+from monarch_sciml.transforms.corrected import CorrectedTransform
+from monarch_sciml.transforms.corrected_start import axes_of
 
 _POINTS = 4  # that the local polynomial passes through
 

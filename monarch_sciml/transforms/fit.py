@@ -11,7 +11,8 @@ from torch import Tensor
 from monarch_sciml._checks import finite, message, positive_number
 from monarch_sciml.monarch.contiguous import project_contiguous
 from monarch_sciml.transforms.base import Transform
-from monarch_sciml.transforms.corrected import CorrectedTransform, axes_of, n_leading
+from monarch_sciml.transforms.corrected import CorrectedTransform
+from monarch_sciml.transforms.corrected_start import axes_of, n_leading
 from monarch_sciml.transforms.separable import SeparableTransform
 
 

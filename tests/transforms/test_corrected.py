@@ -16,7 +16,7 @@ from monarch_sciml.transforms import (
     SeparableTransform,
     SineTransform,
 )
-from monarch_sciml.transforms.corrected import n_leading
+from monarch_sciml.transforms.corrected_start import n_leading
 
 
 def plane(inverse=False, sizes=(10, 13), modes=(7, 4), real=True):
