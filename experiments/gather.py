@@ -29,7 +29,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def commit_of(path: Path) -> str:
     environment = json.loads(path.read_text(encoding="utf-8"))
-    return environment["git_commit"][:7] + ("+" if environment["git_modified"] else "")
+    return (environment["git_commit"] or "unknown")[:7] + "+" * bool(environment["git_modified"])
 
 
 def rows_of(run: Path) -> list[dict[str, str]]:
