@@ -47,20 +47,22 @@ class BlockMatrix:
 
     def to_modes(self, x: Tensor) -> Tensor:
         """Transform fields (R, n_1, ..., n_d) to modes (2, K, R), real part first."""
-        z, space = self._empty_blocks(x.shape[0]), _Space(self.rows)
+        z, space = self._empty_blocks(x.shape[0]), _Space(self.rows, self.patches)
         for some in self._chunks(x.shape[0]):
             between = self._between(self._patches(x[some], space), space)
             z[..., some] = torch.bmm(self.columns, self._by_block(between))
         return self.joined(z)
 
-    def add_field(self, modes: Tensor, y: Tensor) -> None:
-        """Add the transposed transform of modes (2, K, R) to fields y (R, m_1, ..., m_d).
+    def to_fields(self, modes: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the transposed transform of modes (2, K, R), fields (R, m_1, ..., m_d).
 
         `modes` holds the imaginary parts of the conjugated modes.
         """
-        blocks, space = self.cut(modes), _Space(self.rows)
+        y = modes.new_empty(modes.shape[-1], *self.patches.sizes, dtype=dtype)
+        blocks, space = self.cut(modes), _Space(self.rows, self.patches)
         for some in self._chunks(y.shape[0]):
-            self._add_patches(self._from_blocks(blocks[..., some], space), y[some], space)
+            self._set_fields(self._from_blocks(blocks[..., some], space), y[some], space)
+        return y
 
     def gradients(
         self, x: Tensor, modes: Tensor, y: Tensor | None = None, *, to_modes: bool = False
@@ -74,11 +76,11 @@ class BlockMatrix:
         modes
             (2, K, R).
         y
-            Fields to which the transposed transform of `modes` is added.
+            Where to write the transposed transform of `modes`, fields (R, n_1, ..., n_d).
         to_modes
             Whether to return `to_modes(x)` as well.
         """
-        blocks, space = self.cut(modes), _Space(self.rows)
+        blocks, space = self.cut(modes), _Space(self.rows, self.patches)
         z = self._empty_blocks(x.shape[0]) if to_modes else None
         grad_rows, grad_columns = torch.zeros_like(self.rows), torch.zeros_like(self.columns)
         for some in self._chunks(x.shape[0]):
@@ -90,7 +92,7 @@ class BlockMatrix:
             back = self._from_blocks(blocks[..., some], space)  # (P, J, R)
             grad_rows.baddbmm_(back, patches)
             if y is not None:
-                self._add_patches(back, y[some], space)
+                self._set_fields(back, y[some], space)
         return grad_rows, grad_columns, None if z is None else self.joined(z)
 
     def plain_to_modes(self, x: Tensor) -> Tensor:
@@ -99,7 +101,7 @@ class BlockMatrix:
         return self.joined(self.columns @ self._by_block(self.rows @ patches.mT))
 
     def plain_to_field(self, modes: Tensor) -> Tensor:
-        """Compute the fields that `add_field` adds by differentiable operations of torch."""
+        """Compute `to_fields` by differentiable operations of torch."""
         between = self.columns.mT @ self.cut(modes)  # (F, H, R)
         # (F, P r 2, R) -> (P, r 2 F, R)
         between = between.transpose(0, 1).reshape(*self.rows.shape[:2], -1)
@@ -135,37 +137,32 @@ class BlockMatrix:
 
     def _patches(self, x: Tensor, space: _Space) -> Tensor:
         """Cut fields (R, n_1, ..., n_d) into patches (P, R, s) in the precision of the matrix."""
-        if self.patches.is_regular:
-            n_patches, _, size = self.rows.shape
-            patches = space.take("patches", n_patches, x.shape[0], size)
-            # (R, b_1, w_1, ..., b_d, w_d) -> (b_1 .. b_d, R, w_1 .. w_d)
-            view = self._view(x)
-            patches.view(view.shape).copy_(view)
-            return patches
-        return self.patches.split(x.to(self.rows.dtype)).transpose(0, 1)
-
-    def _view(self, x: Tensor) -> Tensor:
-        """View fields (R, n_1, ..., n_d) as (b_1, ..., b_d, R, w_1, ..., w_d)."""
-        dims = len(self.patches.sizes)
-        pairs = [size for pair in zip(self.patches.counts, self.patches.widths) for size in pair]
-        x = x.view(x.shape[0], *pairs)
-        return x.permute(*range(1, 2 * dims, 2), 0, *range(2, 2 * dims + 1, 2))
+        x = x.to(self.rows.dtype)
+        if not self.patches.is_regular:
+            return self.patches.split(x).transpose(0, 1)
+        n_patches, _, size = self.rows.shape
+        patches = space.take("patches", n_patches, x.shape[0], size)
+        to_patches, _ = space.order(x.shape[0])
+        width = self.patches.widths[-1]
+        torch.index_select(x.view(-1, width), 0, to_patches, out=patches.view(-1, width))
+        return patches
 
     def _between(self, patches: Tensor, space: _Space) -> Tensor:
         """Return what lies between, (P, J, R), from patches (P, R, s)."""
         out = space.take("between", *self.rows.shape[:2], patches.shape[1])
         return torch.bmm(self.rows, patches.mT, out=out)
 
-    def _add_patches(self, between: Tensor, y: Tensor, space: _Space) -> None:
-        """Add the patches that (P, J, R) makes to fields y (R, m_1, ..., m_d)."""
+    def _set_fields(self, between: Tensor, y: Tensor, space: _Space) -> None:
+        """Write the patches that (P, J, R) makes to fields y (R, m_1, ..., m_d)."""
         n_patches, _, size = self.rows.shape
         out = space.take("patches", n_patches, y.shape[0], size)
         patches = torch.bmm(between.mT, self.rows, out=out).to(y.dtype)  # (P, R, s)
-        if self.patches.is_regular:
-            view = self._view(y)
-            view.add_(patches.view(view.shape))
-        else:
-            y.add_(self.patches.join(patches.transpose(0, 1)))
+        if not self.patches.is_regular:
+            y.copy_(self.patches.join(patches.transpose(0, 1)))
+            return
+        _, to_fields = space.order(y.shape[0])
+        width = self.patches.widths[-1]
+        torch.index_select(patches.view(-1, width), 0, to_fields, out=y.view(-1, width))
 
     def _by_block(self, between: Tensor) -> Tensor:
         """View (P, J, R) as (F, H, R)."""
@@ -180,11 +177,14 @@ class BlockMatrix:
 
 
 class _Space:
-    """Memory that the slices of a pass use one after the other: new pages cost more than they."""
+    """What the slices of a pass use one after the other: memory, because new pages cost more than
+    the products, and the order of points in patches.
+    """
 
-    def __init__(self, like: Tensor) -> None:
-        self._like = like
+    def __init__(self, like: Tensor, patches: Blocks) -> None:
+        self._like, self._blocks = like, patches
         self._flat: dict[str, Tensor] = {}
+        self._orders: dict[int, tuple[Tensor, Tensor]] = {}
 
     def take(self, name: str, *shape: int) -> Tensor:
         """Return a tensor of any content, in the place of the last one of this name."""
@@ -192,6 +192,26 @@ class _Space:
         if name not in self._flat or self._flat[name].numel() < size:
             self._flat[name] = self._like.new_empty(size)
         return self._flat[name][:size].view(shape)
+
+    def order(self, n_rows: int) -> tuple[Tensor, Tensor]:
+        """Return which stretch of R fields stands where in their equal patches, and the reverse.
+
+        A stretch is what a patch has of the last axis, w_d points. Copying whole stretches is
+        faster than a copy of permuted views, whose innermost loop has w_d steps only.
+        """
+        if n_rows not in self._orders:
+            dims = len(self._blocks.sizes)
+            pairs = [s for pair in zip(self._blocks.counts, self._blocks.widths) for s in pair]
+            of_fields = [n_rows, *pairs[:-1]]  # (R, b_1, w_1, ..., b_d)
+            axes = [*range(1, 2 * dims, 2), 0, *range(2, 2 * dims - 1, 2)]
+            of_patches = [of_fields[axis] for axis in axes]  # (b_1, ..., b_d, R, w_1, ...)
+            reverse = [axes.index(axis) for axis in range(len(axes))]
+            count = torch.arange(math.prod(of_fields), device=self._like.device)
+            self._orders[n_rows] = (
+                count.view(of_fields).permute(axes).flatten(),
+                count.view(of_patches).permute(reverse).flatten(),
+            )
+        return self._orders[n_rows]
 
 
 def block_matrices(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

@@ -67,13 +67,11 @@ class CorrectedConvolution(torch.autograd.Function):
         planes = planes + analysis.to_modes(field)
         modes = torch.complex(*planes.unbind()).view(len(mixing), batch, -1)  # (K, B, I)
         mixed = torch.bmm(modes, mixing).flatten(1)  # (K, B O)
-        y = synthesise(mixed, shape.planes[dims:], x.dtype, _bias_rows(bias, batch, shape))[0]
-        sizes = [matrix.shape[-1] for matrix in shape.planes[dims:]]
-        y = y.view(-1, *sizes)
-        synthesis.add_field(_conjugate_planes(mixed), y)
+        y = synthesis.to_fields(_conjugate_planes(mixed), x.dtype)
+        synthesise(mixed, shape.planes[dims:], x.dtype, _bias_rows(bias, batch, shape), out=y)
         ctx.shape, ctx.plain = shape, partial(plain_corrected_convolution, shape)
         ctx.save_for_backward(x, weight, bias, *matrices, modes)
-        return y.view(batch, -1, *sizes)
+        return y.unflatten(0, (batch, -1))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -118,11 +116,11 @@ def _gradients(
         grad_weight = torch.bmm(modes.mH, mixed.conj_physical()).view_as(weight)
     if needs_x or any(needs):
         mixed = torch.bmm(mixed, mixing.mT).flatten(1)  # (K, B I)
-        y = None
-        if needs_x:
-            y = synthesise(mixed, shape.planes[:dims], x.dtype)[0].view(-1, *x.shape[2:])
-            grad_x = y.view_as(x)
-        grads[0], grads[1], _ = analysis.gradients(x.flatten(0, 1), _conjugate_planes(mixed), y)
+        field = x.flatten(0, 1)
+        y = torch.empty_like(field) if needs_x else None
+        grads[0], grads[1], _ = analysis.gradients(field, _conjugate_planes(mixed), y)
+        if y is not None:
+            grad_x = synthesise(mixed, shape.planes[:dims], x.dtype, out=y)[0].view_as(x)
     return (None, grad_x, grad_weight, grad_bias, *grads)
 
 

@@ -54,7 +54,11 @@ def analyse(x: Tensor, matrices: Sequence[Tensor], *, sums: bool = False) -> lis
 
 
 def synthesise(
-    modes: Tensor, matrices: Sequence[Tensor], dtype: torch.dtype, rows: Tensor | None = None
+    modes: Tensor,
+    matrices: Sequence[Tensor],
+    dtype: torch.dtype,
+    rows: Tensor | None = None,
+    out: Tensor | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """Transform complex modes (M, R) by planes of columns (c, K_i, m_i), first axis first.
 
@@ -66,6 +70,8 @@ def synthesise(
         Precision of the result, and of the last product, the only one at full size.
     rows
         Numbers (R m_1 ... m_{d-1},) to add along the last axis.
+    out
+        Fields (R, m_1, ..., m_d) of this precision to which the result is added in place.
 
     Returns
     -------
@@ -96,7 +102,10 @@ def synthesise(
     if rows is not None:
         stack = torch.cat([stack, stack.new_ones(1, n)])
         planes = torch.cat([planes, rows.unsqueeze(0)])
-    return inner_products(planes.to(dtype).t(), stack.to(dtype).t()), operands
+    left, right = planes.to(dtype).t(), stack.to(dtype)
+    if out is not None:
+        return out.view(-1, n).addmm_(left, right), operands
+    return inner_products(left, right.t()), operands
 
 
 def matrix_gradient(operand: Tensor, data: Tensor, matrix: Tensor) -> Tensor:
