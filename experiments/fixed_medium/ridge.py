@@ -75,7 +75,7 @@ def row(name):
     data = PairModule(**{**yaml.safe_load(text)["data"]["init_args"], "normalization": None})
     parts = [samples_of(part) for part in (data.train, data.validation, data.test)]
     found = [ridge(*parts)]
-    if parts[0][0].shape[1] == 1:
+    if parts[0][0].shape == parts[0][1].shape:
         found += [corrected(*parts, rank) for rank in RANKS]
     return [name, *(f"{error:.4f}" for error in found)]
 
