@@ -17,7 +17,6 @@ from monarch_sciml.evaluation.number_text import number_text, spread_text
 HERE = Path(__file__).parent
 METRIC = "relative_l2"
 FIXED = ("FNO", "FNO, padded", "cosine")
-NAME = "corrected, rank 2"
 
 
 def rows_of(path):
@@ -26,7 +25,7 @@ def rows_of(path):
 
 
 def variant(network):
-    return network.removeprefix(NAME)[2:] or "DFT"
+    return network.removeprefix("corrected, ").removeprefix("rank 2").removeprefix(", ") or "DFT"
 
 
 def errors(rows, network, seeds=None):
