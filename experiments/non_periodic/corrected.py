@@ -16,7 +16,7 @@ from monarch_sciml.evaluation.number_text import number_text, spread_text
 
 HERE = Path(__file__).parent
 METRIC = "relative_l2"
-FIXED = ("FNO", "FNO, padded", "cosine")
+FIXED = ("FNO", "FNO, padded", "cosine", "PODNO")
 
 
 def rows_of(path):
@@ -48,7 +48,8 @@ def main():
         }
         chosen, *others = sorted(by_validation, key=by_validation.__getitem__)
         seeds = {row["seed"] for row in ours if row["network"] == chosen}
-        means = {name: statistics.mean(errors(fixed, name, seeds)) for name in FIXED}
+        found = {name: errors(fixed, name, seeds) for name in FIXED}
+        means = {name: statistics.mean(values) for name, values in found.items() if values}
         rival = min(means, key=means.__getitem__)
         found = errors(ours, chosen)
         ratio = statistics.mean(found) / means[rival]
