@@ -48,8 +48,8 @@ def main():
         }
         chosen, *others = sorted(by_validation, key=by_validation.__getitem__)
         seeds = {row["seed"] for row in ours if row["network"] == chosen}
-        found = {name: errors(fixed, name, seeds) for name in FIXED}
-        means = {name: statistics.mean(values) for name, values in found.items() if values}
+        rivals = {name: errors(fixed, name, seeds) for name in FIXED}  # PODNO on one task only
+        means = {name: statistics.mean(values) for name, values in rivals.items() if values}
         rival = min(means, key=means.__getitem__)
         found = errors(ours, chosen)
         ratio = statistics.mean(found) / means[rival]

@@ -142,9 +142,9 @@ class BlockMatrix:
             return self.patches.split(x).transpose(0, 1)
         n_patches, _, size = self.rows.shape
         patches = space.take("patches", n_patches, x.shape[0], size)
-        to_patches, _ = space.order(x.shape[0])
+        order = space.order(x.shape[0])
         width = self.patches.widths[-1]
-        torch.index_select(x.view(-1, width), 0, to_patches, out=patches.view(-1, width))
+        torch.index_select(x.view(-1, width), 0, order, out=patches.view(-1, width))
         return patches
 
     def _between(self, patches: Tensor, space: _Space) -> Tensor:
@@ -160,9 +160,9 @@ class BlockMatrix:
         if not self.patches.is_regular:
             y.copy_(self.patches.join(patches.transpose(0, 1)))
             return
-        _, to_fields = space.order(y.shape[0])
+        order = space.order(y.shape[0], reverse=True)
         width = self.patches.widths[-1]
-        torch.index_select(patches.view(-1, width), 0, to_fields, out=y.view(-1, width))
+        torch.index_select(patches.view(-1, width), 0, order, out=y.view(-1, width))
 
     def _by_block(self, between: Tensor) -> Tensor:
         """View (P, J, R) as (F, H, R)."""
@@ -184,7 +184,7 @@ class _Space:
     def __init__(self, like: Tensor, patches: Blocks) -> None:
         self._like, self._blocks = like, patches
         self._flat: dict[str, Tensor] = {}
-        self._orders: dict[int, tuple[Tensor, Tensor]] = {}
+        self._orders: dict[tuple[int, bool], Tensor] = {}
 
     def take(self, name: str, *shape: int) -> Tensor:
         """Return a tensor of any content, in the place of the last one of this name."""
@@ -193,25 +193,26 @@ class _Space:
             self._flat[name] = self._like.new_empty(size)
         return self._flat[name][:size].view(shape)
 
-    def order(self, n_rows: int) -> tuple[Tensor, Tensor]:
-        """Return which stretch of R fields stands where in their equal patches, and the reverse.
+    def order(self, n_rows: int, *, reverse: bool = False) -> Tensor:
+        """Return which stretch of R fields stands where in their equal patches, or the reverse.
 
         A stretch is what a patch has of the last axis, w_d points. Copying whole stretches is
         faster than a copy of permuted views, whose innermost loop has w_d steps only.
         """
-        if n_rows not in self._orders:
-            dims = len(self._blocks.sizes)
-            pairs = [s for pair in zip(self._blocks.counts, self._blocks.widths) for s in pair]
-            of_fields = [n_rows, *pairs[:-1]]  # (R, b_1, w_1, ..., b_d)
-            axes = [*range(1, 2 * dims, 2), 0, *range(2, 2 * dims - 1, 2)]
-            of_patches = [of_fields[axis] for axis in axes]  # (b_1, ..., b_d, R, w_1, ...)
-            reverse = [axes.index(axis) for axis in range(len(axes))]
-            count = torch.arange(math.prod(of_fields), device=self._like.device)
-            self._orders[n_rows] = (
-                count.view(of_fields).permute(axes).flatten(),
-                count.view(of_patches).permute(reverse).flatten(),
-            )
-        return self._orders[n_rows]
+        key = n_rows, reverse
+        if key not in self._orders:
+            blocks, device = self._blocks, self._like.device
+            width = blocks.widths[-1]
+            of_patch = blocks.block_size // width
+            row = torch.arange(n_rows, device=device)[:, None]
+            if reverse:
+                place = blocks.position[::width].to(device) // width  # in (P, s / w_d)
+                place = (place // of_patch * n_rows + row) * of_patch + place % of_patch
+            else:
+                first = blocks.index[:, None, ::width].to(device) // width  # (P, 1, s / w_d)
+                place = first + row * (blocks.n_blocks * of_patch)
+            self._orders[key] = place.flatten()
+        return self._orders[key]
 
 
 def block_matrices(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
