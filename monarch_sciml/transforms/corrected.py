@@ -23,6 +23,7 @@ from monarch_sciml.monarch.contiguous import (
 from monarch_sciml.transforms.base import Transform
 from monarch_sciml.transforms.basis import AxisSpec
 from monarch_sciml.transforms.constants import Constants, outside_of_traces, working_dtype
+from monarch_sciml.transforms.corrected_blocks import cut
 from monarch_sciml.transforms.corrected_start import (
     ascending_rows,
     axes_of,
@@ -35,10 +36,6 @@ from monarch_sciml.transforms.given import GivenTransform, PODTransform
 from monarch_sciml.transforms.initial_slices import initial_rows
 from monarch_sciml.transforms.learnable import LearnableTransform
 from monarch_sciml.transforms.separable import SeparableTransform
-
-_OSCILLATIONS = (
-    0.625  # largest difference of the modes of a block from its middle one, within a patch
-)
 
 
 class CorrectedTransform(LearnableTransform):
@@ -116,15 +113,8 @@ class CorrectedTransform(LearnableTransform):
     ) -> None:
         super().__init__()
         self.rank = positive_int("rank", rank)
-        axes = checked_axes(start)
-        sizes, modes = grid_of(start), [t.n_modes for t in axes]
-        default = [default_grid_blocks(n) for n in sizes]
-        counts = default if grid_blocks is None else grid_blocks
-        patches = Blocks.create("grid_blocks", sizes, counts)
-        along = [patches.counts] if len(modes) < len(sizes) else [(p,) for p in patches.counts]
-        default = [default_mode_blocks(k, p) for k, p in zip(modes, along)]
-        counts = default if mode_blocks is None else mode_blocks
-        blocks = Blocks.create("mode_blocks", modes, counts)
+        modes = [axis.n_modes for axis in checked_axes(start)]
+        patches, blocks = cut(grid_of(start), modes, grid_blocks, mode_blocks)
         largest = min(patches.block_size, blocks.block_size)
         if rank > largest:
             rule = f"`rank` must be at most {largest}, the smaller side of a slice"
@@ -148,8 +138,8 @@ class CorrectedTransform(LearnableTransform):
     ) -> None:
         """Set T_0, the blocks, and constants that follow from them."""
         self.start, self.patches, self.mode_blocks = start, patches, mode_blocks
-        for cut in (patches, mode_blocks):  # their cached indices are made here, ahead of any trace
-            _ = cut.sizes, cut.counts, cut.widths, cut.is_regular, cut.index, cut.position
+        for part in (patches, mode_blocks):  # their cached indices are made here, ahead of any trace
+            _ = part.sizes, part.counts, part.widths, part.is_regular, part.index, part.position
         self._set_rows()
 
     def follow_start(self) -> None:
@@ -405,26 +395,3 @@ def _follow_loaded_rows(transform: CorrectedTransform, _: object) -> None:
     """Take the rows of T_0 from a state that was loaded: those of a GivenTransform are in it."""
     if any(isinstance(axis, GivenTransform) for axis in transform.axes):
         transform.follow_start()
-
-
-def default_grid_blocks(n: int) -> int:
-    """Return the number of patches of n points: about 8 up to 255, then twice that for each factor
-    4.
-
-    A divisor of n is taken if one is near, because equal patches are faster.
-    """
-    wanted, size = (8, n) if n >= 32 else (max(1, n // 4), n)
-    while size >= 256:
-        wanted, size = 2 * wanted, size // 4
-    near = [b for b in range(1, n + 1) if n % b == 0 and wanted / 1.5 < b < wanted * 1.5]
-    return min(near, key=lambda b: abs(b - wanted), default=wanted)
-
-
-def default_mode_blocks(n_modes: int, n_patches: Sequence[int]) -> int:
-    """Return the number of blocks, of two modes or more, that keep the rank of a slice low.
-
-    The patches are those along the axis of the modes, or along every axis for modes of the whole
-    grid.
-    """
-    together = math.prod(_OSCILLATIONS * count for count in n_patches)
-    return max(1, min(n_modes // 2, math.ceil(n_modes / together)))
