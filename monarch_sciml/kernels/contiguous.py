@@ -211,7 +211,7 @@ class _Space:
             else:
                 first = blocks.index[:, None, ::width].to(device) // width  # (P, 1, s / w_d)
                 place = first + row * (blocks.n_blocks * of_patch)
-            self._orders[key] = place.flatten()
+            self._orders[key] = place.flatten().int()
         return self._orders[key]
 
 

@@ -138,7 +138,7 @@ class CorrectedTransform(LearnableTransform):
     ) -> None:
         """Set T_0, the blocks, and constants that follow from them."""
         self.start, self.patches, self.mode_blocks = start, patches, mode_blocks
-        for part in (patches, mode_blocks):  # their cached indices are made here, ahead of any trace
+        for part in (patches, mode_blocks):  # makes their cached indices, ahead of any trace
             _ = part.sizes, part.counts, part.widths, part.is_regular, part.index, part.position
         self._set_rows()
 
