@@ -204,14 +204,14 @@ class _Space:
             blocks, device = self._blocks, self._like.device
             width = blocks.widths[-1]
             of_patch = blocks.block_size // width
-            row = torch.arange(n_rows, device=device)[:, None]
+            row = torch.arange(n_rows, dtype=torch.int32, device=device)[:, None]
             if reverse:
-                place = blocks.position[::width].to(device) // width  # in (P, s / w_d)
+                place = blocks.position[::width].to(row) // width  # in (P, s / w_d)
                 place = (place // of_patch * n_rows + row) * of_patch + place % of_patch
             else:
-                first = blocks.index[:, None, ::width].to(device) // width  # (P, 1, s / w_d)
+                first = blocks.index[:, None, ::width].to(row) // width  # (P, 1, s / w_d)
                 place = first + row * (blocks.n_blocks * of_patch)
-            self._orders[key] = place.flatten().int()
+            self._orders[key] = place.flatten()
         return self._orders[key]
 
 
